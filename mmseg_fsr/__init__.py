@@ -1,0 +1,11 @@
+"""Progressive Feature Self-Reinforcement as an MMSegmentation plugin."""
+
+from .stack import check_stack, without_import_notes
+from .version import __version__
+
+check_stack()
+
+with without_import_notes():
+    from . import datasets, engine, evaluation, models
+
+__all__ = ["__version__", "datasets", "engine", "evaluation", "models"]

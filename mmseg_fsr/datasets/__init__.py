@@ -1,0 +1,16 @@
+"""Data sets with image-level labels, and what prepares their images."""
+
+from .coco import COCO2014ImageLabelDataset
+from .image_label import ImageLabelDataset
+from .label_file import read_label_file, write_label_file
+from .transforms import PackMultiViewSegInputs
+from .voc import VOCImageLabelDataset
+
+__all__ = [
+    "COCO2014ImageLabelDataset",
+    "ImageLabelDataset",
+    "PackMultiViewSegInputs",
+    "VOCImageLabelDataset",
+    "read_label_file",
+    "write_label_file",
+]

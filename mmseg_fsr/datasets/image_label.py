@@ -1,0 +1,193 @@
+"""Images with image-level class labels instead of masks."""
+
+import os.path as osp
+from collections import Counter
+from typing import Any
+
+import mmcv
+import numpy as np
+from mmengine import fileio
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from .label_file import read_label_file
+
+
+@DATASETS.register_module()
+class ImageLabelDataset(BaseSegDataset):
+    """Any folder of images with a label file.
+
+    Classes and palette come from ``metainfo``, as in MMSegmentation; the first
+    class is the background. Each item's ``data_info`` holds ``gt_label``, a float32
+    multi-hot array (K,) over the K foreground classes. Masks are only known to it,
+    and only loaded by the pipeline, where ``data_prefix`` has a ``seg_map_path``:
+    validation needs one, training does not.
+
+    Ids in the label file are those of the masks, 1..K over all classes of the data
+    set. Where ``metainfo`` chooses some of a data set's ``METAINFO`` classes, labels
+    of the others are dropped, as MMSegmentation drops their pixels.
+
+    Args:
+        ann_file: Split list, an image name without suffix a line; all images of
+            the folder if empty. Defaults to ''.
+        label_file: Label file (see :mod:`mmseg_fsr.datasets.label_file`), relative
+            to ``data_root``. May be None in ``test_mode`` only. Defaults to None.
+        data_prefix: Folders of the images (``img_path``) and, for validation, of
+            the masks (``seg_map_path``). Defaults to ``dict(img_path='')``.
+        **kwargs: Further arguments of ``BaseSegDataset``.
+
+    Raises:
+        FileNotFoundError: If the data root, split, image folder or label file is
+            missing, or, on access, an image or mask.
+        ValueError: If the first class is not the background, the split or label
+            file is wrong, or, on access, an image or mask cannot be decoded.
+
+    Examples:
+        >>> dataset = ImageLabelDataset(
+        ...     data_root='data/pets',
+        ...     ann_file='train.txt',
+        ...     label_file='image_labels.json',
+        ...     data_prefix=dict(img_path='images'),
+        ...     metainfo=dict(classes=('background', 'cat', 'dog')))
+        >>> dataset.get_data_info(0)['gt_label']
+        array([1., 0.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        ann_file: str = "",
+        label_file: str | None = None,
+        data_prefix: dict = dict(img_path=""),
+        **kwargs: Any,
+    ) -> None:
+        self.label_file = label_file
+        super().__init__(ann_file=ann_file, data_prefix=data_prefix, **kwargs)
+
+    def _join_prefix(self) -> None:
+        super()._join_prefix()
+        if self.label_file and not osp.isabs(self.label_file):
+            self.label_file = osp.join(self.data_root, self.label_file)
+
+    def load_data_list(self) -> list[dict]:
+        """Lists the images with their labels.
+
+        Returns:
+            A dict for each image: ``img_path``, ``gt_label`` where there is a label
+            file, ``seg_map_path`` where there is a prefix for it, and
+            MMSegmentation's own keys.
+
+        Raises:
+            FileNotFoundError: If a file or folder is missing.
+            ValueError: If the classes, the split or the label file is wrong.
+        """
+        kept = self._kept_columns()
+        self._check_paths()
+        data_list = super().load_data_list()
+        names = [self._image_name(info["img_path"]) for info in data_list]
+        self._check_names(names)
+        if self.label_file is None:
+            if not self.test_mode:
+                raise ValueError(
+                    f"{type(self).__name__} needs `label_file` for training (only "
+                    "validation, `test_mode=True`, goes without)"
+                )
+            return data_list
+        labels = read_label_file(self.label_file, names, self._all_classes())[:, kept]
+        for info, label in zip(data_list, labels, strict=True):
+            info["gt_label"] = label.copy()
+        return data_list
+
+    def prepare_data(self, idx: int) -> Any:
+        """Runs the pipeline on an item, naming the file if one is at fault.
+
+        Args:
+            idx: Index of the item.
+
+        Returns:
+            What the pipeline returns.
+
+        Raises:
+            FileNotFoundError: If the image or the mask is missing.
+            ValueError: If the image or the mask cannot be decoded.
+        """
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:
+            self._blame_file(self.get_data_info(idx), error)
+            raise
+
+    def _all_classes(self) -> tuple[str, ...]:
+        """The classes that label files and masks count, before any choice."""
+        return tuple(self.METAINFO.get("classes", self._metainfo.get("classes", ())))
+
+    def _kept_columns(self) -> np.ndarray:
+        """Columns of the full multi-hot labels that make up ``gt_label``."""
+        everything = self._all_classes()
+        chosen = tuple(self._metainfo.get("classes", ()))
+        for classes in (everything, chosen):
+            if len(classes) < 2 or classes[0] != "background":
+                raise ValueError(
+                    f"{type(self).__name__} needs `metainfo` with the classes "
+                    f"'background' first and at least one more, got {classes}"
+                )
+        return np.array([everything.index(name) - 1 for name in chosen[1:]])
+
+    def _check_paths(self) -> None:
+        """Refuses missing folders and splits; remote ones are left to MMEngine."""
+        if self.backend_args is not None:
+            return
+        folders = {"data_root": self.data_root}
+        folders.update(self.data_prefix)
+        for key, folder in folders.items():
+            if folder and "://" not in folder and not osp.isdir(folder):
+                raise FileNotFoundError(
+                    f"`{key}` {folder} is not a folder: put the data set there or "
+                    "correct the config"
+                )
+        if self.ann_file and not osp.exists(self.ann_file):
+            raise FileNotFoundError(
+                f"split file `ann_file` {self.ann_file} does not exist: write it, an "
+                "image name without suffix a line, or correct the config"
+            )
+
+    def _image_name(self, path: str) -> str:
+        """The name of an image in the split and label files."""
+        folder = self.data_prefix.get("img_path", "")
+        return osp.relpath(path, folder or ".")[: -len(self.img_suffix)]
+
+    def _check_names(self, names: list[str]) -> None:
+        """Refuses a split that is empty, has an empty line or repeats a name."""
+        source = self.ann_file or self.data_prefix.get("img_path", "")
+        if not names:
+            raise ValueError(
+                f"{source} holds no image (suffix '{self.img_suffix}'): correct "
+                "`ann_file`, `img_path` or `img_suffix`"
+            )
+        name, count = Counter(names).most_common(1)[0]
+        if "" in names:
+            raise ValueError(f"split file {source} has an empty line: remove it")
+        if count > 1:
+            raise ValueError(
+                f"split file {source} names image '{name}' {count} times: keep one line"
+            )
+
+    def _blame_file(self, info: dict, error: Exception) -> None:
+        """Raises an error that names the file, if the image or mask is at fault."""
+        for kind, key in (("image", "img_path"), ("mask", "seg_map_path")):
+            path = info.get(key)
+            if path is None:
+                continue
+            if not fileio.exists(path, self.backend_args):
+                raise FileNotFoundError(
+                    f"{kind} {path} does not exist: add it or remove its name from "
+                    f"{self.ann_file or 'the label file'}"
+                ) from error
+            try:
+                content = fileio.get(path, self.backend_args)
+                # Pillow, as OpenCV passes a truncated photograph as a grey one.
+                mmcv.imfrombytes(content, flag="unchanged", backend="pillow")
+            except Exception as broken:
+                raise ValueError(
+                    f"{kind} {path} cannot be decoded ({broken}): replace the file or "
+                    f"remove its name from {self.ann_file or 'the label file'}"
+                ) from error

@@ -1,0 +1,238 @@
+"""Label files: which classes each image of a data set shows.
+
+Three layouts are read:
+
+- ``.json``: an object, name of the image to a list of class names or ids;
+- ``.txt``: one image a line, its name and then its labels, split by white space;
+- ``.npy``: a multi-hot array (N, K), its rows in the order of the split list.
+
+Class ids are those of the masks: 1..K, 0 being the background.
+"""
+
+import difflib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+Label = int | str
+
+
+def read_label_file(
+    path: str | Path,
+    names: Sequence[str],
+    classes: Sequence[str],
+) -> np.ndarray:
+    """Reads the image-level labels of the named images.
+
+    Images of the file that are not in ``names`` are passed over, so one file
+    serves several splits.
+
+    Args:
+        path: The label file, ``.json``, ``.txt`` or ``.npy``.
+        names: Names of the N images of the split, without suffix.
+        classes: The data set's K + 1 class names, the background first.
+
+    Returns:
+        Float32 multi-hot array (N, K), row i for ``names[i]``, column k for class
+        id k + 1.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty or broken, belongs to another data set,
+            lacks an image, names one twice, or holds an unknown label.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"label file {path} does not exist: write it with "
+            "tools/dataset_converters/image_labels.py or correct `label_file`"
+        )
+    if path.stat().st_size == 0:
+        raise ValueError(f"label file {path} is empty: write it again")
+    if path.suffix == ".npy":
+        return _read_multi_hot(path, len(names), len(classes) - 1)
+    if path.suffix == ".json":
+        labels = _read_json(path)
+    elif path.suffix == ".txt":
+        labels = _read_text(path)
+    else:
+        raise ValueError(
+            f"label file {path} must end in .json, .txt or .npy, got '{path.suffix}'"
+        )
+    if not labels:
+        raise ValueError(f"label file {path} names no image: write it again")
+
+    missing = [name for name in names if name not in labels]
+    if missing and len(missing) == len(names):
+        raise ValueError(
+            f"label file {path} belongs to another data set: it names "
+            f"'{next(iter(labels))}' and others, but no image of the split, such as "
+            f"'{names[0]}'"
+        )
+    if missing:
+        raise ValueError(
+            f"label file {path} has no line for image '{missing[0]}' "
+            f"({len(missing)} of {len(names)} images lack one): add the labels, or an "
+            "empty list for an image without objects, or drop it from the split"
+        )
+    ids = {name: index for index, name in enumerate(classes)}
+    multi_hot = np.zeros((len(names), len(classes) - 1), dtype=np.float32)
+    for row, name in enumerate(names):
+        for label in labels[name]:
+            multi_hot[row, _class_id(label, ids, path, name) - 1] = 1
+    return multi_hot
+
+
+def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) -> None:
+    """Writes a label file, sorted by name, under its name only once complete.
+
+    Args:
+        path: The file to write, ``.json`` or ``.txt``.
+        labels: Name of each image to its class ids or class names.
+
+    Raises:
+        ValueError: If the suffix is neither of the two, if there is no image, or
+            if a name or label cannot be written to a text file.
+    """
+    path = Path(path)
+    if not labels:
+        raise ValueError(f"there is no image to write to label file {path}")
+    rows = {name: list(labels[name]) for name in sorted(labels)}
+    if path.suffix == ".json":
+        lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
+    elif path.suffix == ".txt":
+        words = {str(word) for name, row in rows.items() for word in (name, *row)}
+        for word in sorted(words):
+            if len(word.split()) != 1:
+                raise ValueError(
+                    f"'{word}' cannot be written to the text label file {path}, where "
+                    "white space separates: use a .json file"
+                )
+        text = "".join(
+            " ".join([name, *map(str, row)]) + "\n" for name, row in rows.items()
+        )
+    else:
+        raise ValueError(f"label file {path} must end in .json or .txt")
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def _class_id(label: Label, ids: Mapping[str, int], path: Path, name: str) -> int:
+    """The mask id 1..K of a label given as name or id."""
+    last = len(ids) - 1
+    if isinstance(label, str):
+        if label in ids and ids[label] > 0:
+            return ids[label]
+        if not re.fullmatch(r"-?[0-9]{1,9}", label):
+            known = [known for known, index in ids.items() if index > 0]
+            near = difflib.get_close_matches(label, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {known}"
+            raise ValueError(
+                f"label file {path}: image '{name}' has the unknown class "
+                f"'{label}': {hint}"
+            )
+        label = int(label)
+    if isinstance(label, bool) or not isinstance(label, int):
+        raise ValueError(
+            f"label file {path}: image '{name}' has the label {label!r}, expected a "
+            f"class name or an id from 1 to {last}"
+        )
+    if not 1 <= label <= last:
+        raise ValueError(
+            f"label file {path}: image '{name}' has the class id {label}, out of the "
+            f"range 1 to {last}: ids are those of the masks, 0 is the background"
+        )
+    return label
+
+
+def _read_json(path: Path) -> dict[str, list[Label]]:
+    """Name to labels of a JSON label file, labels unchecked."""
+
+    def refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, value in pairs:
+            if name in found:
+                raise ValueError(
+                    f"label file {path} names image '{name}' twice: keep one entry"
+                )
+            found[name] = value
+        return found
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        labels = json.loads(text, object_pairs_hook=refuse_duplicates)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"label file {path} is not valid JSON: {error}") from error
+    if not isinstance(labels, dict):
+        raise ValueError(
+            f"label file {path} must hold an object of image names to lists of "
+            f"labels, got {type(labels).__name__}"
+        )
+    for name, row in labels.items():
+        if not isinstance(row, list):
+            raise ValueError(
+                f"label file {path}: image '{name}' must have a list of labels, got "
+                f"{row!r}"
+            )
+    return labels
+
+
+def _read_text(path: Path) -> dict[str, list[Label]]:
+    """Name to labels of a text label file, labels unchecked."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"label file {path} is not UTF-8 text: {error}") from error
+    labels: dict[str, list[Label]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, *row = line.split()
+        if name in labels:
+            raise ValueError(
+                f"label file {path} names image '{name}' twice, again in line "
+                f"{number}: keep one line"
+            )
+        labels[name] = list(row)
+    return labels
+
+
+def _read_multi_hot(path: Path, images: int, num_classes: int) -> np.ndarray:
+    """A multi-hot array (images, num_classes), float32, checked."""
+    try:
+        # Mapped, not read: the shape is checked before the memory is claimed.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"label file {path} is not a plain NumPy array (pickled objects are not "
+            f"read): {error}"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise ValueError(
+            f"label file {path} must hold an array of numbers or booleans, got {kind}"
+        )
+    if array.shape != (images, num_classes):
+        raise ValueError(
+            f"label file {path} must have shape ({images}, {num_classes}), a row for "
+            f"each image of the split in its order and a column for each class "
+            f"without the background, got {array.shape}"
+        )
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"label file {path} must hold only 0 and 1")
+    return array.astype(np.float32)

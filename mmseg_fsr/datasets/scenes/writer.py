@@ -1,0 +1,126 @@
+"""Writes drawn scenes to a folder, laid out like PASCAL VOC."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..label_file import write_label_file
+from .scene import CLASSES, PALETTE, draw_scene
+
+MANIFEST = "scenes.json"
+_VERSION = 1
+# The splits draw from far apart, so that the size of one never moves the other.
+_FIRST_INDEX = {"train": 0, "val": 1_000_000}
+
+Progress = Callable[[int, int], None]
+
+
+def write_scenes(
+    root: str | Path,
+    train: int = 800,
+    val: int = 200,
+    size: int = 128,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> bool:
+    """Writes a data set of scenes, or leaves it as it is if it is already there.
+
+    The folder gets ``JPEGImages/*.jpg``, ``SegmentationClass/*.png`` (palette
+    images of class ids), ``ImageSets/Segmentation/{train,val}.txt``,
+    ``image_labels.json`` and a manifest. It appears under its name only once it
+    is complete.
+
+    Args:
+        root: The folder to write.
+        train: Number of training pictures. Defaults to 800.
+        val: Number of validation pictures. Defaults to 200.
+        size: Side of the square pictures in pixels. Defaults to 128.
+        seed: Seed of the series. Defaults to 0.
+        overwrite: Whether scenes of other parameters may be replaced. Defaults
+            to False.
+        progress: Called as ``progress(done, total)`` after each picture.
+
+    Returns:
+        Whether anything was written; False if the same data set was there.
+
+    Raises:
+        FileExistsError: If the folder holds anything but scenes, or scenes of
+            other parameters and ``overwrite`` is not set.
+        ValueError: If ``train`` or ``val`` is not positive, or the size or seed
+            is out of range.
+    """
+    if train < 1 or val < 1:
+        raise ValueError(f"train and val must be at least 1, got {train} and {val}")
+    root = Path(root)
+    manifest = dict(
+        version=_VERSION, train=train, val=val, size=size, seed=seed, classes=CLASSES
+    )
+    manifest = json.loads(json.dumps(manifest))
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        found = _read_manifest(root)
+        if found == manifest:
+            return False
+        if not overwrite:
+            raise FileExistsError(
+                f"{root} holds scenes of other parameters ({found}, asked for "
+                f"{manifest}): choose another folder or let them be overwritten"
+            )
+
+    root.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    try:
+        _write_pictures(draft, train, val, size, seed, progress)
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        draft.chmod(0o755)
+        if root.exists():
+            shutil.rmtree(root)
+        draft.rename(root)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return True
+
+
+def _read_manifest(root: Path) -> dict:
+    """The manifest of a folder of scenes; refuses any other folder."""
+    path = root / MANIFEST
+    if not path.is_file():
+        raise FileExistsError(
+            f"{root} exists and has no {MANIFEST}, so it is not a folder of scenes: "
+            "choose another folder"
+        )
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError:
+        return {}
+
+
+def _write_pictures(
+    root: Path, train: int, val: int, size: int, seed: int, progress: Progress | None
+) -> None:
+    """Draws and writes pictures, masks, splits and the label file."""
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    palette = np.array(PALETTE, np.uint8).ravel().tolist()
+    labels: dict[str, list[int]] = {}
+    for split, count in (("train", train), ("val", val)):
+        names = [f"{split}_{number:05d}" for number in range(count)]
+        for number, name in enumerate(names):
+            scene = draw_scene(_FIRST_INDEX[split] + number, seed, size)
+            picture = Image.fromarray(scene.image)
+            picture.save(root / "JPEGImages" / f"{name}.jpg", quality=92)
+            mask = Image.fromarray(scene.mask)
+            mask.putpalette(palette)
+            mask.save(root / "SegmentationClass" / f"{name}.png")
+            labels[name] = scene.labels
+            if progress is not None:
+                progress(len(labels), train + val)
+        text = "".join(f"{name}\n" for name in names)
+        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(text)
+    write_label_file(root / "image_labels.json", labels)

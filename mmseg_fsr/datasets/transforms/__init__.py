@@ -1,0 +1,5 @@
+"""Transforms for image-level supervision."""
+
+from .pack_multi_view import PackMultiViewSegInputs
+
+__all__ = ["PackMultiViewSegInputs"]

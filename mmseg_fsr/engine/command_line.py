@@ -1,0 +1,71 @@
+"""What the training and the test tool share: arguments, config, work directory."""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that mmseg's own ``train.py`` and ``test.py`` share.
+
+    Args:
+        parser: the parser to extend, its positional arguments already added.
+    """
+    parser.add_argument(
+        "--work-dir", help="folder of logs and results (default: work_dirs/<config>)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override settings of the config; lists as key='[a,b]' or key=a,b",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what started the processes of a distributed run",
+    )
+    # torch.distributed.launch passes one or the other, by its version.
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS
+    )
+
+
+def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:
+    """Ends the program with one line if a file is missing.
+
+    Args:
+        parser: whose usage and exit code are used.
+        kind: what the file is, for the message.
+        path: a local file; anything with ``://`` is left to MMEngine's loader.
+    """
+    if "://" not in path and not Path(path).is_file():
+        parser.exit(2, f"{parser.prog}: error: {kind} not found: {path}\n")
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Reads the config and applies the common arguments.
+
+    Args:
+        args: of a parser that went through :func:`add_common_arguments`, with the
+            config's path as ``args.config``.
+
+    Returns:
+        The config, with ``launcher`` and ``work_dir`` set. The work directory is the
+        argument's, else the config's, else ``work_dirs/`` and the config's name.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = (
+        args.work_dir
+        or cfg.get("work_dir")
+        or str(Path("work_dirs") / Path(args.config).stem)
+    )
+    return cfg

@@ -1,0 +1,47 @@
+"""Hook that refuses a checkpoint that does not fit the model."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointGuardHook(Hook):
+    """Turns mmengine's warnings about unmatched weights into errors.
+
+    mmengine loads what matches and goes on; a run resumed from another config's
+    checkpoint would then train on with part of the network at random. A resumed
+    checkpoint must match altogether; a loaded one must match in the shapes it shares
+    and hold the student's network.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compares the checkpoint's tensors with the model's.
+
+        Raises:
+            ValueError: If they do not fit; the message names the tensors.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        own = model.state_dict()
+        given = checkpoint.get("state_dict", checkpoint)
+        problems = [
+            f"{name} is {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in sorted(own.keys() & given.keys())
+            # ViTs resize the position embedding while loading.
+            if given[name].shape != own[name].shape and "pos_embed" not in name
+        ]
+        lacking = own.keys() - given.keys()
+        if runner._resume:
+            problems += [f"{name} is not in the model" for name in given.keys() - own]
+        elif own.keys() & given.keys():
+            # Slim checkpoints hold the student alone; fine-tuning may bring less.
+            lacking = set()
+        problems += [f"{name} is missing" for name in sorted(lacking)]
+        if problems:
+            shown = "; ".join(problems[:5])
+            raise ValueError(
+                f"the checkpoint does not fit the model of this config in "
+                f"{len(problems)} tensors: {shown}{'; ...' if problems[5:] else ''}. "
+                "Resume or load a checkpoint that was trained with this config"
+            )

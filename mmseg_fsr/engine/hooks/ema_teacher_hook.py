@@ -1,0 +1,190 @@
+"""Hook that keeps, averages and validates the teacher."""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmseg_fsr.engine.training_progress import TrainingProgress
+
+
+def cosine_momentum(
+    progress: TrainingProgress, momentum: float, end_momentum: float
+) -> float:
+    """Momentum of an update that rises by a cosine over the run.
+
+    Args:
+        progress: Step of the run, counted from 1; the first step has ``momentum``.
+        momentum: Momentum of the first step.
+        end_momentum: What it tends to at the end of the run.
+
+    Returns:
+        The share of the old teacher in the new one.
+    """
+    phase = math.pi * (progress.step - 1) / progress.max_iters
+    return end_momentum - (end_momentum - momentum) * (math.cos(phase) + 1) / 2
+
+
+@torch.no_grad()
+def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """Moves the teacher's parameters towards the student's and copies its buffers.
+
+    Args:
+        teacher: Module whose parameters and buffers, by name, are the student's.
+        student: The module to follow.
+        momentum: Share of the old teacher; 0 copies.
+    """
+    sources = dict(student.named_parameters())
+    pairs = [(value, sources[name]) for name, value in teacher.named_parameters()]
+    teacher_values, student_values = map(list, zip(*pairs, strict=True))
+    torch._foreach_lerp_(teacher_values, student_values, 1 - momentum)
+    buffers = dict(student.named_buffers())
+    for name, value in teacher.named_buffers():
+        value.copy_(buffers[name])
+
+
+@HOOKS.register_module()
+class EMATeacherHook(Hook):
+    """Exponential moving average of the student in ``model.teacher``.
+
+    The teacher starts as a copy of the student as it stands when training begins,
+    pretrained weights included, and follows it after each optimiser step; a resumed
+    run goes on with the teacher of the checkpoint. Unlike mmengine's ``EMAHook`` the
+    teacher is part of the model, so the losses can use it.
+
+    Args:
+        momentum: Share of the old teacher at the first step. Defaults to 0.9995.
+        end_momentum: What the share rises to by a cosine. Defaults to 1.0.
+        validate: Which network validation and testing score: "student", "teacher" or
+            "both". The teacher's metrics carry the prefix ``teacher/``. Defaults to
+            "student".
+
+    Raises:
+        ValueError: If ``validate`` is unknown or a momentum is outside 0..1.
+    """
+
+    # Before the hooks that log the metrics and keep the best checkpoint.
+    priority = "HIGHEST"
+
+    def __init__(
+        self,
+        momentum: float = 0.9995,
+        end_momentum: float = 1.0,
+        validate: str = "student",
+    ) -> None:
+        if validate not in ("student", "teacher", "both"):
+            raise ValueError(
+                f"validate={validate!r}: expected 'student', 'teacher' or 'both'"
+            )
+        for name, value in (("momentum", momentum), ("end_momentum", end_momentum)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}={value}: expected a share in 0..1")
+        self.momentum = momentum
+        self.end_momentum = end_momentum
+        self.validate = validate
+
+    def before_train(self, runner: Runner) -> None:
+        """Copies the student, unless the run was resumed."""
+        student = _segmentor(runner)
+        if runner.iter == 0:
+            update_ema(student.teacher, student, momentum=0)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Averages after each step of the optimiser."""
+        if runner.optim_wrapper.should_update():
+            progress = TrainingProgress(runner.iter + 1, runner.max_iters)
+            momentum = cosine_momentum(progress, self.momentum, self.end_momentum)
+            student = _segmentor(runner)
+            update_ema(student.teacher, student, momentum)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Puts the teacher in place, or beside the student."""
+        self._begin_scoring(runner, runner.val_loop.evaluator)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Scores the teacher on the batch."""
+        self._score_teacher(runner, data_batch)
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Adds the teacher's metrics."""
+        self._end_scoring(runner, runner.val_loop.dataloader, metrics)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Puts the teacher in place, or beside the student."""
+        self._begin_scoring(runner, runner.test_loop.evaluator)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Scores the teacher on the batch."""
+        self._score_teacher(runner, data_batch)
+
+    def after_test_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Adds the teacher's metrics."""
+        self._end_scoring(runner, runner.test_loop.dataloader, metrics)
+
+    def _begin_scoring(self, runner: Runner, evaluator: Evaluator) -> None:
+        if self.validate == "both":
+            self._teacher_evaluator = copy.deepcopy(evaluator)
+        elif self.validate == "teacher":
+            self._student = runner.model
+            runner.model = _segmentor(runner).teacher
+
+    def _score_teacher(self, runner: Runner, data_batch: dict) -> None:
+        if self.validate == "both":
+            samples = _segmentor(runner).teacher.val_step(data_batch)
+            self._teacher_evaluator.process(samples, data_batch)
+
+    def _end_scoring(
+        self, runner: Runner, dataloader: DataLoader, metrics: dict[str, float]
+    ) -> None:
+        """Puts the teacher's metrics into ``metrics``, which later hooks read."""
+        if self.validate == "student":
+            return
+        if self.validate == "both":
+            teacher_metrics = self._teacher_evaluator.evaluate(len(dataloader.dataset))
+        else:
+            runner.model = self._student
+            teacher_metrics = dict(metrics)
+            metrics.clear()
+        metrics.update({f"teacher/{k}": v for k, v in teacher_metrics.items()})
+
+
+def _segmentor(runner: Runner) -> nn.Module:
+    """The runner's model without a wrapper; it must have a teacher."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if getattr(model, "teacher", None) is None:
+        raise ValueError(
+            f"EMATeacherHook: the model {type(model).__name__} has no teacher; set "
+            "model.teacher in the config or take the hook out of custom_hooks"
+        )
+    return model

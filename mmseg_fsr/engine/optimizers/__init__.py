@@ -1,0 +1,5 @@
+"""Construction of optimisers."""
+
+from .fsr_optim_wrapper_constructor import FSROptimWrapperConstructor
+
+__all__ = ["FSROptimWrapperConstructor"]

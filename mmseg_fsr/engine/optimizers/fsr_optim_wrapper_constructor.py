@@ -1,0 +1,67 @@
+"""Learning rates and weight decay of the parts of a weak segmentor."""
+
+from mmengine.logging import print_log
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Four parameter groups: backbone and heads, with and without weight decay.
+
+    The heads learn faster than the backbone. Biases, other 1-D parameters, position
+    embedding, class token and mask token do not decay. mmengine's own constructor
+    cannot say "ten times the rate, and no decay for the biases" of one module, and
+    makes a group of every parameter.
+
+    ``paramwise_cfg`` takes:
+
+    - ``head_lr_mult`` (float): learning rate of everything outside the backbone over
+      the base rate. Defaults to 10.
+    - ``no_decay_keys`` (tuple[str]): parameters whose name contains one of these do
+      not decay. Defaults to ("pos_embed", "cls_token", "mask_token").
+    """
+
+    def _validate_cfg(self) -> None:
+        """Checks the keys of ``paramwise_cfg``.
+
+        Raises:
+            ValueError: If there is an unknown key or the optimiser has no rate.
+        """
+        unknown = set(self.paramwise_cfg) - {"head_lr_mult", "no_decay_keys"}
+        if unknown:
+            raise ValueError(
+                f"paramwise_cfg has {sorted(unknown)}: FSROptimWrapperConstructor "
+                "expects head_lr_mult and no_decay_keys"
+            )
+        if self.base_lr is None:
+            raise ValueError("optim_wrapper.optimizer.lr is missing: give a number")
+
+    def add_params(
+        self, params: list[dict], module: nn.Module, **kwargs
+    ) -> None:
+        """Puts the groups of ``module``, a segmentor, into ``params``."""
+        head_lr_mult = self.paramwise_cfg.get("head_lr_mult", 10.0)
+        no_decay_keys = self.paramwise_cfg.get(
+            "no_decay_keys", ("pos_embed", "cls_token", "mask_token")
+        )
+        groups = {}
+        for name, param in module.named_parameters():
+            if not param.requires_grad:
+                continue
+            part = "backbone" if name.startswith("backbone.") else "heads"
+            decays = param.ndim > 1 and not any(key in name for key in no_decay_keys)
+            groups.setdefault((part, decays), []).append(param)
+        for (part, decays), members in groups.items():
+            group = dict(
+                params=members,
+                lr=self.base_lr * (1 if part == "backbone" else head_lr_mult),
+                weight_decay=(self.base_wd or 0) if decays else 0.0,
+            )
+            params.append(group)
+            print_log(
+                f"{part}: {len(members)} tensors, lr {group['lr']:g}, "
+                f"weight decay {group['weight_decay']:g}",
+                logger="current",
+            )

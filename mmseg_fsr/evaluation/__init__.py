@@ -1,0 +1,7 @@
+"""Scores of what training sees on the way: classes, CAMs, pseudo labels."""
+
+from .cam_iou_metric import CAMIoUMetric
+from .image_label_f1_metric import ImageLabelF1Metric
+from .pseudo_label_iou_metric import PseudoLabelIoUMetric
+
+__all__ = ["CAMIoUMetric", "ImageLabelF1Metric", "PseudoLabelIoUMetric"]

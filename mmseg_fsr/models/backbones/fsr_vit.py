@@ -1,0 +1,175 @@
+"""Vision transformer with mask token and a class token that joins late."""
+
+import math
+
+import torch
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_fsr.utils.pretrained import load_pretrained_backbone
+
+from .fsr_features import Depth, FSRFeatures
+
+
+@MODELS.register_module()
+class FSRViT(VisionTransformer):
+    """Plain ViT whose blocks see patch tokens alone.
+
+    A learned mask token replaces the embedding of a masked patch before the
+    position embedding is added. The class token does not pass through the blocks:
+    an aggregator makes it from the patch tokens of the last block (FSR, AAAI 2024,
+    section "Method"; class attention after CaiT, ICCV 2021).
+
+    ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes weights in timm's or
+    mmpretrain's layout, see
+    :func:`mmseg_fsr.utils.pretrained.load_pretrained_backbone`.
+
+    Args:
+        arch: Name or dict of mmpretrain's ``VisionTransformer``. Defaults to "base".
+        img_size: Image size in pixels whose patch grid the position embedding
+            holds; other sizes resize it (bicubic). Defaults to 224.
+        patch_size: Side of a patch in pixels. Defaults to 16.
+        out_indices: Blocks that give the auxiliary and the final feature map; the
+            final one must be the last block. Defaults to (-3, -1).
+        aggregator: Config of the module that makes the class token from the patch
+            tokens (B, N, C). Defaults to class attention of depth 2.
+        **kwargs: Passed on to mmpretrain's ``VisionTransformer``
+            (``drop_path_rate``, ``layer_scale_init_value``, ``frozen_stages``,
+            ``init_cfg`` and so on).
+
+    Raises:
+        ValueError: If ``out_indices`` is not an earlier block and the last one.
+
+    Example:
+        >>> vit = FSRViT(arch='deit-tiny', img_size=64)
+        >>> features = vit(torch.rand(2, 3, 64, 64))
+        >>> features.feat.shape, features.cls_token.shape
+        (torch.Size([2, 192, 4, 4]), torch.Size([2, 192]))
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = "base",
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        out_indices: tuple[int, int] = (-3, -1),
+        aggregator: dict = dict(type="ClassAttentionAggregator", depth=2),
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            patch_size=patch_size,
+            out_indices=list(out_indices),
+            with_cls_token=False,
+            out_type="featmap",
+            # A trailing strip smaller than a patch is cut, not padded.
+            patch_cfg=dict(padding=0),
+            **kwargs,
+        )
+        last = self.num_layers - 1
+        if (
+            len(out_indices) != 2
+            or not self.out_indices[0] < self.out_indices[1] == last
+        ):
+            raise ValueError(
+                f"out_indices={tuple(out_indices)} of a ViT with {self.num_layers} "
+                "blocks: expected (auxiliary, final), the auxiliary block before the "
+                "final one and the final one the last block, such as (-3, -1)"
+            )
+        self.patch_size = patch_size
+        self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))
+        self.aggregator = MODELS.build(
+            aggregator, default_args=dict(in_channels=self.embed_dims)
+        )
+
+    def init_weights(self) -> None:
+        """Truncated normal of 0.02, then the weights that ``init_cfg`` names."""
+        pretrained, self.init_cfg = self.init_cfg, None
+        super().init_weights()
+        self.init_cfg = pretrained
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        trunc_normal_(self.mask_token, std=0.02)
+        if pretrained is not None:
+            load_pretrained_backbone(self, pretrained)
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs):
+        """Drops the class token's position, then resizes to this model's grid."""
+        name = f"{prefix}pos_embed"
+        if name in state_dict:
+            length = state_dict[name].shape[1]
+            if math.isqrt(length - 1) ** 2 == length - 1:
+                state_dict[name] = state_dict[name][:, 1:]
+        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
+
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size of the patch grid (h, w) of an image of that size in pixels.
+
+        Raises:
+            ValueError: If the image is smaller than a patch.
+        """
+        if min(height, width) < self.patch_size:
+            raise ValueError(
+                f"image of {height} x {width} pixels is smaller than a patch of "
+                f"{self.patch_size}: resize the images or use a smaller patch_size"
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, up_to: Depth = "cls_token"
+    ) -> FSRFeatures:
+        """Features of a batch of images.
+
+        Args:
+            x: Images (B, 3, H, W), normalised.
+            mask: Masked patches (B, h, w), bool, true = masked. Defaults to None.
+            up_to: The last feature that is wanted; later ones are not computed.
+                Defaults to "cls_token".
+
+        Returns:
+            The auxiliary map, the final map and the class token; the last two are
+            normalised by the final LayerNorm.
+
+        Raises:
+            ValueError: If the image is smaller than a patch or the mask does not
+                have the size of the patch grid.
+        """
+        grid = self.grid_size(*x.shape[-2:])
+        tokens, _ = self.patch_embed(x)
+        if mask is not None:
+            if mask.shape != (len(x), *grid):
+                raise ValueError(
+                    f"mask of shape {tuple(mask.shape)} for {len(x)} images with a "
+                    f"patch grid of {grid}: expected {(len(x), *grid)}"
+                )
+            masked = mask.flatten(1).unsqueeze(-1)
+            tokens = torch.where(masked, self.mask_token.to(tokens.dtype), tokens)
+        tokens = tokens + resize_pos_embed(
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            mode=self.interpolate_mode,
+            num_extra_tokens=0,
+        )
+        tokens = self.pre_norm(self.drop_after_pos(tokens))
+
+        aux_index, _ = self.out_indices
+        for layer in self.layers[: aux_index + 1]:
+            tokens = layer(tokens)
+        aux = self._format_output(tokens, grid)
+        if up_to == "aux":
+            return FSRFeatures(aux)
+        for layer in self.layers[aux_index + 1 :]:
+            tokens = layer(tokens)
+        norm = self.ln1 if self.final_norm else nn.Identity()
+        feat = self._format_output(norm(tokens), grid)
+        if up_to == "feat":
+            return FSRFeatures(aux, feat)
+        return FSRFeatures(aux, feat, norm(self.aggregator(tokens)))

@@ -1,0 +1,100 @@
+"""Batching and normalisation of several views of each image."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmseg.models.data_preprocessor import SegDataPreProcessor
+from mmseg.registry import MODELS
+from torch import Tensor
+
+
+@MODELS.register_module()
+class MultiViewSegDataPreProcessor(SegDataPreProcessor):
+    """``SegDataPreProcessor`` that also takes several views of each image.
+
+    Views (``inputs`` is a dict of lists) are stacked on the device as they are,
+    mostly uint8, and then converted and normalised as one batch a view. Single
+    images, as in testing, take ``SegDataPreProcessor``'s own way.
+
+    Args:
+        mean: Mean of each channel, in the order that the network gets, usually R,
+            G, B, in 0..255. Not normalised if None, as by default.
+        std: Standard deviation of each channel, likewise.
+        bgr_to_rgb: Whether images, which MMCV loads as BGR, reach the network as
+            RGB. Defaults to False.
+        **kwargs: Further arguments of ``SegDataPreProcessor``.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        bgr_to_rgb: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb, **kwargs)
+        # The two stacks' base classes name these differently.
+        self._swaps_channels = bgr_to_rgb or kwargs.get("rgb_to_bgr", False)
+        self._gives_rgb = bgr_to_rgb
+        self._normalizes = mean is not None
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """Batches what the data loader gives.
+
+        Args:
+            data: ``inputs`` and ``data_samples``. ``inputs`` is either a dict of
+                views, each a list of B tensors (3, H, W) or a tensor (B, 3, H, W),
+                or a list of B tensors (3, H, W).
+            training: Passed on for single images. Defaults to False.
+
+        Returns:
+            ``inputs``: a dict of float32 tensors (B, 3, H, W) by view, or one such
+            tensor; ``data_samples``: the samples, on the device.
+
+        Raises:
+            ValueError: If the images of a view differ in size.
+        """
+        if not isinstance(data["inputs"], Mapping):
+            return super().forward(data, training)
+        return dict(
+            inputs={
+                name: self._normalize(self._stack(images, name))
+                for name, images in data["inputs"].items()
+            },
+            data_samples=self.cast_data(data.get("data_samples")),
+        )
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Undoes the normalisation, and any order of channels but RGB.
+
+        Args:
+            images: Images (B, 3, H, W) or (3, H, W) as the network gets them.
+
+        Returns:
+            Float32 tensor of the same shape: RGB, 0..255, neither rounded nor
+            clamped.
+        """
+        images = images.float()
+        if self._normalizes:
+            images = images * self.std + self.mean
+        return images if self._gives_rgb else images.flip(-3)
+
+    def _stack(self, images: Sequence[Tensor] | Tensor, name: str) -> Tensor:
+        """One tensor (B, 3, H, W) on the device, of the images' dtype."""
+        if not isinstance(images, Tensor):
+            shapes = sorted({tuple(image.shape) for image in images})
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"the images of '{name}' in a batch must have one shape, got "
+                    f"{shapes}: crop or resize to a fixed size in the pipeline"
+                )
+            images = torch.stack(list(images))
+        return images.to(self.device, non_blocking=True)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        """Channels in the network's order, float32, normalised."""
+        if self._swaps_channels:
+            images = images.flip(-3)
+        images = images.float()
+        return (images - self.mean) / self.std if self._normalizes else images

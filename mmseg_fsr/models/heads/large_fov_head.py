@@ -1,0 +1,50 @@
+"""DeepLab's decoder with a large field of view."""
+
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class LargeFOVHead(BaseDecodeHead):
+    """Two dilated 3x3 convolutions with ReLU and a bias-free 1x1 convolution.
+
+    DeepLab-LargeFOV (ICLR 2015) without norm, bias or dropout, as FSR uses it.
+
+    Args:
+        dilation: Dilation of the 3x3 convolutions. Defaults to 5.
+        in_index: Which of the backbone's maps to decode. Defaults to 1, the final
+            map of :class:`~mmseg_fsr.models.backbones.FSRFeatures`.
+        **kwargs: Passed on to mmseg's ``BaseDecodeHead`` (``in_channels``,
+            ``channels``, ``num_classes`` with background, ``loss_decode``).
+    """
+
+    def __init__(self, dilation: int = 5, in_index: int = 1, **kwargs) -> None:
+        super().__init__(
+            in_index=in_index,
+            dropout_ratio=0,
+            init_cfg=dict(
+                type="Kaiming", layer="Conv2d", mode="fan_out", distribution="normal"
+            ),
+            **kwargs,
+        )
+        self.convs = nn.Sequential(
+            *(
+                ConvModule(
+                    channels,
+                    self.channels,
+                    3,
+                    padding=dilation,
+                    dilation=dilation,
+                    bias=False,
+                    act_cfg=self.act_cfg,
+                )
+                for channels in (self.in_channels, self.channels)
+            )
+        )
+        self.conv_seg = nn.Conv2d(self.channels, self.out_channels, 1, bias=False)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Logits (B, num_classes, h, w) of the chosen feature map (B, C, h, w)."""
+        return self.cls_seg(self.convs(self._transform_inputs(inputs)))

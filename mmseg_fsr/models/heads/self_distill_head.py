@@ -1,0 +1,226 @@
+"""Self-distillation of masked students by a teacher (unc.FSR and cer.FSR)."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from mmseg_fsr.engine.training_progress import TrainingProgress, training_progress
+from mmseg_fsr.models.backbones import FSRFeatures
+
+from .center import Center
+
+
+def distillation_loss(
+    student: Tensor,
+    teacher: Tensor,
+    center: Tensor,
+    student_temp: float,
+    teacher_temp: float,
+) -> Tensor:
+    """Cross-entropy between the sharpened teacher and the student.
+
+    Args:
+        student: Projected tokens (..., D).
+        teacher: Projected tokens (..., D) of the teacher; no gradient goes there.
+        center: Centre (D,) that is subtracted from the teacher's tokens.
+        student_temp: Temperature of the student's softmax, > 0.
+        teacher_temp: Temperature of the teacher's softmax, > 0.
+
+    Returns:
+        Loss of each token (...), float32.
+    """
+    target = ((teacher.detach().float() - center) / teacher_temp).softmax(-1)
+    log_prediction = (student.float() / student_temp).log_softmax(-1)
+    return -(target * log_prediction).sum(-1)
+
+
+def linear_teacher_temp(
+    progress: TrainingProgress, start: float, end: float, warmup: float
+) -> float:
+    """Temperature that rises linearly over the first part of a run.
+
+    Args:
+        progress: Step of the run, counted from 1.
+        start: Temperature of the first step.
+        end: Temperature from the end of the rise on.
+        warmup: Share of the run over which it rises, 0..1.
+
+    Returns:
+        The temperature of the step.
+    """
+    warmup_steps = int(progress.max_iters * warmup)
+    if warmup_steps < 2 or progress.step >= warmup_steps:
+        return end
+    return start + (end - start) * (progress.step - 1) / (warmup_steps - 1)
+
+
+@MODELS.register_module()
+class SelfDistillHead(BaseModule):
+    """Projector, centres and losses of the self-distillation.
+
+    One projector serves class and patch tokens: three linear layers with GELU
+    between, L2 norm, then a weight-normalised bias-free linear layer whose gain is
+    fixed at 1 (FSR, AAAI 2024; head and losses after DINO, ICCV 2021, and iBOT,
+    ICLR 2022).
+
+    Args:
+        in_channels: Width C of the tokens.
+        hidden_channels: Width of the hidden layers. Defaults to 2048.
+        bottleneck_channels: Width before the last layer. Defaults to 256.
+        out_channels: Width D of the projected tokens. Defaults to 4096.
+        student_temp: Temperature of the student. Defaults to 0.1.
+        teacher_temp: Final temperature of the teacher. Defaults to 0.07.
+        warmup_teacher_temp: Its temperature at the first step. Defaults to 0.04.
+        warmup_teacher_temp_ratio: Share of the run over which it rises. Defaults to
+            1 / 8.
+        center_momentum: Momentum of the centres. Defaults to 0.9.
+        loss_class_weight: Weight of cer.FSR, the class tokens. Defaults to 0.1.
+        loss_patch_weight: Weight of unc.FSR, the masked patches. Defaults to 0.1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int = 2048,
+        bottleneck_channels: int = 256,
+        out_channels: int = 4096,
+        student_temp: float = 0.1,
+        teacher_temp: float = 0.07,
+        warmup_teacher_temp: float = 0.04,
+        warmup_teacher_temp_ratio: float = 1 / 8,
+        center_momentum: float = 0.9,
+        loss_class_weight: float = 0.1,
+        loss_patch_weight: float = 0.1,
+    ) -> None:
+        super().__init__(
+            init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02, bias=0)
+        )
+        self.student_temp = student_temp
+        self.teacher_temp = teacher_temp
+        self.warmup_teacher_temp = warmup_teacher_temp
+        self.warmup_teacher_temp_ratio = warmup_teacher_temp_ratio
+        self.loss_class_weight = loss_class_weight
+        self.loss_patch_weight = loss_patch_weight
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels, hidden_channels),
+            nn.GELU(),
+            nn.Linear(hidden_channels, hidden_channels),
+            nn.GELU(),
+            nn.Linear(hidden_channels, bottleneck_channels),
+        )
+        self.last_layer = weight_norm(
+            nn.Linear(bottleneck_channels, out_channels, bias=False)
+        )
+        gain = self.last_layer.parametrizations.weight.original0
+        nn.init.ones_(gain)
+        gain.requires_grad_(False)
+        self.class_center = Center(out_channels, center_momentum)
+        self.patch_center = Center(out_channels, center_momentum)
+
+    def bottleneck(self, tokens: Tensor) -> Tensor:
+        """Unit vectors (..., bottleneck_channels) of ``tokens`` (..., C)."""
+        return F.normalize(self.mlp(tokens), dim=-1)
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Projected tokens (..., D) of ``tokens`` (..., C)."""
+        return self.last_layer(self.bottleneck(tokens))
+
+    def init_weights(self) -> None:
+        """Truncated normal of 0.02, biases 0; the last layer's gain stays 1."""
+        super().init_weights()
+        trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
+
+    def loss(
+        self,
+        student: FSRFeatures,
+        teacher: FSRFeatures,
+        teacher_class: Tensor,
+        teacher_head: "SelfDistillHead",
+        mask: Tensor,
+        max_masked: int,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch; then moves the centres.
+
+        Args:
+            student: The student's features of the masked view 2.
+            teacher: The teacher's features of view 2, not masked.
+            teacher_class: The teacher's class tokens of view 1 (B, C).
+            teacher_head: The teacher's projector.
+            mask: Masked cells of view 2 (B, h, w), bool.
+            max_masked: The most cells that an image of the batch has masked; known
+                beforehand, it spares a wait for the device.
+
+        Returns:
+            ``loss_fsr_class`` (cer.FSR) and ``loss_fsr_patch`` (unc.FSR), scalars.
+        """
+        is_masked, index = mask.flatten(1).to(torch.uint8).topk(max_masked)
+        index = index.unsqueeze(-1)
+        student_tokens = student.feat.flatten(2).mT
+        student_masked = student_tokens.gather(
+            1, index.expand(-1, -1, student_tokens.shape[-1])
+        )
+        with torch.no_grad():
+            # The last layer is linear: its mean over all patches is that of the mean.
+            bottleneck = teacher_head.bottleneck(teacher.feat.flatten(2).mT)
+            teacher_mean = teacher_head.last_layer(bottleneck.mean(1))
+            teacher_masked = teacher_head.last_layer(
+                bottleneck.gather(1, index.expand(-1, -1, bottleneck.shape[-1]))
+            )
+            teacher_class = teacher_head.project(teacher_class)
+        losses = self.loss_by_projection(
+            self.project(student.cls_token),
+            teacher_class,
+            self.project(student_masked),
+            teacher_masked,
+            is_masked,
+        )
+        self.class_center.update(teacher_class)
+        self.patch_center.update(teacher_mean)
+        return losses
+
+    def loss_by_projection(
+        self,
+        student_class: Tensor,
+        teacher_class: Tensor,
+        student_patch: Tensor,
+        teacher_patch: Tensor,
+        is_masked: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of projected tokens at the step under way.
+
+        Args:
+            student_class: Class tokens (B, D) of the student.
+            teacher_class: Class tokens (B, D) of the teacher.
+            student_patch: Patch tokens (B, M, D) of the student.
+            teacher_patch: The same patches' tokens (B, M, D) of the teacher.
+            is_masked: Which of the patches count (B, M).
+
+        Returns:
+            ``loss_fsr_class`` and ``loss_fsr_patch``: means over the images, the
+            latter of the means over each image's masked patches (0 without any).
+        """
+        temps = (
+            self.student_temp,
+            linear_teacher_temp(
+                training_progress(),
+                self.warmup_teacher_temp,
+                self.teacher_temp,
+                self.warmup_teacher_temp_ratio,
+            ),
+        )
+        class_loss = distillation_loss(
+            student_class, teacher_class, self.class_center.value, *temps
+        )
+        patch_loss = distillation_loss(
+            student_patch, teacher_patch, self.patch_center.value, *temps
+        )
+        masked_count = is_masked.sum(1).clamp(min=1)
+        patch_loss = (patch_loss * is_masked).sum(1) / masked_count
+        return {
+            "loss_fsr_class": self.loss_class_weight * class_loss.mean(),
+            "loss_fsr_patch": self.loss_patch_weight * patch_loss.mean(),
+        }

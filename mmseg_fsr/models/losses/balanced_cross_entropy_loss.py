@@ -1,0 +1,82 @@
+"""Cross-entropy in which background and foreground count the same.
+
+Source: FSR (AAAI 2024), segmentation loss.
+"""
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+def balanced_cross_entropy(
+    seg_logits: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Average the mean cross-entropy of background and of foreground pixels.
+
+    The half of a kind that no pixel in the batch has is 0.
+
+    Args:
+        seg_logits (Tensor): Logits, floating point (B, K+1, H, W), class 0 background.
+        label (Tensor): Labels, int64 (B, H, W).
+        weight (Tensor, optional): Factor of each pixel's loss (B, H, W); the means
+            are still taken over the number of pixels. Defaults to None.
+        ignore_index (int): Label of pixels that do not count. Defaults to 255.
+
+    Returns:
+        Tensor: Loss, float32 scalar.
+    """
+    losses = F.cross_entropy(
+        seg_logits.float(), label, ignore_index=ignore_index, reduction="none"
+    )
+    if weight is not None:
+        losses = losses * weight
+    valid = label != ignore_index
+    background = label == 0
+    halves = [
+        losses.where(kind & valid, losses.new_zeros(())).sum()
+        / (kind & valid).sum().clamp(min=1)
+        for kind in (background, ~background)
+    ]
+    return 0.5 * (halves[0] + halves[1])
+
+
+@MODELS.register_module()
+class BalancedCrossEntropyLoss(nn.Module):
+    """Balanced cross-entropy as a ``loss_decode`` of mmseg's decode heads.
+
+    Args:
+        loss_weight (float): Factor of the loss. Defaults to 1.0.
+        loss_name (str): Key of the loss in the head's losses; only those that start
+            with ``loss_`` are trained on. Defaults to ``'loss_seg'``.
+
+    Examples:
+        >>> loss = BalancedCrossEntropyLoss(loss_weight=0.1)
+        >>> label = torch.randint(0, 21, (2, 32, 32))
+        >>> loss(torch.randn(2, 21, 32, 32), label).shape
+        torch.Size([])
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = "loss_seg") -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(
+        self,
+        seg_logits: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
+        """Compute the loss; see :func:`balanced_cross_entropy` for the arguments."""
+        with torch.autocast(device_type=seg_logits.device.type, enabled=False):
+            loss = balanced_cross_entropy(seg_logits, label, weight, ignore_index)
+        return self.loss_weight * loss
+
+    def extra_repr(self) -> str:
+        """Name the settings in the module's printout."""
+        return f"loss_weight={self.loss_weight}, loss_name={self.loss_name!r}"

@@ -1,0 +1,103 @@
+"""Random and uncertainty-driven choice of image blocks, as pure functions."""
+
+import math
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def num_masked_blocks(num_blocks: int, mask_ratio: float) -> int:
+    """Number of blocks to mask, rounded up.
+
+    The ratio counts as the decimal it is written as: 0.55 of 100 blocks are 55,
+    where floats would give 56.
+    """
+    return math.ceil(Fraction(str(mask_ratio)) * num_blocks)
+
+
+def uncertain_blocks(
+    cams: Tensor,
+    labels: Tensor,
+    block_grid: tuple[int, int],
+    low_thr: float,
+    high_thr: float,
+) -> Tensor:
+    """Blocks that are neither clear background nor clear foreground.
+
+    Args:
+        cams (Tensor): (B, K, H, W) float in 0..1.
+        labels (Tensor): (B, K) multi-hot image labels; an image without any has
+            no uncertain block.
+        block_grid (tuple[int, int]): (bh, bw), at which the CAMs are sampled by
+            the nearest neighbour.
+        low_thr (float): Up to this value, at least 0, a block is background.
+        high_thr (float): From this value on a block is foreground.
+
+    Returns:
+        Tensor: (B, bh, bw) bool.
+    """
+    own = cams * labels.to(cams)[:, :, None, None]
+    # Sampling first and taking the maximum then is the same for less work.
+    value = F.interpolate(own, size=block_grid, mode="nearest").amax(1)
+    return (value > low_thr) & (value < high_thr)
+
+
+def choose_blocks(noise: Tensor, num_masked: int) -> Tensor:
+    """Choose the blocks with the largest noise.
+
+    Args:
+        noise (Tensor): (B, bh, bw) float.
+        num_masked (int): Number of blocks per image.
+
+    Returns:
+        Tensor: (B, bh, bw) bool, ``num_masked`` of them true in each image.
+    """
+    flat = noise.flatten(1)
+    chosen = flat.topk(num_masked, dim=1).indices
+    mask = torch.zeros_like(flat, dtype=torch.bool)
+    return mask.scatter_(1, chosen, True).view_as(noise)
+
+
+def choose_uncertain_first(noise: Tensor, uncertain: Tensor, num_masked: int) -> Tensor:
+    """Choose uncertain blocks at random and, if they are too few, others too.
+
+    Args:
+        noise (Tensor): (B, bh, bw) float in 0..1.
+        uncertain (Tensor): (B, bh, bw) bool.
+        num_masked (int): Number of blocks per image.
+
+    Returns:
+        Tensor: (B, bh, bw) bool, ``num_masked`` of them true in each image.
+    """
+    # Above any noise of a certain block, so that sorting needs no loop.
+    return choose_blocks(noise + 2 * uncertain.to(noise), num_masked)
+
+
+def choose_uncertain_only(noise: Tensor, uncertain: Tensor, num_masked: int) -> Tensor:
+    """Choose uncertain blocks at random and no others.
+
+    Args:
+        noise (Tensor): (B, bh, bw) float in 0..1.
+        uncertain (Tensor): (B, bh, bw) bool.
+        num_masked (int): Largest number of blocks per image.
+
+    Returns:
+        Tensor: (B, bh, bw) bool, true in at most ``num_masked`` uncertain blocks.
+    """
+    return choose_uncertain_first(noise, uncertain, num_masked) & uncertain
+
+
+def spread_blocks(mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Repeat each block over its patches.
+
+    Args:
+        mask (Tensor): (B, bh, bw).
+        grid (tuple[int, int]): (h, w), multiples of (bh, bw).
+
+    Returns:
+        Tensor: (B, h, w).
+    """
+    rows, cols = grid[0] // mask.shape[1], grid[1] // mask.shape[2]
+    return mask.repeat_interleave(rows, dim=1).repeat_interleave(cols, dim=2)

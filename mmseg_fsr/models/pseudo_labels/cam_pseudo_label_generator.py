@@ -1,0 +1,247 @@
+"""Pseudo labels of pixels from class activation maps and image labels."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from mmseg.utils import ConfigType
+from torch import Tensor, nn
+
+from .cam_to_label import BACKGROUND, IGNORE_INDEX, cams_to_label, cams_to_seed
+from .cams import CAMs
+from .multi_scale_cams import multi_scale_cams
+
+
+def quantized_half_images(images: Tensor) -> Tensor:
+    """Images as refinement reads them: 8 bits, 0..1, half the size.
+
+    Args:
+        images (Tensor): (B, 3, H, W) float RGB in 0..255.
+
+    Returns:
+        Tensor: (B, 3, H // 2, W // 2) float32 in 0..1.
+    """
+    quantized = images.float().clamp(0, 255).floor() / 255
+    size = (max(images.shape[-2] // 2, 1), max(images.shape[-1] // 2, 1))
+    return F.interpolate(quantized, size=size, mode="bilinear", align_corners=False)
+
+
+def gather_image_classes(
+    cams: Tensor, labels: Tensor, max_classes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Bring the classes of each image to the front and drop the others.
+
+    Args:
+        cams (Tensor): (B, K, H, W) float.
+        labels (Tensor): (B, K) multi-hot image labels.
+        max_classes (int): M, number of classes to keep; no image may have more.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: CAMs (B, M, H, W); bool (B, M), whether
+        the image has that class; class index (B, M) int64, ascending among the
+        image's classes.
+    """
+    present = (labels > 0).float()
+    present, index = present.sort(dim=1, descending=True, stable=True)
+    present, index = present[:, :max_classes] > 0, index[:, :max_classes]
+    gathered = cams.gather(1, index[:, :, None, None].expand(-1, -1, *cams.shape[-2:]))
+    return gathered, present, index
+
+
+def class_probabilities(cams: Tensor, present: Tensor, background: float) -> Tensor:
+    """Softmax over a constant background and the image's classes.
+
+    Args:
+        cams (Tensor): (B, M, h, w) float in 0..1.
+        present (Tensor): (B, M) bool, whether the image has that class.
+        background (float): Value of the background.
+
+    Returns:
+        Tensor: (B, 1 + M, h, w), background first; exactly 0 for classes that
+        the image does not have.
+    """
+    scores = cams.masked_fill(~present[:, :, None, None], float("-inf"))
+    return F.pad(scores, (0, 0, 0, 0, 1, 0), value=background).softmax(1)
+
+
+def merge_labels(low: Tensor, high: Tensor) -> Tensor:
+    """Keep what two background thresholds agree on.
+
+    Args:
+        low (Tensor): (B, H, W) int64, labels with little background.
+        high (Tensor): (B, H, W) int64, labels with much background.
+
+    Returns:
+        Tensor: (B, H, W) int64: the class where ``high`` names one, background
+        where both say so, 255 elsewhere.
+    """
+    undecided = (high == BACKGROUND) & (low != BACKGROUND)
+    return high.masked_fill(undecided, IGNORE_INDEX)
+
+
+@MODELS.register_module()
+class CAMPseudoLabelGenerator(nn.Module):
+    """Turns the classifiers' activations and image labels into pixel labels.
+
+    No parameters, no gradient; float32 also under autocast. FSR (AAAI 2024).
+
+    Args:
+        scales (Sequence[float]): Image scales over which activations are summed.
+            Defaults to (1.0, 0.5, 1.5).
+        low_thr (float): Background threshold below which a pixel is background.
+            Defaults to 0.25.
+        high_thr (float): Background threshold above which a pixel is foreground.
+            Defaults to 0.7 (VOC; 0.65 for COCO).
+        bkg_thr (float): The one background threshold of seeds, which are for
+            scoring. Defaults to 0.5 (VOC; 0.45 for COCO).
+        refiner (dict, optional): Refinement of the maps by the image's colours.
+            None labels by the two thresholds alone. Defaults to
+            ``dict(type='PixelAdaptiveRefinement')``.
+
+    Raises:
+        ValueError: If thresholds are not ``0 <= low_thr <= high_thr <= 1`` and
+            ``0 <= bkg_thr <= 1``, or ``scales`` is empty or not positive.
+
+    Example:
+        >>> generator = CAMPseudoLabelGenerator()
+        >>> images = torch.rand(2, 3, 32, 32) * 255
+        >>> cams, labels = torch.rand(2, 4, 32, 32), torch.eye(4)[:2]
+        >>> generator.pseudo_label(images, cams, labels).shape
+        torch.Size([2, 32, 32])
+    """
+
+    def __init__(
+        self,
+        scales: Sequence[float] = (1.0, 0.5, 1.5),
+        low_thr: float = 0.25,
+        high_thr: float = 0.7,
+        bkg_thr: float = 0.5,
+        refiner: ConfigType | None = dict(type="PixelAdaptiveRefinement"),
+    ) -> None:
+        super().__init__()
+        if not 0 <= low_thr <= high_thr <= 1:
+            raise ValueError(
+                "expected 0 <= low_thr <= high_thr <= 1, got "
+                f"low_thr={low_thr} and high_thr={high_thr}: set both in "
+                "pseudo_label_generator"
+            )
+        if not 0 <= bkg_thr <= 1:
+            raise ValueError(
+                f"expected bkg_thr in 0..1, got {bkg_thr}: set it in "
+                "pseudo_label_generator"
+            )
+        if not scales or min(scales) <= 0:
+            raise ValueError(
+                f"scales must be one or more positive factors, got {scales}"
+            )
+        self.scales = tuple(scales)
+        self.low_thr = low_thr
+        self.high_thr = high_thr
+        self.bkg_thr = bkg_thr
+        self.refiner = None if refiner is None else MODELS.build(refiner)
+
+    def cams(self, extract: Callable[[Tensor], CAMs], images: Tensor) -> CAMs:
+        """Multi-scale activation maps, see :func:`multi_scale_cams`.
+
+        Args:
+            extract (Callable): Maps a batch (N, 3, h, w) to its :class:`CAMs`
+                after ReLU, of any resolution; ``top=None`` leaves those out.
+            images (Tensor): (B, 3, H, W) float, normalised.
+
+        Returns:
+            CAMs: Both (B, K, H, W) float32 in 0..1, without gradient.
+        """
+        return multi_scale_cams(extract, images, self.scales)
+
+    def label(self, cams: Tensor, labels: Tensor) -> Tensor:
+        """Label by the two thresholds, without refinement.
+
+        Args:
+            cams (Tensor): (B, K, H, W) float in 0..1, of any resolution.
+            labels (Tensor): (B, K) multi-hot image labels.
+
+        Returns:
+            Tensor: (B, H, W) int64: 0 background, k + 1 for class k, 255
+            undecided.
+        """
+        return cams_to_label(cams, labels, self.low_thr, self.high_thr)
+
+    def seed(self, cams: Tensor, labels: Tensor) -> Tensor:
+        """Label by the one threshold ``bkg_thr``.
+
+        Args:
+            cams (Tensor): (B, K, H, W) float in 0..1.
+            labels (Tensor): (B, K) multi-hot image labels.
+
+        Returns:
+            Tensor: (B, H, W) int64: 0 background, k + 1 for class k.
+        """
+        return cams_to_seed(cams, labels, self.bkg_thr)
+
+    @torch.no_grad()
+    def pseudo_label(
+        self,
+        images: Tensor,
+        cams: Tensor,
+        labels: Tensor,
+        max_classes: int | None = None,
+    ) -> Tensor:
+        """Refined labels of the pixels, where two thresholds agree.
+
+        Args:
+            images (Tensor): (B, 3, H, W) float RGB in 0..255, normalisation
+                undone.
+            cams (Tensor): (B, K, H, W) float in 0..1.
+            labels (Tensor): (B, K) multi-hot image labels. An image without any
+                label is all background.
+            max_classes (int, optional): Largest number of classes of any one
+                image, if it is known without asking the device: the cost grows
+                with it instead of with K. Counted where labels are on the CPU.
+                Defaults to None.
+
+        Returns:
+            Tensor: (B, H, W) int64: 0 background, k + 1 for class k, 255
+            undecided.
+        """
+        if self.refiner is None:
+            return self.label(cams, labels)
+        if max_classes is None:
+            on_host = labels.device.type == "cpu"
+            max_classes = int((labels > 0).sum(1).max()) if on_host else labels.shape[1]
+        with torch.autocast(images.device.type, enabled=False):
+            half = quantized_half_images(images)
+            kept, present, index = gather_image_classes(
+                cams.float(), labels, max(max_classes, 1)
+            )
+            # The background is constant: resizing leaves it as it is.
+            kept = F.interpolate(
+                kept, size=half.shape[-2:], mode="bilinear", align_corners=False
+            )
+            # Both thresholds' maps pass at once and share the image's kernel.
+            refined = self.refiner(
+                half,
+                torch.cat(
+                    [
+                        class_probabilities(kept, present, threshold)
+                        for threshold in (self.low_thr, self.high_thr)
+                    ],
+                    dim=1,
+                ),
+            )
+            class_labels = F.pad(index + 1, (1, 0), value=BACKGROUND)
+            low, high = (
+                self._strongest_label(maps, class_labels, images.shape[-2:])
+                for maps in refined.chunk(2, dim=1)
+            )
+            return merge_labels(low, high)
+
+    @staticmethod
+    def _strongest_label(
+        maps: Tensor, class_labels: Tensor, size: Sequence[int]
+    ) -> Tensor:
+        """Labels (B, H, W) of the maps (B, C, h, w) that win at ``size``."""
+        winner = F.interpolate(
+            maps, size=tuple(size), mode="bilinear", align_corners=False
+        ).argmax(1)
+        return class_labels.gather(1, winner.flatten(1)).view_as(winner)

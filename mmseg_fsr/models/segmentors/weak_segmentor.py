@@ -1,0 +1,291 @@
+"""Segmentor that learns from image-level labels in one stage."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import LabelData, PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_fsr.engine.training_progress import training_progress
+from mmseg_fsr.models.backbones import Depth, FSRFeatures
+from mmseg_fsr.models.pseudo_labels import CAMs
+
+from .image_labels import image_labels_from_mask
+
+
+@MODELS.register_module()
+class WeakSegmentor(EncoderDecoder):
+    """Ties the parts of FSR together (FSR, AAAI 2024).
+
+    The method is a sum of parts that a config adds or leaves out: without
+    ``affinity_head`` no patch token contrast, without ``loss_energy`` no dense energy
+    regularisation, without ``distill_head`` no self-distillation, no second view and
+    no teacher.
+
+    The losses are ``loss_cls``, ``loss_cls_aux``, ``loss_seg``, ``loss_energy``,
+    ``loss_ptc``, ``loss_fsr_class`` and ``loss_fsr_patch``. Prediction is that of
+    mmseg's ``EncoderDecoder``, "whole" and "slide".
+
+    Args:
+        backbone: Config of a backbone that returns
+            :class:`~mmseg_fsr.models.backbones.FSRFeatures`.
+        decode_head: Config of any mmseg decode head with K + 1 classes; its
+            ``loss_decode`` is the segmentation loss.
+        cam_head: Config of the image-level classifiers.
+        pseudo_label_generator: Config of the generator of CAMs and pseudo labels.
+        affinity_head: Config of the PTC head. Defaults to None.
+        loss_energy: Config of the dense energy loss. Defaults to None.
+        distill_head: Config of the self-distillation head; needs ``mask_generator``
+            and ``teacher``. Defaults to None.
+        mask_generator: Config of the generator of masks for view 2. Defaults to
+            None.
+        teacher: ``dict(train_mode=...)`` adds the teacher, a copy of the network
+            that :class:`~mmseg_fsr.engine.hooks.EMATeacherHook` averages;
+            ``train_mode`` says whether its drop path is active while the student
+            trains (true in the paper's runs). Defaults to None.
+        loss_begin: Number of first steps in which a loss weighs 0, by the loss's
+            name. Defaults to none.
+        test_cfg: As in mmseg; with ``cams=True`` prediction on data with masks also
+            gives CAMs, pseudo label and class scores for the image's true classes,
+            which the metrics of :mod:`mmseg_fsr.evaluation` score.
+        **kwargs: ``data_preprocessor``, ``neck``, ``train_cfg`` and ``init_cfg`` of
+            mmseg's ``EncoderDecoder``.
+
+    Raises:
+        ValueError: If parts that need each other are not given together, the
+            numbers of classes do not fit, or ``loss_begin`` names no loss.
+    """
+
+    LOSSES = (
+        "loss_cls",
+        "loss_cls_aux",
+        "loss_seg",
+        "loss_energy",
+        "loss_ptc",
+        "loss_fsr_class",
+        "loss_fsr_patch",
+    )
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        cam_head: dict,
+        pseudo_label_generator: dict,
+        affinity_head: dict | None = None,
+        loss_energy: dict | None = None,
+        distill_head: dict | None = None,
+        mask_generator: dict | None = None,
+        teacher: dict | None = None,
+        loss_begin: dict[str, int] | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
+        needed = dict(
+            distill_head=distill_head, mask_generator=mask_generator, teacher=teacher
+        )
+        missing = [name for name, part in needed.items() if part is None]
+        if 0 < len(missing) < len(needed):
+            raise ValueError(
+                f"{' and '.join(missing)} missing: self-distillation needs "
+                "distill_head, mask_generator and teacher; give all or none"
+            )
+        unknown = set(loss_begin or {}) - set(self.LOSSES)
+        if unknown:
+            raise ValueError(
+                f"loss_begin names {sorted(unknown)}: expected some of {self.LOSSES}"
+            )
+        self.cam_head = MODELS.build(cam_head)
+        if self.num_classes != self.cam_head.num_classes + 1:
+            raise ValueError(
+                f"decode_head.num_classes={self.num_classes} and cam_head.num_classes="
+                f"{self.cam_head.num_classes}: expected one more in the decode head, "
+                "the background"
+            )
+        self.pseudo_label_generator = MODELS.build(pseudo_label_generator)
+        self.affinity_head = affinity_head and MODELS.build(affinity_head)
+        self.loss_energy = loss_energy and MODELS.build(loss_energy)
+        self.distill_head = distill_head and MODELS.build(distill_head)
+        self.mask_generator = mask_generator and MODELS.build(mask_generator)
+        self.loss_begin = dict(loss_begin or {})
+        self.teacher = None
+        if teacher is not None:
+            self.teacher_train_mode = teacher["train_mode"]
+            self.teacher = copy.deepcopy(self).requires_grad_(False)
+            # The student's initial weights are copied into it before training.
+            self.teacher._is_init = True
+
+    def train(self, mode: bool = True) -> "WeakSegmentor":
+        """Sets the mode; the teacher's is a setting of its own."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.train(mode and self.teacher_train_mode)
+        return self
+
+    def extract_feat(self, inputs: Tensor, up_to: Depth = "feat") -> FSRFeatures:
+        """Features of images (B, 3, H, W), as far as they are wanted."""
+        return self.backbone(inputs, up_to=up_to)
+
+    def loss(
+        self, inputs: dict[str, Tensor], data_samples: list[SegDataSample]
+    ) -> dict[str, Tensor]:
+        """Losses of one step.
+
+        Args:
+            inputs: ``view1`` and ``view2``, both (B, 3, H, W), normalised.
+            data_samples: Samples whose ``gt_label.label`` is multi-hot (K,).
+
+        Returns:
+            The losses of the parts that the config has, scalars, weighted.
+        """
+        view1 = inputs["view1"]
+        labels = torch.stack([sample.gt_label.label for sample in data_samples])
+        wanted = self._wanted_losses()
+        if self.distill_head is None:
+            losses, student1 = {}, self.backbone(view1, up_to="feat")
+        else:
+            losses, student1 = self._distill(view1, inputs["view2"], labels)
+        losses |= self.cam_head.loss(student1, labels)
+
+        segmenting = not wanted.isdisjoint({"loss_seg", "loss_energy"})
+        contrasting = self.affinity_head is not None and "loss_ptc" in wanted
+        cams = None
+        if segmenting or contrasting:
+            cams = self.cams(view1, up_to="feat" if segmenting else "aux")
+        logits = self.decode_head(student1)
+        if segmenting:
+            losses |= self._segment(view1, logits, cams.top, labels)
+        else:
+            # The decoder stays in the graph, or distributed training sees
+            # parameters without a gradient.
+            losses["loss_seg"] = logits.sum()
+        if contrasting:
+            aux_cams = F.interpolate(
+                cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
+            )
+            cells = self.pseudo_label_generator.label(aux_cams, labels)
+            losses |= self.affinity_head.loss(student1.feat, cells)
+        return {
+            name: loss if name in wanted else loss * 0 for name, loss in losses.items()
+        }
+
+    def _wanted_losses(self) -> set[str]:
+        """Names of the losses that weigh more than 0 at the step under way."""
+        if not self.loss_begin:
+            return set(self.LOSSES)
+        step = training_progress().step
+        return {name for name in self.LOSSES if step > self.loss_begin.get(name, 0)}
+
+    def _distill(
+        self, view1: Tensor, view2: Tensor, labels: Tensor
+    ) -> tuple[dict[str, Tensor], FSRFeatures]:
+        """Self-distillation losses, and the student's features of view 1."""
+        size = tuple(view2.shape[-2:])
+        grid = self.backbone.grid_size(*size)
+        cams = None
+        if self.mask_generator.needs_cams(training_progress()):
+            cams = self.cams(view2, up_to="aux").aux
+        noise = self.mask_generator.noise(len(view2), size, view2.device)
+        mask = self.mask_generator(noise, size, grid, cams, labels)
+        views = torch.cat([view1, view2])
+        student1, student2 = self.backbone(
+            views, mask=torch.cat([torch.zeros_like(mask), mask])
+        ).chunk(2)
+        with torch.no_grad():
+            teacher1, teacher2 = self.teacher.backbone(views).chunk(2)
+        losses = self.distill_head.loss(
+            student2,
+            teacher2,
+            teacher1.cls_token,
+            self.teacher.distill_head,
+            mask,
+            self.mask_generator.max_masked(size, grid),
+        )
+        return losses, student1
+
+    def _segment(
+        self, images: Tensor, logits: Tensor, cams: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Segmentation and dense energy loss of the decoder's logits."""
+        rgb = self.data_preprocessor.denormalize(images)
+        pseudo_label = self.pseudo_label_generator.pseudo_label(rgb, cams, labels)
+        logits = F.interpolate(
+            logits,
+            images.shape[-2:],
+            mode="bilinear",
+            align_corners=self.align_corners,
+        )
+        losses = {"loss_seg": self.decode_head.loss_decode(logits, pseudo_label)}
+        if self.loss_energy is not None:
+            losses["loss_energy"] = self.loss_energy(rgb, logits, pseudo_label)
+        return losses
+
+    @torch.no_grad()
+    def cams(self, images: Tensor, up_to: Depth = "feat") -> CAMs:
+        """Multi-scale CAMs of a batch.
+
+        Args:
+            images: Images (B, 3, H, W), normalised.
+            up_to: "feat" for top and auxiliary CAMs, "aux" for the latter alone.
+                Defaults to "feat".
+
+        Returns:
+            CAMs (B, K, H, W) in 0..1, float32, of all classes.
+        """
+
+        def extract(scaled_images: Tensor) -> CAMs:
+            return self.cam_head.cams(self.backbone(scaled_images, up_to=up_to))
+
+        return self.pseudo_label_generator.cams(extract, images)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Segmentation of images, and CAMs where ``test_cfg`` asks for them.
+
+        Args:
+            inputs: Images (B, 3, H, W), normalised.
+            data_samples: Samples with the images' metadata. Defaults to None.
+
+        Returns:
+            Samples with ``seg_logits`` and ``pred_sem_seg``; with
+            ``test_cfg.cams`` and ground-truth masks also ``cams`` and ``aux_cams``
+            (K, H, W), 0 for classes that are not in the image, ``pseudo_sem_seg``
+            (1, H, W), 255 where undecided, and ``pred_label.score`` (K,), logits.
+        """
+        data_samples = super().predict(inputs, data_samples)
+        if self.test_cfg.get("cams") and all("gt_sem_seg" in s for s in data_samples):
+            self._add_cams(inputs, data_samples)
+        return data_samples
+
+    def _add_cams(self, inputs: Tensor, data_samples: list[SegDataSample]) -> None:
+        """Adds CAMs, pseudo label and class scores to predicted samples."""
+        labels = torch.stack(
+            [
+                image_labels_from_mask(sample.gt_sem_seg.data, self.num_classes)
+                for sample in data_samples
+            ]
+        )
+        cams = self.cams(inputs)
+        rgb = self.data_preprocessor.denormalize(inputs)
+        pseudo_labels = self.pseudo_label_generator.pseudo_label(rgb, cams.top, labels)
+        scores, _ = self.cam_head(self.backbone(inputs, up_to="feat"))
+        for i, sample in enumerate(data_samples):
+            size = sample.ori_shape
+            for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):
+                maps = F.interpolate(
+                    (maps * labels[i][:, None, None])[None],
+                    size,
+                    mode="bilinear",
+                    align_corners=False,
+                )
+                sample.set_field(PixelData(data=maps[0]), name, dtype=PixelData)
+            pseudo_label = F.interpolate(
+                pseudo_labels[i][None, None].float(), size, mode="nearest"
+            )
+            sample.pseudo_sem_seg = PixelData(data=pseudo_label[0].long())
+            sample.pred_label = LabelData(score=scores[i])

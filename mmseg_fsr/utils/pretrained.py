@@ -1,0 +1,79 @@
+"""Loading pretrained weights into a backbone, with a report."""
+
+from mmengine.logging import print_log
+from torch import nn
+
+from .safe_load import load_state_dict_file
+from .vit_layout import is_timm_layout, timm_to_mmpretrain
+
+
+def _some(names: set[str], limit: int = 5) -> str:
+    """The first few of some names, for a message."""
+    shown = ", ".join(sorted(names)[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
+    """Loads weights in timm's, mmpretrain's or the backbone's own layout.
+
+    A ViT's position embedding is resized to the backbone's grid. What matched, what
+    keeps its initial value and what the file holds beyond that is logged.
+
+    Args:
+        backbone: The module to load into.
+        init_cfg: ``dict(type='Pretrained', checkpoint=path or URL)``; ``prefix``
+            picks the part of the checkpoint whose names start with it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be read as plain weights, nothing in it
+            matches, or a tensor has another shape (another architecture).
+    """
+    if init_cfg.get("type") != "Pretrained" or "checkpoint" not in init_cfg:
+        raise ValueError(
+            f"init_cfg={init_cfg}: expected dict(type='Pretrained', checkpoint=...)"
+        )
+    filename = init_cfg["checkpoint"]
+    weights = load_state_dict_file(filename)
+    prefix = init_cfg.get("prefix")
+    if prefix is None and any(name.startswith("backbone.") for name in weights):
+        prefix = "backbone"
+    if prefix is not None:
+        start = prefix.rstrip(".") + "."
+        weights = {
+            name.removeprefix(start): tensor
+            for name, tensor in weights.items()
+            if name.startswith(start)
+        }
+    if is_timm_layout(weights):
+        weights = timm_to_mmpretrain(weights)
+    if "cls_token" in weights:
+        weights["aggregator.cls_token"] = weights.pop("cls_token")
+
+    own = backbone.state_dict()
+    matched = own.keys() & weights.keys()
+    if not matched:
+        raise ValueError(
+            f"nothing in {filename} matches the {type(backbone).__name__}: the file "
+            f"holds {_some(set(weights)) or 'no such prefix'}; expected names such as "
+            f"{_some(set(own))}, or timm's or mmpretrain's"
+        )
+    differing = {
+        f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in matched
+        # The position embedding of another grid is resized while loading.
+        if name != "pos_embed" and weights[name].shape != own[name].shape
+    }
+    if differing:
+        raise ValueError(
+            f"{filename} holds weights of another architecture: {_some(differing)}; "
+            "set the backbone's arch and patch_size to those of the weights"
+        )
+    backbone.load_state_dict({name: weights[name] for name in matched}, strict=False)
+    print_log(
+        f"{filename}: {len(matched)} of the {len(own)} tensors of "
+        f"{type(backbone).__name__} loaded; at their initial values: "
+        f"{_some(own.keys() - matched) or 'none'}; in the file, not used: "
+        f"{_some(weights.keys() - matched) or 'none'}",
+        logger="current",
+    )

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+from mmseg.registry import METRICS
+from mmseg.structures import SegDataSample
+
+from mmseg_fsr.evaluation import CAMIoUMetric
+
+SIZES = [(9, 7), (6, 8), (12, 5)]
+
+
+def make_samples(num_classes, field="cams", absent=()):
+    """Images with CAMs of their own classes; ``num_classes`` with background."""
+    samples = []
+    for i, size in enumerate(SIZES):
+        present = torch.rand(num_classes - 1) < 0.6
+        present[i % (num_classes - 1)] = True
+        for k in absent:
+            present[k - 1] = False
+        # Twentieths: values equal to a threshold occur.
+        cams = torch.randint(0, 21, (num_classes - 1, *size)) / 20
+        cams = cams * present[:, None, None]
+        gt = torch.randint(0, num_classes, (1, *size))
+        for k in absent:
+            gt[gt == k] = 0
+        gt[torch.rand(1, *size) < 0.1] = 255
+        sample = SegDataSample(metainfo=dict(img_path=f"{i}.jpg"))
+        sample.set_data({field: PixelData(data=cams), "gt_sem_seg": PixelData(data=gt)})
+        samples.append(sample)
+    return samples
+
+
+def slow_miou(samples, num_classes, threshold, field="cams"):
+    intersection, union = np.zeros(num_classes), np.zeros(num_classes)
+    for sample in samples:
+        cams = getattr(sample, field).data.numpy()
+        gt = sample.gt_sem_seg.data[0].numpy()
+        for y, x in np.ndindex(*gt.shape):
+            if gt[y, x] == 255:
+                continue
+            strongest = cams[:, y, x].argmax()
+            above = cams[strongest, y, x] > np.float32(threshold)
+            predicted = strongest + 1 if above else 0
+            intersection[predicted] += predicted == gt[y, x]
+            for k in {predicted, int(gt[y, x])}:
+                union[k] += 1
+    seen = union > 0
+    return 100 * (intersection[seen] / union[seen]).mean()
+
+
+def evaluate(metric, samples, num_classes):
+    evaluator = Evaluator(metric)
+    evaluator.dataset_meta = dict(classes=[f"class {k}" for k in range(num_classes)])
+    evaluator.process(samples[:2])
+    evaluator.process(samples[2:])
+    return evaluator.evaluate(len(samples))
+
+
+@pytest.mark.parametrize(("num_classes", "absent"), [(2, ()), (4, ()), (6, (2, 5))])
+def test_matches_slow_version(num_classes, absent):
+    samples = make_samples(num_classes, absent=absent)
+    thresholds = (0.1, 0.25, 0.5, 0.75)
+    metric = METRICS.build(
+        dict(type="CAMIoUMetric", bkg_thr=0.4, thresholds=thresholds)
+    )
+    scores = evaluate(metric, samples, num_classes)
+    expected = slow_miou(samples, num_classes, 0.4)
+    assert scores["cam/mIoU"] == pytest.approx(expected, abs=0.006)
+    sweep = {t: slow_miou(samples, num_classes, t) for t in thresholds}
+    assert scores["cam/best_mIoU"] == pytest.approx(max(sweep.values()), abs=0.006)
+    assert scores["cam/best_thr"] == max(sweep, key=sweep.get)
+    assert np.isfinite(list(scores.values())).all()
+
+
+def test_fixed_threshold_takes_no_part_in_the_sweep():
+    samples = make_samples(3)
+    metric = CAMIoUMetric(bkg_thr=0.5, thresholds=(0.95,))
+    scores = evaluate(metric, samples, 3)
+    assert scores["cam/best_thr"] == 0.95
+    expected = slow_miou(samples, 3, 0.95)
+    assert scores["cam/best_mIoU"] == pytest.approx(expected, abs=0.006)
+
+
+def test_perfect_cams_score_100():
+    gt = torch.randint(0, 4, (1, 8, 8))
+    cams = torch.stack([(gt[0] == k).float() * 0.9 for k in (1, 2, 3)])
+    sample = SegDataSample(
+        cams=PixelData(data=cams), gt_sem_seg=PixelData(data=gt.to(torch.uint8))
+    )
+    scores = evaluate(CAMIoUMetric(), [sample], 4)
+    assert scores["cam/mIoU"] == scores["cam/aAcc"] == scores["cam/best_mIoU"] == 100
+    assert scores["cam/best_thr"] == 0.05
+
+
+def test_other_field_and_prefix():
+    samples = make_samples(3, field="aux_cams")
+    metric = CAMIoUMetric(field="aux_cams", prefix="teacher/aux_cam")
+    scores = evaluate(metric, samples, 3)
+    expected = slow_miou(samples, 3, 0.5, "aux_cams")
+    assert scores["teacher/aux_cam/mIoU"] == pytest.approx(expected, abs=0.006)
+
+
+def test_results_are_small_and_one_an_image():
+    metric = CAMIoUMetric()
+    metric.dataset_meta = dict(classes=["class"] * 81)
+    samples = make_samples(81, absent=range(3, 81))
+    metric.process({}, [sample.to_dict() for sample in samples])
+    assert len(metric.results) == len(samples)
+    for bins, counts, _ in metric.results:
+        assert len(bins) == len(counts) <= 3 * 3 * 20
+        assert (counts > 0).all()
+
+
+def test_refuses_cams_of_another_size_or_number():
+    metric = CAMIoUMetric()
+    metric.dataset_meta = dict(classes=["class"] * 4)
+    sample = make_samples(3)[0].to_dict()
+    with pytest.raises(ValueError, match=r"cams of 0.jpg.*\(2, 9, 7\).*\(3, 9, 7\)"):
+        metric.process({}, [sample])
+
+
+@pytest.mark.parametrize(
+    "kwargs", [dict(bkg_thr=1.5), dict(thresholds=()), dict(thresholds=(0.5, -0.1))]
+)
+def test_refuses_bad_thresholds(kwargs):
+    with pytest.raises(ValueError, match="thresholds"):
+        CAMIoUMetric(**kwargs)

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import LabelData, PixelData
+from mmseg.registry import METRICS
+from mmseg.structures import SegDataSample
+
+from mmseg_fsr.evaluation import ImageLabelF1Metric
+
+
+def make_sample(logits, mask):
+    return SegDataSample(
+        pred_label=LabelData(score=torch.tensor(logits)),
+        gt_sem_seg=PixelData(data=torch.tensor([[mask]], dtype=torch.uint8)),
+    )
+
+
+def evaluate(samples):
+    evaluator = Evaluator(METRICS.build(dict(type="ImageLabelF1Metric")))
+    evaluator.dataset_meta = dict(classes=["background", "a", "b", "c"])
+    evaluator.process(samples)
+    return evaluator.evaluate(len(samples))["cls/f1"]
+
+
+@pytest.mark.parametrize(
+    ("logits", "mask", "expected"),
+    [
+        ([2.0, -1.0, 3.0], [0, 1, 3], 1.0),
+        ([2.0, 1.0, 0.0], [0, 1, 3], 1 / 2),  # a logit of 0 predicts nothing
+        ([2.0, -1.0, -1.0], [1, 2, 3], 1 / 2),
+        ([1.0, 1.0, 1.0], [2, 2, 2], 1 / 2),
+        ([1.0, -1.0, -1.0], [2, 3, 255], 0.0),
+        ([-1.0, -1.0, -1.0], [1, 2, 3], 0.0),
+        ([1.0, -1.0, -1.0], [0, 0, 255], 0.0),
+        ([-1.0, -1.0, -1.0], [0, 255, 255], 1.0),  # nothing there, nothing said
+    ],
+)
+def test_f1_of_one_image(logits, mask, expected):
+    score = evaluate([make_sample(logits, mask)])
+    assert score == pytest.approx(100 * expected, abs=0.006)
+
+
+def test_averages_over_images_of_any_size():
+    samples = [
+        make_sample([1.0, -1.0, -1.0], [1, 1]),
+        make_sample([1.0, 1.0, -1.0], [0, 1, 1, 255]),
+        make_sample([-1.0, -1.0, 1.0], [1]),
+    ]
+    expected = 100 * (1 + 2 / 3 + 0) / 3
+    assert evaluate(samples) == pytest.approx(expected, abs=0.006)
+
+
+def test_refuses_logits_of_another_number_of_classes():
+    metric = ImageLabelF1Metric()
+    metric.dataset_meta = dict(classes=["background", "a"])
+    sample = make_sample([1.0, 1.0, 1.0], [1]).to_dict()
+    with pytest.raises(ValueError, match=r"\(3,\).*1 classes beside background"):
+        metric.process({}, [sample])

@@ -1,0 +1,30 @@
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+from mmseg.registry import METRICS
+from mmseg.structures import SegDataSample
+
+
+def evaluate(pseudo_label, gt, num_classes):
+    sample = SegDataSample(
+        pseudo_sem_seg=PixelData(data=torch.tensor([pseudo_label])),
+        gt_sem_seg=PixelData(data=torch.tensor([gt], dtype=torch.uint8)),
+    )
+    evaluator = Evaluator(METRICS.build(dict(type="PseudoLabelIoUMetric")))
+    evaluator.dataset_meta = dict(classes=[f"class {k}" for k in range(num_classes)])
+    evaluator.process([sample])
+    return evaluator.evaluate(1)
+
+
+def test_undecided_pixels_count_as_background():
+    scores = evaluate([[0, 255, 1, 255]], [[0, 0, 1, 1]], num_classes=2)
+    # Background 2 of 3, class 1 of 2.
+    expected = 100 * (2 / 3 + 1 / 2) / 2
+    assert scores["pseudo_label/mIoU"] == pytest.approx(expected, abs=0.006)
+    assert scores["pseudo_label/aAcc"] == 75
+
+
+def test_pixels_without_ground_truth_and_unseen_classes_are_left_out():
+    scores = evaluate([[2, 1, 255, 0]], [[2, 255, 255, 0]], num_classes=5)
+    assert scores["pseudo_label/mIoU"] == 100

@@ -1,0 +1,164 @@
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.models.masking import MASK_STRATEGIES, UncertaintyMaskGenerator
+
+SIZE, GRID = (96, 128), (6, 8)
+
+
+@pytest.fixture
+def cams():
+    """Left half certain, right half uncertain."""
+    cams = torch.full((2, 3, *SIZE), 0.05)
+    cams[..., 64:] = 0.45
+    return cams
+
+
+LABELS = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
+
+
+def blocks_of(mask):
+    """One value a block of 2 x 2 patches, and that all four agree."""
+    blocks = mask[:, ::2, ::2]
+    again = blocks.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.equal(again, mask)
+    return blocks
+
+
+def build(**kwargs):
+    return MODELS.build(dict(type="UncertaintyMaskGenerator", block_size=32, **kwargs))
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.4, 0.5, 0.75, 1.0])
+def test_relaxed_masks_uncertain_blocks_before_others(cams, ratio):
+    generator = build(mask_ratio=ratio)
+    mask = generator(generator.noise(2, SIZE), SIZE, GRID, cams, LABELS)
+    assert mask.dtype == torch.bool
+    assert mask.shape == (2, *GRID)
+    blocks = blocks_of(mask)  # 3 x 4 blocks, 6 of them uncertain
+    count = {0.0: 0, 0.25: 3, 0.4: 5, 0.5: 6, 0.75: 9, 1.0: 12}[ratio]
+    uncertain = blocks[..., 2:].flatten(1).sum(1)
+    assert uncertain.tolist() == [min(count, 6)] * 2
+    assert blocks.flatten(1).sum(1).tolist() == [count] * 2
+    assert generator.max_masked(SIZE, GRID) == 4 * count
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(0.25, 3), (1.0, 6)])
+def test_strict_masks_uncertain_blocks_only(cams, ratio, expected):
+    generator = build(mask_ratio=ratio, strategy="cam_strict")
+    mask = generator(generator.noise(2, SIZE), SIZE, GRID, cams, LABELS)
+    blocks = blocks_of(mask)
+    assert not blocks[..., :2].any()
+    assert blocks.flatten(1).sum(1).tolist() == [expected] * 2
+
+
+def test_random_ignores_cams(cams):
+    generator = build(strategy="random")
+    noise = generator.noise(2, SIZE)
+    expected = generator(noise, SIZE, GRID)
+    assert torch.equal(generator(noise, SIZE, GRID, cams, LABELS), expected)
+    assert expected.sum() == 2 * generator.max_masked(SIZE, GRID)
+
+
+def test_without_cams_every_strategy_is_random():
+    noise = torch.rand(2, 3, 4)
+    masks = [build(strategy=name)(noise, SIZE, GRID) for name in MASK_STRATEGIES]
+    assert all(torch.equal(mask, masks[0]) for mask in masks)
+    assert masks[0].any()
+
+
+def test_images_without_label_get_random_blocks(cams):
+    noise = torch.rand(2, 3, 4)
+    relaxed = build()(noise, SIZE, GRID, cams, torch.zeros(2, 3))
+    assert torch.equal(relaxed, build()(noise, SIZE, GRID))
+    strict = build(strategy="cam_strict")
+    assert not strict(noise, SIZE, GRID, cams, torch.zeros(2, 3)).any()
+
+
+def test_same_noise_same_mask(cams):
+    generator = build()
+    noise = generator.noise(2, SIZE, generator=torch.Generator().manual_seed(5))
+    again = generator.noise(2, SIZE, generator=torch.Generator().manual_seed(5))
+    first = generator(noise, SIZE, GRID, cams, LABELS)
+    assert torch.equal(first, generator(again, SIZE, GRID, cams, LABELS))
+    other = torch.stack([torch.rand(2, 3, 4) for _ in range(5)])
+    assert not all(
+        torch.equal(first, generator(n, SIZE, GRID, cams, LABELS)) for n in other
+    )
+
+
+def test_paper_numbers():
+    generator = UncertaintyMaskGenerator()
+    assert generator.block_grid((448, 448)) == (7, 7)
+    assert generator.max_masked((448, 448), (28, 28)) == 20 * 16
+
+
+def test_random_phase_is_the_first_fifth():
+    generator = UncertaintyMaskGenerator()
+    for max_iters in [*range(1, 200), 8000, 20000, 80000]:
+        last = max_iters // 5
+        assert not generator.needs_cams(TrainingProgress(last, max_iters))
+        assert generator.needs_cams(TrainingProgress(last + 1, max_iters))
+
+
+def test_random_phase_counts_in_decimals():
+    generator = UncertaintyMaskGenerator(random_phase=0.29)  # 28.999... in floats
+    assert not generator.needs_cams(TrainingProgress(29, 100))
+    assert generator.needs_cams(TrainingProgress(30, 100))
+
+
+def test_random_strategy_never_needs_cams():
+    generator = UncertaintyMaskGenerator(strategy="random")
+    assert not generator.needs_cams(TrainingProgress(100, 100))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        (dict(block_size=0), "block_size"),
+        (dict(mask_ratio=1.5), "mask_ratio must be in 0..1, got 1.5"),
+        (dict(mask_ratio=-0.1), "mask_ratio"),
+        (dict(low_thr=0.8), "low_thr=0.8 and high_thr=0.7"),
+        (dict(high_thr=1.2), "high_thr"),
+        (dict(strategy="edges"), "'edges'.*cam_relaxed"),
+        (dict(random_phase=2), "random_phase"),
+    ],
+)
+def test_refuses_bad_arguments(kwargs, words):
+    with pytest.raises(ValueError, match=words):
+        UncertaintyMaskGenerator(**kwargs)
+
+
+def test_refuses_images_that_blocks_do_not_tile():
+    generator = UncertaintyMaskGenerator(block_size=64)
+    for call in (
+        lambda: generator.noise(1, (400, 448)),
+        lambda: generator.max_masked((448, 400), (28, 25)),
+    ):
+        with pytest.raises(ValueError, match=r"400.*64.*set block_size"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("block_size", "grid"),
+    [
+        (64, (10, 12)),  # 3 blocks do not divide 10 patches
+        (64, (9, 9)),  # patches of 21.3 px
+        (64, (1, 1)),  # patches larger than blocks
+    ],
+)
+def test_refuses_patches_that_blocks_do_not_tile(block_size, grid):
+    generator = UncertaintyMaskGenerator(block_size)
+    noise = generator.noise(1, (192, 192))
+    with pytest.raises(ValueError, match=f"{grid[0]} x {grid[1]}.*set block_size"):
+        generator(noise, (192, 192), grid)
+
+
+def test_refuses_noise_of_another_grid_and_cams_without_labels(cams):
+    generator = build()
+    with pytest.raises(ValueError, match="noise of shape"):
+        generator(torch.rand(2, 2, 2), SIZE, GRID)
+    with pytest.raises(ValueError, match="labels"):
+        generator(torch.rand(2, 3, 4), SIZE, GRID, cams)

@@ -1,0 +1,178 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+
+from mmseg_fsr.models.pseudo_labels import (
+    CAMPseudoLabelGenerator,
+    CAMs,
+    PixelAdaptiveRefinement,
+    cams_to_label,
+    cams_to_seed,
+    multi_scale_cams,
+)
+
+MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
+
+
+def resize(maps, size):
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def slow_pseudo_label(images, cams, labels, low_thr, high_thr, par):
+    """Image by image and threshold by threshold, from the description."""
+    height, width = images.shape[-2:]
+    half_size = (height // 2, width // 2)
+    result = []
+    for image, cam, label in zip(images, cams, labels, strict=True):
+        half = image.to(torch.uint8).float() / 255
+        half = resize(half[None], half_size)
+        classes = torch.cat([torch.zeros(1), label.nonzero()[:, 0] + 1]).long()
+        runs = []
+        for threshold in (low_thr, high_thr):
+            background = torch.full((1, 1, height, width), threshold)
+            maps = resize(torch.cat([background, cam[None]], 1), half_size)
+            maps = maps[:, classes].softmax(1)
+            runs.append(classes[resize(par(half, maps), (height, width)).argmax(1)])
+        low, high = runs
+        merged = torch.full((1, height, width), 255)
+        merged[high > 0] = high[high > 0]
+        merged[(low == 0) & (high == 0)] = 0
+        result.append(merged)
+    return torch.cat(result)
+
+
+def smooth_cams(batch, num_classes, size):
+    return resize(torch.rand(batch, num_classes, 4, 4), size)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (21, 30)])
+@pytest.mark.parametrize("max_classes", [None, 3, 5])
+def test_pseudo_label_matches_slow_version(size, max_classes):
+    generator = CAMPseudoLabelGenerator(
+        low_thr=0.3, high_thr=0.6, refiner=dict(type="PixelAdaptiveRefinement")
+    )
+    images = torch.rand(4, 3, *size) * 255
+    cams = smooth_cams(4, 5, size)
+    labels = torch.tensor(
+        [[0, 1.0, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
+    )
+    expected = slow_pseudo_label(
+        images, cams, labels, 0.3, 0.6, PixelAdaptiveRefinement()
+    )
+    actual = generator.pseudo_label(images, cams, labels, max_classes)
+    assert actual.dtype == torch.int64
+    assert actual.shape == expected.shape
+    assert (actual != expected).float().mean() <= 1e-3
+    # Otherwise the comparison says little.
+    assert {0, 255, 2, 5} <= set(expected.unique().tolist())
+
+
+@pytest.mark.parametrize("max_classes", [None, 6])
+def test_reference_pseudo_label(golden, max_classes):
+    generator = MODELS.build(dict(type="CAMPseudoLabelGenerator"))
+    images = golden["view1"] * STD + MEAN
+    label = generator.pseudo_label(
+        images, golden["cam/view1"], golden["image_labels"], max_classes
+    )
+    differing = label != golden["par/pseudo_label"].long()
+    assert differing.float().mean() <= 1e-3
+
+
+def test_reference_thresholds_are_the_defaults(golden):
+    generator = CAMPseudoLabelGenerator()
+    cams, labels = golden["cam/view1"], golden["image_labels"]
+    assert generator.scales == tuple(golden.meta["cam_scales"])
+    label = generator.label(cams, labels)
+    assert torch.equal(label, golden["cam/label_two_thresholds"].long())
+    seed = generator.seed(cams, labels)
+    assert torch.equal(seed, golden["cam/label_one_threshold"].long())
+
+
+def test_label_and_seed_use_their_own_thresholds():
+    generator = CAMPseudoLabelGenerator(low_thr=0.1, high_thr=0.9, bkg_thr=0.3)
+    cams, labels = torch.rand(2, 3, 8, 8), torch.ones(2, 3)
+    assert torch.equal(
+        generator.label(cams, labels), cams_to_label(cams, labels, 0.1, 0.9)
+    )
+    assert torch.equal(generator.seed(cams, labels), cams_to_seed(cams, labels, 0.3))
+
+
+def test_cams_uses_the_scales():
+    generator = CAMPseudoLabelGenerator(scales=(1.0, 2.0))
+    images = torch.randn(1, 3, 8, 8)
+
+    def extract(batch):
+        return CAMs(batch[:, 1:].relu(), F.avg_pool2d(batch.relu(), 2))
+
+    expected = multi_scale_cams(extract, images, (1.0, 2.0))
+    actual = generator.cams(extract, images)
+    assert torch.equal(actual.top, expected.top)
+    assert torch.equal(actual.aux, expected.aux)
+
+
+def test_classes_of_other_images_never_appear():
+    generator = CAMPseudoLabelGenerator()
+    cams = smooth_cams(2, 4, (16, 16))
+    cams[0, 0] = cams[1, 3] = 1.0  # strongest, but not in the image
+    labels = torch.tensor([[0.0, 1, 1, 0], [1, 0, 0, 0]])
+    label = generator.pseudo_label(torch.rand(2, 3, 16, 16) * 255, cams, labels)
+    assert set(label[0].unique().tolist()) <= {0, 2, 3, 255}
+    assert set(label[1].unique().tolist()) <= {0, 1, 255}
+
+
+@pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
+def test_images_without_label_are_background(refiner):
+    generator = CAMPseudoLabelGenerator(refiner=refiner)
+    images = torch.rand(2, 3, 9, 8) * 255
+    label = generator.pseudo_label(images, torch.ones(2, 3, 9, 8), torch.zeros(2, 3))
+    assert label.shape == (2, 9, 8)
+    assert (label == 0).all()
+
+
+def test_without_refiner_labels_by_thresholds():
+    generator = CAMPseudoLabelGenerator(refiner=None)
+    cams, labels = torch.rand(2, 3, 8, 8), torch.ones(2, 3)
+    label = generator.pseudo_label(torch.rand(2, 3, 8, 8), cams, labels)
+    assert torch.equal(label, generator.label(cams, labels))
+
+
+def test_both_thresholds_share_one_kernel(monkeypatch):
+    calls = []
+    kernel = PixelAdaptiveRefinement.kernel
+    monkeypatch.setattr(
+        PixelAdaptiveRefinement,
+        "kernel",
+        lambda self, images: calls.append(len(images)) or kernel(self, images),
+    )
+    CAMPseudoLabelGenerator().pseudo_label(
+        torch.rand(3, 3, 8, 8), torch.rand(3, 2, 8, 8), torch.ones(3, 2)
+    )
+    assert calls == [3]
+
+
+def test_same_label_under_autocast():
+    generator = CAMPseudoLabelGenerator()
+    images, cams = torch.rand(2, 3, 16, 16) * 255, smooth_cams(2, 3, (16, 16))
+    labels = torch.tensor([[1.0, 1, 0], [0, 1, 0]])
+    expected = generator.pseudo_label(images, cams, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = generator.pseudo_label(images, cams, labels)
+    assert torch.equal(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "key"),
+    [
+        (dict(low_thr=0.8, high_thr=0.7), "low_thr <= high_thr"),
+        (dict(low_thr=-0.1), "low_thr"),
+        (dict(high_thr=1.1), "high_thr"),
+        (dict(bkg_thr=2), "bkg_thr"),
+        (dict(scales=()), "scales"),
+        (dict(scales=(1.0, 0.0)), "scales"),
+    ],
+)
+def test_refuses_bad_arguments(kwargs, key):
+    with pytest.raises(ValueError, match=key):
+        CAMPseudoLabelGenerator(**kwargs)

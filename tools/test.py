@@ -1,0 +1,111 @@
+"""Scores a checkpoint: the arguments are those of mmseg's ``test.py``."""
+
+import argparse
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS, RUNNERS
+
+from mmseg_fsr.engine.command_line import (
+    add_common_arguments,
+    load_config,
+    require_file,
+)
+from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line; ends with one line if a file is missing."""
+    parser = argparse.ArgumentParser(description="Test a segmentor")
+    parser.add_argument("config", help="the config file")
+    parser.add_argument("checkpoint", help="the checkpoint file, or its address")
+    parser.add_argument("--out", help="folder to write the predicted label maps to")
+    parser.add_argument(
+        "--show", action="store_true", help="show predictions in a window"
+    )
+    parser.add_argument("--show-dir", help="folder to write painted predictions to")
+    parser.add_argument(
+        "--wait-time", type=float, default=2, help="seconds that each window stays"
+    )
+    parser.add_argument(
+        "--tta", action="store_true", help="use the config's test-time augmentation"
+    )
+    add_common_arguments(parser)
+    args = parser.parse_args()
+    require_file(parser, "config", args.config)
+    require_file(parser, "checkpoint", args.checkpoint)
+    return args
+
+
+def require_keys(cfg: Config, argument: str, *keys: str) -> None:
+    """Raises a ValueError naming what the config lacks for an argument."""
+    missing = [key for key in keys if key not in cfg]
+    if missing:
+        raise ValueError(
+            f"{argument} needs {', '.join(missing)} in the config {cfg.filename}"
+        )
+
+
+def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
+    """Turns the visualization hook on, for windows, files or both."""
+    argument = "--show" if args.show else "--show-dir"
+    require_keys(cfg, argument, "visualizer")
+    hook = cfg.get("default_hooks", {}).get("visualization")
+    if hook is None:
+        raise ValueError(
+            f"{argument} needs default_hooks.visualization in the config {cfg.filename}"
+        )
+    hook.draw = True
+    if args.show:
+        hook.show = True
+        hook.wait_time = args.wait_time
+    if args.show_dir:
+        cfg.visualizer.save_dir = args.show_dir
+
+
+def enable_tta(cfg: Config) -> None:
+    """Wraps the model in the config's test-time-augmentation model."""
+    require_keys(cfg, "--tta", "tta_model", "tta_pipeline")
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def write_predictions(cfg: Config, folder: str) -> None:
+    """Makes every metric that can write label maps write them to the folder."""
+    evaluators = cfg.test_evaluator
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    writers = [
+        evaluator
+        for evaluator in evaluators
+        if issubclass(METRICS.get(evaluator["type"]), IoUMetric)
+    ]
+    if not writers:
+        raise ValueError("--out needs an IoUMetric in the config's test_evaluator")
+    for evaluator in writers:
+        evaluator["output_dir"] = folder
+
+
+def main() -> None:
+    """Builds the runner from config and arguments, and runs it."""
+    args = parse_args()
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        enable_drawing(cfg, args)
+    if args.tta:
+        enable_tta(cfg)
+    if args.out is not None:
+        write_predictions(cfg, args.out)
+    prepare_cpu_distributed(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner.test()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Trains a model from a config: the arguments are those of mmseg's ``train.py``."""
+
+import argparse
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
+
+from mmseg_fsr.engine.command_line import (
+    add_common_arguments,
+    load_config,
+    require_file,
+)
+from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line; ends with one line if a file is missing."""
+    parser = argparse.ArgumentParser(description="Train a segmentor")
+    parser.add_argument("config", help="the config file")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from the newest checkpoint of the work directory",
+    )
+    parser.add_argument(
+        "--amp", action="store_true", help="train with automatic mixed precision"
+    )
+    add_common_arguments(parser)
+    args = parser.parse_args()
+    require_file(parser, "config", args.config)
+    return args
+
+
+def enable_amp(cfg: Config) -> None:
+    """Switches the config's optimizer wrapper to mixed precision."""
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get("type", "OptimWrapper")
+    if kind == "AmpOptimWrapper":
+        return
+    if kind != "OptimWrapper":
+        raise ValueError(
+            f"--amp needs optim_wrapper.type='OptimWrapper' in the config, got {kind!r}"
+        )
+    wrapper.type = "AmpOptimWrapper"
+    wrapper.setdefault("loss_scale", "dynamic")
+
+
+def main() -> None:
+    """Builds the runner from config and arguments, and runs it."""
+    args = parse_args()
+    cfg = load_config(args)
+    if args.resume:
+        cfg.resume = True
+    if args.amp:
+        enable_amp(cfg)
+    prepare_cpu_distributed(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == "__main__":
+    main()
