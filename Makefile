@@ -21,7 +21,8 @@ require_python = @$(1) -c 'import sys; v = sys.version_info[:2]; \
 	|| { echo "$(1) is not Python 3.$(2) or newer, below 3.$(3): name one, for" \
 	"example make $(MAKECMDGOALS) $(4)=python3.11" >&2; exit 1; }
 # pip's whole output is kept beside the environment it fills.
-pip = $(1)/bin/python -m pip install --quiet --log $(1)/install.log
+pip = $(1)/bin/python -m pip install --quiet --progress-bar off \
+	--log $(1)/install.log
 
 .PHONY: help demo test test-openmmlab lint format install clean
 .DEFAULT_GOAL := help

@@ -23,12 +23,12 @@ class Golden:
     def __getitem__(self, key: str) -> torch.Tensor:
         return torch.from_numpy(np.array(self._arrays[key]))
 
-    def keys(self) -> list[str]:
-        return list(self._arrays)
+    def state_dict(self, group: str) -> dict[str, torch.Tensor]:
+        """The arrays of a group by the authors' names of parameters.
 
-    def state_dict(self, network: str) -> dict[str, torch.Tensor]:
-        """The authors' state dict of ``'student'`` or ``'teacher'``."""
-        prefix = f"{network}/"
+        ``'student'`` and ``'teacher'`` are state dicts of theirs.
+        """
+        prefix = f"{group}/"
         return {
             key.removeprefix(prefix): self[key]
             for key in self._arrays
@@ -49,7 +49,7 @@ def _mmseg_scope() -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (the transforms of mmcv draw from it)
 
 
 @pytest.fixture

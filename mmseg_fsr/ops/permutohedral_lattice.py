@@ -156,7 +156,7 @@ def find_neighbours(table: Tensor, steps: Tensor) -> Tensor:
     last = len(table) - 1
     wanted = table + steps[:, None]
     forward = torch.searchsorted(table, wanted).clamp_(max=last)
-    forward = forward.where(table[forward] == wanted, forward.new_tensor(last))
+    forward = forward.masked_fill(table[forward] != wanted, last)
     rows = torch.arange(last + 1, device=table.device).expand_as(forward)
     backward = torch.full_like(forward, last).scatter(1, forward, rows)
     backward[:, last] = last

@@ -18,11 +18,11 @@ def evaluate(pseudo_label, gt, num_classes):
 
 
 def test_undecided_pixels_count_as_background():
-    scores = evaluate([[0, 255, 1, 255]], [[0, 0, 1, 1]], num_classes=2)
-    # Background 2 of 3, class 1 of 2.
-    expected = 100 * (2 / 3 + 1 / 2) / 2
+    scores = evaluate([[0, 255, 1, 255, 255]], [[0, 0, 1, 1, 0]], num_classes=2)
+    # Background 3 of 4, class 1 of 2.
+    expected = 100 * (3 / 4 + 1 / 2) / 2
     assert scores["pseudo_label/mIoU"] == pytest.approx(expected, abs=0.006)
-    assert scores["pseudo_label/aAcc"] == 75
+    assert scores["pseudo_label/aAcc"] == 80
 
 
 def test_pixels_without_ground_truth_and_unseen_classes_are_left_out():

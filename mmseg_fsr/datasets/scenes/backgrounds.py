@@ -93,7 +93,8 @@ def draw_ground(rng: np.random.Generator, size: int) -> np.ndarray:
     """
     ground = GROUNDS[rng.integers(len(GROUNDS))]
     angle = rng.normal(0, 0.2) if ground is grass else rng.uniform(0, np.pi)
-    y, x = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
+    place = np.arange(size, dtype=np.float32) / size - 0.5
+    x, y = place[None, :], place[:, None]
     cos, sin = math.cos(angle), math.sin(angle)
     # An offset keeps the tile and board indices clear of their sign change.
     turned_x = cos * x + sin * y + 4

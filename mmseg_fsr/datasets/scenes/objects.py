@@ -27,6 +27,13 @@ def _relief(height: np.ndarray, u: np.ndarray, light: np.ndarray) -> np.ndarray:
     return np.clip(1 - (right * light[0] + down * light[1]), 0.45, 1.5)
 
 
+def _hue(
+    rng: np.random.Generator, usual: tuple[float, float], rare: tuple[float, float]
+) -> float:
+    """A hue that speaks for the kind of object, or one time in five does not."""
+    return rng.uniform(*(rare if rng.uniform() < 0.2 else usual))
+
+
 def _random_rotation(rng: np.random.Generator) -> np.ndarray:
     """A rotation matrix (3, 3), uniform over all."""
     matrix, upper = np.linalg.qr(rng.normal(size=(3, 3)))
@@ -40,9 +47,9 @@ def draw_ball(
     radius = np.hypot(u, v)
     depth = np.sqrt(np.clip(1 - radius**2, 0, 1))
     x, y, z = np.tensordot(_random_rotation(rng), np.stack([u, v, depth]), 1)
-    hue = rng.uniform()
-    first = hsv(hue, rng.uniform(0.75, 0.95), rng.uniform(0.75, 0.95))
-    second = hsv(hue + rng.uniform(0.3, 0.7), rng.uniform(0.75, 0.95), 0.85)
+    hues = rng.permutation([0.0, 0.15, 0.36, 0.64]) + rng.uniform(-0.02, 0.02)
+    first = hsv(hues[0], rng.uniform(0.8, 0.95), rng.uniform(0.75, 0.95))
+    second = hsv(hues[1], rng.uniform(0.8, 0.95), rng.uniform(0.75, 0.95))
     turn = np.arctan2(y, x)
     stripes = smoothstep(-0.16, 0.16, np.sin(4 * turn))
     colour = mix(mix(first, second, 1.0 * (np.sin(2 * turn) > 0)), WHITE, stripes)
@@ -103,7 +110,7 @@ def draw_fish(
     fin = np.maximum((fin - 1) * 0.42, v + 0.3 * tall)
     distance = np.minimum(body, np.minimum(tail, fin))
 
-    hue = rng.choice([0.03, 0.08, 0.52, 0.58, 0.8]) + rng.uniform(-0.02, 0.02)
+    hue = _hue(rng, usual=(0.5, 0.6), rare=(0.05, 0.09))
     back = hsv(hue, rng.uniform(0.7, 0.9), rng.uniform(0.6, 0.85))
     belly = hsv(hue + 0.03, 0.22, 0.98)
     edge = hsv(hue, 0.9, 0.28)
@@ -138,7 +145,7 @@ def draw_leaf(
     stem = np.maximum(np.abs(v) - 0.045, np.abs(u + 1.05) - 0.22)
     distance = np.minimum(blade, stem)
 
-    hue = rng.choice([0.28, 0.33, 0.24, 0.13, 0.02]) + rng.uniform(-0.02, 0.02)
+    hue = _hue(rng, usual=(0.22, 0.34), rare=(0.0, 0.14))
     inner = hsv(hue, rng.uniform(0.65, 0.9), rng.uniform(0.5, 0.75))
     outer = hsv(hue - 0.04, rng.uniform(0.6, 0.85), rng.uniform(0.6, 0.85))
     vein = hsv(hue - 0.05, 0.3, 0.97)
@@ -168,7 +175,7 @@ def draw_starfish(
     arm = thick + (0.13 - thick) * reach
     distance = np.hypot(x - 0.86 * reach, y) - arm
 
-    hue = rng.choice([0.95, 0.9, 0.02, 0.06, 0.76]) + rng.uniform(-0.02, 0.02)
+    hue = _hue(rng, usual=(0.88, 1.02), rare=(0.75, 0.82))
     core = hsv(hue, rng.uniform(0.7, 0.9), rng.uniform(0.75, 0.95))
     rim = hsv(hue + 0.03, rng.uniform(0.8, 0.95), rng.uniform(0.5, 0.65))
     bump = hsv(hue + 0.04, 0.18, 1.0)

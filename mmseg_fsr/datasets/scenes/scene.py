@@ -89,8 +89,9 @@ def _paint(
     squash = rng.uniform(0.88, 1.0, 2)
     left, top = np.floor(np.maximum(centre - _REACH * radius, 0)).astype(int)
     right, bottom = np.ceil(np.minimum(centre + _REACH * radius, size)).astype(int)
-    y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
-    x, y = (x + 0.5 - centre[0]) / radius, (y + 0.5 - centre[1]) / radius
+    x = (np.arange(left, right, dtype=np.float32) + 0.5 - centre[0]) / radius
+    y = (np.arange(top, bottom, dtype=np.float32) + 0.5 - centre[1]) / radius
+    x, y = x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u = (cos * x + sin * y) / np.float32(squash[0])
     v = (cos * y - sin * x) / np.float32(squash[1])
@@ -170,7 +171,7 @@ def draw_scene(index: int, seed: int = 0, size: int = 128) -> Scene:
     areas: list[int] = []
     for _ in range(rng.choice(4, p=[0.3, 0.35, 0.23, 0.12]) + 1):
         label = int(rng.integers(1, len(CLASSES)))
-        limits = (0.2, 0.36) if not areas else (0.16, 0.28)
+        limits = (0.24, 0.4) if not areas else (0.2, 0.32)
         radius = fine * rng.uniform(*limits)
         for _ in range(_PLACEMENTS):
             centre = rng.uniform(0.55 * radius, fine - 0.55 * radius, 2)
@@ -197,8 +198,8 @@ def _leaves_visible(
 ) -> bool:
     """Whether a disc there would leave enough of every earlier object in sight."""
     size = owner.shape[0]
-    y, x = np.mgrid[:size, :size] + 0.5
-    x, y = x * _OVERSAMPLING - centre[0], y * _OVERSAMPLING - centre[1]
-    free = owner[np.hypot(x, y) > radius]
+    place = (np.arange(size, dtype=np.float32) + 0.5) * _OVERSAMPLING
+    x, y = place[None, :] - centre[0], place[:, None] - centre[1]
+    free = owner[x**2 + y**2 > radius**2]
     left = np.bincount(free, minlength=len(areas) + 1)[1:]
     return bool(np.all(left >= _MIN_VISIBLE * np.array(areas)))

@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 def write_scenes(
-    root: str | Path,
+    out: str | Path,
     train: int = 800,
     val: int = 200,
     size: int = 128,
@@ -37,7 +37,7 @@ def write_scenes(
     is complete.
 
     Args:
-        root: The folder to write.
+        out: The folder to write.
         train: Number of training pictures. Defaults to 800.
         val: Number of validation pictures. Defaults to 200.
         size: Side of the square pictures in pixels. Defaults to 128.
@@ -57,7 +57,7 @@ def write_scenes(
     """
     if train < 1 or val < 1:
         raise ValueError(f"train and val must be at least 1, got {train} and {val}")
-    root = Path(root)
+    root = Path(out)
     manifest = dict(
         version=_VERSION, train=train, val=val, size=size, seed=seed, classes=CLASSES
     )

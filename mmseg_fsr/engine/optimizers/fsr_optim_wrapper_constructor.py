@@ -38,9 +38,7 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if self.base_lr is None:
             raise ValueError("optim_wrapper.optimizer.lr is missing: give a number")
 
-    def add_params(
-        self, params: list[dict], module: nn.Module, **kwargs
-    ) -> None:
+    def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
         """Puts the groups of ``module``, a segmentor, into ``params``."""
         head_lr_mult = self.paramwise_cfg.get("head_lr_mult", 10.0)
         no_decay_keys = self.paramwise_cfg.get(

@@ -35,11 +35,9 @@ def balanced_cross_entropy(
     if weight is not None:
         losses = losses * weight
     valid = label != ignore_index
-    background = label == 0
     halves = [
-        losses.where(kind & valid, losses.new_zeros(())).sum()
-        / (kind & valid).sum().clamp(min=1)
-        for kind in (background, ~background)
+        losses.where(kind, losses.new_zeros(())).sum() / kind.sum().clamp(min=1)
+        for kind in (valid & (label == 0), valid & (label != 0))
     ]
     return 0.5 * (halves[0] + halves[1])
 

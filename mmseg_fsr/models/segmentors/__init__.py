@@ -1,6 +1,7 @@
 """Segmentors."""
 
+from .fsr_tta_model import FSRTTAModel
 from .image_labels import image_labels_from_mask
 from .weak_segmentor import WeakSegmentor
 
-__all__ = ["WeakSegmentor", "image_labels_from_mask"]
+__all__ = ["FSRTTAModel", "WeakSegmentor", "image_labels_from_mask"]

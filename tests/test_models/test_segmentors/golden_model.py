@@ -12,6 +12,7 @@ def golden_model_cfg(meta: dict) -> dict:
             type="MultiViewSegDataPreProcessor",
             mean=[123.675, 116.28, 103.53],
             std=[58.395, 57.12, 57.375],
+            bgr_to_rgb=True,
         ),
         backbone=dict(
             type="FSRViT",

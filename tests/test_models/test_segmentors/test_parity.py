@@ -161,16 +161,13 @@ def test_gradient_norms(segmentor, step_losses, golden):
         for name, param in segmentor.named_parameters()
         if param.requires_grad
     }
-    prefix = "grad_norm/"
-    official = {
-        key.removeprefix(prefix): golden[key]
-        for key in golden.keys()
-        if key.startswith(prefix)
-    }
+    official = golden.state_dict("grad_norm")
     # The converter drops the class token's position from a tensor of three axes.
     shaped = {name: norm.reshape(1, 1, 1) for name, norm in official.items()}
     shaped["encoder.pos_embed"] = shaped["encoder.pos_embed"].expand(1, 2, 1)
-    expected = {k: v.flatten()[0] for k, v in convert_official_state_dict(shaped).items()}
+    expected = {
+        k: v.flatten()[0] for k, v in convert_official_state_dict(shaped).items()
+    }
     assert norms.keys() == expected.keys()
     for name, norm in norms.items():
         # The key's bias has no effect on a softmax: its gradient is rounding alone.
@@ -184,7 +181,9 @@ def test_centers_after_first_step(segmentor, step_losses, golden):
     assert_close(head.patch_center.value, golden["fsr/patch_center_after"].flatten())
 
 
-def test_second_call_of_self_distillation(segmentor, step_losses, golden, training_step):
+def test_second_call_of_self_distillation(
+    segmentor, step_losses, golden, training_step
+):
     training_step(20, MAX_ITERS)
     head = segmentor.distill_head
     student, teacher = golden["fsr/second_student"], golden["fsr/second_teacher"]
@@ -200,3 +199,7 @@ def test_second_call_of_self_distillation(segmentor, step_losses, golden, traini
     for kind in ("class", "patch"):
         expected = weights[f"fsr_{kind}"] * float(golden[f"fsr/second_{kind}"])
         assert float(losses[f"loss_fsr_{kind}"]) == pytest.approx(expected, rel=1e-5)
+    head.class_center.update(teacher[:batch, 0])
+    head.patch_center.update(teacher[batch:, 1:])
+    assert_close(head.class_center.value, golden["fsr/class_center_second"].flatten())
+    assert_close(head.patch_center.value, golden["fsr/patch_center_second"].flatten())

@@ -1,0 +1,20 @@
+# Image-level labels only, from a ResNet-50 that has seen ImageNet labels.
+_base_ = [
+    './_base_/models/fsr_r50.py', './_base_/datasets/voc_mini.py',
+    './_base_/schedules/schedule_4k.py', './_base_/evaluation.py',
+    './_base_/default_runtime.py'
+]
+num_classes = 8
+# caffe style: the stride of a block sits in its first 1x1 convolution
+pretrained = '{{$FSR_R50:pretrain/resnet50_caffe.pth}}'
+model = dict(
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
+    decode_head=dict(num_classes=num_classes + 1),
+    cam_head=dict(num_classes=num_classes),
+    loss_begin=dict(loss_seg=400, loss_energy=400))
+custom_hooks = [
+    dict(type='EMATeacherHook', momentum=0.995, validate='both'),
+    dict(type='CheckpointGuardHook'),
+    dict(type='FiniteLossHook'),
+]
+default_hooks = dict(checkpoint=dict(interval=1000))

@@ -1,0 +1,3 @@
+# One GPU with the paper's global batch of 8.
+_base_ = './fsr_vit-b_coco.py'
+train_dataloader = dict(batch_size=8, num_workers=8)

@@ -1,0 +1,59 @@
+# The demo: a small ViT learns five drawn classes from image labels alone, from
+# random weights, in minutes on two CPU cores.
+_base_ = [
+    './_base_/models/fsr_vit-b.py', './_base_/datasets/scenes.py',
+    './_base_/evaluation.py', './_base_/default_runtime.py'
+]
+num_classes = 5
+channels = 128
+model = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True,
+            embed_dims=channels,
+            num_layers=6,
+            num_heads=4,
+            feedforward_channels=4 * channels),
+        img_size=96,
+        patch_size=8,
+        drop_path_rate=0.0,
+        aggregator=dict(num_heads=4, depth=1)),
+    decode_head=dict(
+        in_channels=channels,
+        channels=channels,
+        dilation=2,
+        num_classes=num_classes + 1),
+    cam_head=dict(num_classes=num_classes, in_channels=channels),
+    distill_head=dict(
+        in_channels=channels,
+        hidden_channels=256,
+        bottleneck_channels=64,
+        out_channels=512),
+    pseudo_label_generator=dict(scales=(1.0, 1.5)),
+    mask_generator=dict(block_size=16),
+    loss_begin=dict(loss_seg=200, loss_energy=200, loss_ptc=200))
+
+max_iters = 600
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='FSROptimWrapperConstructor',
+    optimizer=dict(
+        type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    paramwise_cfg=dict(head_lr_mult=2.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=51),
+    dict(
+        type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters),
+]
+train_cfg = dict(
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(interval=max_iters))
+custom_hooks = [
+    dict(type='EMATeacherHook', momentum=0.98, validate='both'),
+    dict(type='CheckpointGuardHook'),
+    dict(type='FiniteLossHook'),
+]

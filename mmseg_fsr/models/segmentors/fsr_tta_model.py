@@ -1,0 +1,44 @@
+"""Test-time augmentation as the paper infers."""
+
+from collections import defaultdict
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models import SegTTAModel
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+
+@MODELS.register_module()
+class FSRTTAModel(SegTTAModel):
+    """Sums the logits of a mirror pair and takes the maximum over scales.
+
+    FSR (AAAI 2024), inference; mmseg's ``SegTTAModel`` averages probabilities
+    instead.
+    """
+
+    def merge_preds(
+        self, data_samples_list: list[list[SegDataSample]]
+    ) -> list[SegDataSample]:
+        """Merges the predictions of each image's augmented versions.
+
+        Args:
+            data_samples_list: For each image the samples of its versions, with
+                ``seg_logits`` (K + 1, H, W) of the original size. Versions of one
+                ``img_shape`` are a mirror pair.
+
+        Returns:
+            One sample for each image with merged ``seg_logits`` and
+            ``pred_sem_seg``.
+        """
+        merged = []
+        for samples in data_samples_list:
+            scales = defaultdict(list)
+            for sample in samples:
+                scales[tuple(sample.img_shape)].append(sample.seg_logits.data)
+            logits = torch.stack([sum(pair) for pair in scales.values()]).amax(0)
+            result = samples[0]
+            result.seg_logits = PixelData(data=logits)
+            result.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
+            merged.append(result)
+        return merged

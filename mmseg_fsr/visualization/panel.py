@@ -1,0 +1,84 @@
+"""Image, CAM, pseudo label, prediction and ground truth side by side."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+IGNORED_COLOR = (224, 224, 224)
+_TITLE_HEIGHT = 24
+_GAP = 4
+
+
+def colorize_labels(
+    label: np.ndarray, palette: Sequence[Sequence[int]], ignore_index: int = 255
+) -> np.ndarray:
+    """Paints class ids in the palette's colours.
+
+    Args:
+        label: Class ids (H, W), integer.
+        palette: RGB colours, 0..255, by class id.
+        ignore_index: Id that is painted light grey. Defaults to 255.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+    """
+    colors = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
+    colors[: len(palette)] = palette
+    colors[ignore_index] = IGNORED_COLOR
+    return colors[label.astype(np.uint8)]
+
+
+def overlay_cams(
+    image: np.ndarray, cams: np.ndarray, palette: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """Lights up an image where its strongest CAM is high, in the class's colour.
+
+    Args:
+        image: RGB picture (H, W, 3), uint8.
+        cams: CAMs of the foreground classes (K, H, W) in 0..1.
+        palette: RGB colours, 0..255, of background and the K classes.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+    """
+    strength = cams.max(0)[..., None]
+    color = np.asarray(palette)[cams.argmax(0) + 1]
+    gray = image.mean(-1, keepdims=True) * 0.5
+    return np.round(gray * (1 - strength) + color * strength).astype(np.uint8)
+
+
+def draw_panel(pictures: dict[str, np.ndarray], width: int = 256) -> np.ndarray:
+    """Puts pictures of one image side by side under their titles.
+
+    Args:
+        pictures: RGB pictures (H, W, 3), uint8, of one size, by title.
+        width: Width of each picture in pixels; heights follow. Defaults to 256.
+
+    Returns:
+        RGB picture, uint8.
+    """
+    columns = []
+    for title, picture in pictures.items():
+        height = round(picture.shape[0] * width / picture.shape[1])
+        scaled = cv2.resize(
+            picture,
+            (width, height),
+            interpolation=cv2.INTER_AREA
+            if picture.shape[1] > width
+            else cv2.INTER_NEAREST,
+        )
+        column = np.full((height + _TITLE_HEIGHT, width + _GAP, 3), 255, np.uint8)
+        column[_TITLE_HEIGHT:, :width] = scaled
+        cv2.putText(
+            column,
+            title,
+            (4, _TITLE_HEIGHT - 8),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.45,
+            (0, 0, 0),
+            1,
+            cv2.LINE_AA,
+        )
+        columns.append(column)
+    return np.hstack(columns)

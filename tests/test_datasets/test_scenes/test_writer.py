@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmseg_fsr.datasets.scenes import PALETTE, draw_scene, write_scenes, writer
+
+SMALL = dict(train=2, val=1, size=32)
+
+
+def names(root, split):
+    return (root / "ImageSets/Segmentation" / f"{split}.txt").read_text().split()
+
+
+def test_layout_is_that_of_voc(tmp_path):
+    root = tmp_path / "scenes"
+    steps = []
+    assert write_scenes(root, **SMALL, progress=lambda *step: steps.append(step))
+
+    assert names(root, "train") == ["train_00000", "train_00001"]
+    assert names(root, "val") == ["val_00000"]
+    labels = json.loads((root / "image_labels.json").read_text())
+    assert set(labels) == {"train_00000", "train_00001", "val_00000"}
+    for name, row in labels.items():
+        assert Image.open(root / "JPEGImages" / f"{name}.jpg").size == (32, 32)
+        mask = Image.open(root / "SegmentationClass" / f"{name}.png")
+        assert mask.mode == "P"
+        assert mask.getpalette()[:18] == np.array(PALETTE).ravel().tolist()
+        assert row == sorted(set(np.asarray(mask).ravel().tolist()) - {0})
+    mask = np.asarray(Image.open(root / "SegmentationClass/train_00001.png"))
+    assert np.array_equal(mask, draw_scene(1, size=32).mask)
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
+def test_same_parameters_are_not_drawn_again(tmp_path):
+    root = tmp_path / "scenes"
+    assert write_scenes(root, **SMALL)
+    picture = root / "JPEGImages/train_00000.jpg"
+    before = picture.stat().st_mtime_ns
+
+    assert not write_scenes(root, **SMALL)
+    assert picture.stat().st_mtime_ns == before
+
+
+def test_other_parameters_replace_only_on_request(tmp_path):
+    root = tmp_path / "scenes"
+    write_scenes(root, **SMALL)
+    with pytest.raises(FileExistsError, match="holds scenes of other parameters"):
+        write_scenes(root, **{**SMALL, "train": 1})
+    assert len(names(root, "train")) == 2
+
+    assert write_scenes(root, **{**SMALL, "train": 1}, overwrite=True)
+    assert len(list((root / "JPEGImages").iterdir())) == 2
+
+
+def test_splits_do_not_move_each_other(tmp_path):
+    write_scenes(tmp_path / "a", **SMALL)
+    write_scenes(tmp_path / "b", **{**SMALL, "train": 1})
+    first, second = (
+        (tmp_path / folder / "JPEGImages/val_00000.jpg").read_bytes() for folder in "ab"
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_strangers_folder_is_never_touched(tmp_path, overwrite):
+    (tmp_path / "precious.txt").write_text("keep me")
+    with pytest.raises(FileExistsError, match="is not a folder of scenes"):
+        write_scenes(tmp_path, **SMALL, overwrite=overwrite)
+    assert (tmp_path / "precious.txt").read_text() == "keep me"
+
+
+def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupt(index, *_):
+        if index == 1:
+            raise KeyboardInterrupt
+        return draw_scene(index, size=32)
+
+    monkeypatch.setattr(writer, "draw_scene", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_scenes(tmp_path / "scenes", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_split_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least 1, got 0 and 1"):
+        write_scenes(tmp_path / "scenes", train=0, val=1)

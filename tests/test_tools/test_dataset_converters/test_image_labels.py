@@ -1,0 +1,199 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmseg_fsr.datasets import COCO2014ImageLabelDataset, read_label_file
+
+VOC = """<annotation><filename>x.jpg</filename>
+<object><name>dog</name><part><name>head</name></part></object>
+<object><name> cat </name><difficult>1</difficult></object>
+<object><name>dog</name></object></annotation>"""
+BOMB = """<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "dog"><!ENTITY y "&x;&x;">]>
+<annotation><object><name>&y;</name></object></annotation>"""
+
+
+@pytest.fixture
+def tool(load_tool):
+    return load_tool("image_labels")
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    folder = tmp_path / "Annotations"
+    folder.mkdir()
+    (folder / "x.xml").write_text(VOC)
+    (folder / "y.xml").write_text("<annotation></annotation>")
+    return folder
+
+
+@pytest.fixture
+def masks(tmp_path):
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    Image.fromarray(np.array([[0, 3], [1, 255]], np.uint8)).save(folder / "x.png")
+    palette = Image.fromarray(np.array([[0, 2], [2, 0]], np.uint8))
+    palette.putpalette([9] * 768)
+    palette.save(folder / "y.png")
+    return folder
+
+
+def instances(**changes):
+    content = dict(
+        images=[
+            dict(id=5, file_name="COCO_train2014_5.jpg"),
+            dict(id=6, file_name="COCO_train2014_6.jpg"),
+        ],
+        categories=[dict(id=90, name="toothbrush"), dict(id=1, name="person")],
+        annotations=[
+            dict(image_id=5, category_id=90),
+            dict(image_id=5, category_id=1, iscrowd=1),
+            dict(image_id=5, category_id=1),
+        ],
+    )
+    return {**content, **changes}
+
+
+def test_xml_gives_each_object_once_and_no_part(tool, annotations, tmp_path, capsys):
+    out = tmp_path / "l.json"
+    tool.main(["xml", str(annotations), str(out)])
+
+    assert json.loads(out.read_text()) == {"x": ["cat", "dog"], "y": []}
+    assert "2 images, 2 classes" in capsys.readouterr().out
+
+
+def test_split_chooses_the_names(tool, annotations, tmp_path):
+    (tmp_path / "split.txt").write_text("y\n\n")
+    out = tmp_path / "l.txt"
+    tool.main(
+        ["xml", str(annotations), str(out), "--split", str(tmp_path / "split.txt")]
+    )
+    assert out.read_text() == "y\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_with_entities_is_refused_in_any_encoding(
+    tool, annotations, tmp_path, encoding
+):
+    text = BOMB.replace("?>", f' encoding="{encoding}"?>', 1)
+    (annotations / "x.xml").write_text(text, encoding=encoding)
+    with pytest.raises(SystemExit, match=r"x\.xml declares a document type"):
+        tool.main(["xml", str(annotations), str(tmp_path / "l.json")])
+    assert not (tmp_path / "l.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation>", r"x\.xml is not valid XML"),
+        ("<a><object/></a>", r"x\.xml has an object without a name"),
+    ],
+)
+def test_broken_xml_is_named(tool, annotations, tmp_path, text, message):
+    (annotations / "x.xml").write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        tool.main(["xml", str(annotations), str(tmp_path / "l.json")])
+
+
+def test_coco_names_are_those_of_the_data_set(tool, tmp_path):
+    source, out = tmp_path / "instances.json", tmp_path / "l.json"
+    source.write_text(json.dumps(instances()))
+    split = tmp_path / "train.txt"
+    tool.main(["coco", str(source), str(out), "--write-split", str(split)])
+
+    assert json.loads(out.read_text()) == {
+        "COCO_train2014_5": ["person", "toothbrush"],
+        "COCO_train2014_6": [],
+    }
+    assert split.read_text() == "COCO_train2014_5\n"
+    labels = read_label_file(
+        out, ["COCO_train2014_5"], COCO2014ImageLabelDataset.METAINFO["classes"]
+    )
+    assert labels.nonzero()[1].tolist() == [0, 79]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        (json.dumps(dict(images=[])), "KeyError: 'categories'"),
+        (
+            json.dumps(instances(categories=[dict(id=1, name="person")])),
+            "category_id 90 is not declared",
+        ),
+        (
+            json.dumps(instances(images=[dict(id=6, file_name="a.jpg")])),
+            "image_id 5 is not declared",
+        ),
+    ],
+)
+def test_broken_coco_file_is_named(tool, tmp_path, content, message):
+    source = tmp_path / "instances.json"
+    source.write_text(content)
+    with pytest.raises(SystemExit, match=rf"instances\.json is not a COCO .*{message}"):
+        tool.main(["coco", str(source), str(tmp_path / "l.json")])
+
+
+def test_coco_split_of_another_data_set(tool, tmp_path):
+    source = tmp_path / "instances.json"
+    source.write_text(json.dumps(instances()))
+    (tmp_path / "s.txt").write_text("COCO_train2014_6\n2007_000032\n")
+    with pytest.raises(SystemExit, match=r"lacks image '2007_000032' .* \(1 of 2\)"):
+        tool.main(
+            [
+                "coco",
+                str(source),
+                str(tmp_path / "l.json"),
+                "--split",
+                str(tmp_path / "s.txt"),
+            ]
+        )
+
+
+def test_masks_give_ids_without_background_and_ignored(tool, masks, tmp_path):
+    out = tmp_path / "l.json"
+    tool.main(["masks", str(masks), str(out)])
+    assert json.loads(out.read_text()) == {"x": [1, 3], "y": [2]}
+
+
+def test_bad_masks_are_named(tool, masks, tmp_path):
+    (tmp_path / "s.txt").write_text("z\n")
+    base = ["masks", str(masks), str(tmp_path / "l.json")]
+    with pytest.raises(SystemExit, match=r"mask \S+z\.png does not exist"):
+        tool.main([*base, "--split", str(tmp_path / "s.txt")])
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(masks / "x.png")
+    with pytest.raises(SystemExit, match=r"x\.png has 3 channels"):
+        tool.main(base)
+    (masks / "x.png").write_bytes(b"x")
+    with pytest.raises(SystemExit, match=r"x\.png cannot be decoded"):
+        tool.main(base)
+
+
+@pytest.mark.parametrize("kind", ["xml", "coco", "masks"])
+def test_missing_source_or_split_is_named(tool, tmp_path, kind):
+    out = str(tmp_path / "l.json")
+    with pytest.raises(SystemExit, match="source nowhere does not exist"):
+        tool.main([kind, "nowhere", out])
+    with pytest.raises(SystemExit, match=r"split file no\.txt does not exist"):
+        tool.main([kind, str(tmp_path), out, "--split", "no.txt"])
+
+
+def test_empty_folder_is_named(tool, tmp_path):
+    with pytest.raises(SystemExit, match=r"holds no \.xml file"):
+        tool.main(["xml", str(tmp_path), str(tmp_path / "l.json")])
+
+
+def test_missing_annotation_is_named(tool, annotations, tmp_path):
+    (tmp_path / "s.txt").write_text("x\nz\n")
+    with pytest.raises(SystemExit, match=r"annotation \S+z\.xml does not exist"):
+        tool.main(
+            [
+                "xml",
+                str(annotations),
+                str(tmp_path / "l.json"),
+                "--split",
+                str(tmp_path / "s.txt"),
+            ]
+        )

@@ -1,0 +1,74 @@
+"""Draws image, CAM, pseudo label, prediction and ground truth side by side."""
+
+import argparse
+from pathlib import Path
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import pseudo_collate
+from mmengine.utils import track_iter_progress
+from mmseg.apis import init_model
+from mmseg.registry import DATASETS
+from mmseg.utils import register_all_modules
+from PIL import Image
+
+from mmseg_fsr.visualization import colorize_labels, draw_panel, overlay_cams
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="the config file")
+    parser.add_argument("checkpoint", help="the trained model")
+    parser.add_argument("out_dir", type=Path, help="folder for the pictures")
+    parser.add_argument(
+        "--num", type=int, default=12, help="number of images (default: 12)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override settings of the config",
+    )
+    return parser.parse_args()
+
+
+@torch.no_grad()
+def main() -> None:
+    """Predicts the first validation images and writes a PNG for each."""
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    register_all_modules()
+    cfg.model.test_cfg.cams = True
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = init_model(cfg, args.checkpoint, device)
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    palette = dataset.metainfo["palette"]
+
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    for index in track_iter_progress(list(range(min(args.num, len(dataset))))):
+        (sample,) = model.val_step(pseudo_collate([dataset[index]]))
+        sample = sample.cpu().numpy()
+        with Image.open(sample.img_path) as picture:
+            image = np.asarray(picture.convert("RGB"))
+        panel = draw_panel(
+            {
+                "image": image,
+                "CAM": overlay_cams(image, sample.cams.data, palette),
+                "pseudo label": colorize_labels(sample.pseudo_sem_seg.data[0], palette),
+                "prediction": colorize_labels(sample.pred_sem_seg.data[0], palette),
+                "ground truth": colorize_labels(sample.gt_sem_seg.data[0], palette),
+            }
+        )
+        path = args.out_dir / f"{Path(sample.img_path).stem}.png"
+        Image.fromarray(panel).save(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Writes the drawn scenes of the demonstration, laid out like PASCAL VOC.
+
+Example:
+    python tools/dataset_converters/scenes.py data/scenes --train 800 --val 200
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmengine.utils import ProgressBar
+
+from mmseg_fsr.datasets.scenes import write_scenes
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description="Write a data set of drawn scenes")
+    parser.add_argument("out", help="folder to write, such as data/scenes")
+    parser.add_argument("--train", type=int, default=800, help="training pictures")
+    parser.add_argument("--val", type=int, default=200, help="validation pictures")
+    parser.add_argument("--size", type=int, default=128, help="side in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the series")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace scenes of other parameters"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the scenes, unless the same ones are there already."""
+    args = parse_args(argv)
+    bar = ProgressBar(args.train + args.val, start=False)
+
+    def advance(done: int, total: int) -> None:
+        if done == 1:
+            bar.start()
+        bar.update()
+
+    try:
+        written = write_scenes(**vars(args), progress=advance)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if written:
+        print()
+    print(
+        f"{'wrote' if written else 'found'} {args.train} + {args.val} scenes in "
+        f"{args.out}"
+    )
+
+
+if __name__ == "__main__":
+    main()
