@@ -1,6 +1,7 @@
 """Scores a checkpoint: the arguments are those of mmseg's ``test.py``."""
 
 import argparse
+from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -87,6 +88,9 @@ def write_predictions(cfg: Config, folder: str) -> None:
     ]
     if not writers:
         raise ValueError("--out needs an IoUMetric in the config's test_evaluator")
+    # The metric makes the folder in the first process alone, and the others may write
+    # to it before that.
+    Path(folder).mkdir(parents=True, exist_ok=True)
     for evaluator in writers:
         evaluator["output_dir"] = folder
 

@@ -96,8 +96,8 @@ def test_voc_mini_lists_lie_in_the_project(voc_root, monkeypatch):
         shutil.copy(voc_root / "JPEGImages/a.jpg", info["img_path"])
     mask = Image.open(voc_root / "SegmentationClass/a.png")
     mask.save(val.get_data_info(0)["seg_map_path"])
-    check_training_item(train[0], (224, 224), 8)
-    check_validation_item(val[0], (224, 224))
+    check_training_item(train[0], cfg.crop_size, 8)
+    check_validation_item(val[0], cfg.crop_size)
     assert set(val[0]["data_samples"].gt_sem_seg.data.unique().tolist()) == {
         0,
         1,

@@ -51,8 +51,8 @@ def draw_ball(
     first = hsv(hues[0], rng.uniform(0.8, 0.95), rng.uniform(0.75, 0.95))
     second = hsv(hues[1], rng.uniform(0.8, 0.95), rng.uniform(0.75, 0.95))
     turn = np.arctan2(y, x)
-    stripes = smoothstep(-0.16, 0.16, np.sin(4 * turn))
-    colour = mix(mix(first, second, 1.0 * (np.sin(2 * turn) > 0)), WHITE, stripes)
+    stripes = smoothstep(-0.2, 0.2, np.sin(6 * turn))
+    colour = mix(mix(first, second, 1.0 * (np.sin(3 * turn) > 0)), WHITE, stripes)
     colour = mix(colour, first, smoothstep(0.93, 0.96, np.abs(z)))
     facing = u * light[0] + v * light[1] + depth * light[2]
     colour = colour * (0.42 + 0.68 * np.clip(facing, 0, 1))[..., None]
@@ -111,10 +111,10 @@ def draw_fish(
     distance = np.minimum(body, np.minimum(tail, fin))
 
     hue = _hue(rng, usual=(0.5, 0.6), rare=(0.05, 0.09))
-    back = hsv(hue, rng.uniform(0.7, 0.9), rng.uniform(0.6, 0.85))
+    back = hsv(hue, rng.uniform(0.8, 0.95), rng.uniform(0.65, 0.9))
     belly = hsv(hue + 0.03, 0.22, 0.98)
-    edge = hsv(hue, 0.9, 0.28)
-    pitch = rng.uniform(0.19, 0.23)
+    edge = hsv(hue, 0.95, 0.25)
+    pitch = rng.uniform(0.17, 0.21)
     row = np.floor(u / pitch)
     across = (v / pitch + 0.5 * (row % 2)) % 1 - 0.5
     scale = np.hypot(u / pitch - row, across * 1.2)
@@ -126,8 +126,8 @@ def draw_fish(
     gill = np.abs(np.hypot(u - 0.95, v) - 0.5)
     colour = mix(colour, edge, 0.7 * smoothstep(0.05, 0.02, gill) * (body < 0))
     eye = np.hypot(u - 0.68, v + 0.12)
-    colour = mix(colour, WHITE, smoothstep(0.13, 0.11, eye))
-    colour = mix(colour, 0 * WHITE, smoothstep(0.08, 0.06, eye))
+    colour = mix(colour, WHITE, smoothstep(0.11, 0.09, eye))
+    colour = mix(colour, 0 * WHITE, smoothstep(0.07, 0.05, eye))
     height = 0.5 * np.sqrt(np.clip(-body, 0, None))
     return distance, colour * _relief(height, u, light)[..., None]
 

@@ -30,8 +30,8 @@ class FiniteLossHook(Hook):
             FloatingPointError: If a loss is NaN or infinite; the message names the
                 step, the losses and the images.
         """
-        losses = {k: v for k, v in outputs.items() if "loss" in k}
-        broken = [f"{k}={float(v)}" for k, v in losses.items() if not math.isfinite(v)]
+        losses = {k: v.item() for k, v in outputs.items() if "loss" in k}
+        broken = [f"{k}={v}" for k, v in losses.items() if not math.isfinite(v)]
         if broken:
             images = [sample.img_path for sample in data_batch["data_samples"]]
             raise FloatingPointError(

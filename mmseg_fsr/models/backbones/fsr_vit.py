@@ -105,7 +105,9 @@ class FSRViT(VisionTransformer):
         name = f"{prefix}pos_embed"
         if name in state_dict:
             length = state_dict[name].shape[1]
-            if math.isqrt(length - 1) ** 2 == length - 1:
+            square = math.isqrt(length - 1) ** 2 == length - 1
+            # This model's own oblong grid may have one more position than a square.
+            if square and length != self.pos_embed.shape[1]:
                 state_dict[name] = state_dict[name][:, 1:]
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 

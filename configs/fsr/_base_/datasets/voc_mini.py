@@ -6,7 +6,7 @@ lists = '{{fileDirname}}/voc_mini/'
 metainfo = dict(
     classes=('background', 'cat', 'chair', 'cow', 'dog', 'horse', 'person',
              'sheep', 'sofa'))
-crop_size = (224, 224)
+crop_size = (448, 448)
 
 # one view; each view of an image is its own random draw
 view_pipeline = [

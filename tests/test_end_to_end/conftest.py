@@ -1,0 +1,69 @@
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from mmengine.config import Config
+
+from tests.tiny_config import ROOT, write_tiny_config
+
+from .run_recorder import Interrupted
+from .runs import read_record, run_tool
+
+
+class Recorded(NamedTuple):
+    """A finished run: its work directory and its recorder's notes."""
+
+    work_dir: Path
+    record: dict
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """A folder with the tiny data set and ``tiny.py``."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_config(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(project) -> Path:
+    """The tiny config; nothing of the tests is in it."""
+    return project / "tiny.py"
+
+
+def recording(tiny: Path, folder: Path, name: str, **recorder) -> Path:
+    """Writes a config that adds the recorder to the tiny config."""
+    hooks = [hook.to_dict() for hook in Config.fromfile(tiny).custom_hooks]
+    hooks.append(dict(type="RunRecorder", folder=str(folder), **recorder))
+    imports = ["mmseg_fsr", "tests.test_end_to_end.run_recorder"]
+    config = folder / f"{name}.py"
+    config.write_text(
+        f"_base_ = {str(tiny)!r}\n"
+        f"custom_imports = dict(imports={imports})\n"
+        f"custom_hooks = {hooks}\n"
+    )
+    return config
+
+
+@pytest.fixture(scope="session")
+def straight(tiny, tmp_path_factory) -> Recorded:
+    """Four steps in one go, by our train tool."""
+    folder = tmp_path_factory.mktemp("straight")
+    config = recording(tiny, folder, "straight")
+    work_dir = folder / "work"
+    run_tool(ROOT / "tools" / "train.py", config, "--work-dir", work_dir)
+    return Recorded(work_dir, read_record(folder))
+
+
+@pytest.fixture(scope="session")
+def resumed(tiny, tmp_path_factory) -> Recorded:
+    """Two steps, a break, and with ``--resume`` the other two."""
+    folder = tmp_path_factory.mktemp("resumed")
+    work_dir = folder / "work"
+    tool = ROOT / "tools" / "train.py"
+    broken_off = recording(tiny, folder, "broken_off", stop_after=2)
+    with pytest.raises(Interrupted):
+        run_tool(tool, broken_off, "--work-dir", work_dir)
+    config = recording(tiny, folder, "resumed")
+    run_tool(tool, config, "--work-dir", work_dir, "--resume")
+    return Recorded(work_dir, read_record(folder))

@@ -1,0 +1,68 @@
+import math
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.tiny_config import ROOT
+
+from .conftest import recording
+from .runs import read_record, run_process
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def ranks(tiny, tmp_path_factory):
+    """The notes of two processes that ``dist_train.sh`` started."""
+    folder = tmp_path_factory.mktemp("distributed")
+    config = recording(tiny, folder, "distributed")
+    run_process(
+        "bash", ROOT / "tools" / "dist_train.sh", config, 2, "--work-dir", folder / "w",
+        cwd=folder,
+    )  # fmt: skip
+    assert (folder / "w" / "iter_4.pth").is_file()
+    return read_record(folder, 0), read_record(folder, 1)
+
+
+def test_every_phase_trains(ranks, tiny):
+    # Unused parameters would have stopped the step after.
+    assert not Config.fromfile(tiny).get("find_unused_parameters")
+    for record in ranks:
+        assert [step["step"] for step in record["steps"]] == [1, 2, 3, 4]
+        for step in record["steps"]:
+            assert all(map(math.isfinite, step["losses"].values()))
+        begun = [
+            {name for name, loss in step["losses"].items() if loss != 0}
+            for step in record["steps"]
+        ]
+        assert begun[0].isdisjoint({"loss_seg", "loss_energy", "loss_ptc"})
+        assert begun[1] >= {"loss_seg", "loss_energy"}
+        assert begun[1].isdisjoint({"loss_ptc"})
+        assert begun[2] >= {"loss_seg", "loss_energy", "loss_ptc"}
+
+
+def test_ranks_see_different_images_and_end_with_one_model(ranks):
+    first, second = ranks
+    assert [s["images"] for s in first["steps"]] != [s["images"] for s in second["steps"]]
+    for mine, other in zip(first["steps"], second["steps"], strict=True):
+        assert mine["losses"] != other["losses"]
+        different = [
+            name
+            for name, value in mine["state"].items()
+            if not torch.equal(value, other["state"][name])
+        ]
+        # Weights, teacher and centres alike.
+        assert different == []
+    state = first["steps"][-1]["state"]
+    assert state["distill_head.class_center.value"].abs().max() > 0
+    assert state["distill_head.patch_center.value"].abs().max() > 0
+    name = "backbone.patch_embed.projection.weight"
+    assert not torch.equal(state[name], first["start"][name])
+    assert not torch.equal(state[name], state[f"teacher.{name}"])
+
+
+def test_ranks_share_their_scores(ranks):
+    first, second = ranks
+    assert first["metrics"] == second["metrics"]
+    assert {"mIoU", "teacher/mIoU"} <= first["metrics"].keys()

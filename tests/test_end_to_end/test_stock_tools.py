@@ -1,0 +1,75 @@
+"""mmseg's own programs run our configs with nothing but ``custom_imports``."""
+
+import json
+import sys
+from pathlib import Path
+
+import mmseg
+import numpy as np
+import pytest
+from mmseg.apis import MMSegInferencer
+
+from .runs import own_globals, run_process
+
+STOCK = Path(mmseg.__file__).parent / ".mim" / "tools"
+
+pytestmark = pytest.mark.slow
+
+
+def last_scores(work_dir):
+    """The metrics that the newest run in a work directory logged last."""
+    scalars = max(work_dir.glob("*/vis_data/scalars.json"))
+    records = map(json.loads, scalars.read_text().splitlines())
+    return [record for record in records if "mIoU" in record][-1]
+
+
+@pytest.fixture(scope="module")
+def stock_work_dir(project, tiny):
+    work_dir = project / "stock"
+    run_process(
+        sys.executable, STOCK / "train.py", tiny, "--work-dir", work_dir, cwd=project
+    )
+    return work_dir
+
+
+def test_train_writes_checkpoints_and_scores(stock_work_dir):
+    saved = {path.name for path in stock_work_dir.glob("*.pth")}
+    assert {"iter_2.pth", "iter_4.pth", "best_mIoU_iter_4.pth"} <= saved
+    scores = last_scores(stock_work_dir)
+    assert 0 < scores["mIoU"] <= 100
+    assert 0 < scores["teacher/mIoU"] <= 100
+
+
+def test_test_scores_as_the_last_validation_did(project, tiny, stock_work_dir):
+    work_dir = project / "stock_test"
+    run_process(
+        sys.executable,
+        STOCK / "test.py",
+        tiny,
+        stock_work_dir / "iter_4.pth",
+        "--work-dir",
+        work_dir,
+        cwd=project,
+    )
+    (file,) = work_dir.glob("*/*.json")
+    scores, expected = json.loads(file.read_text()), last_scores(stock_work_dir)
+    for name in ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1", "teacher/mIoU"):
+        assert scores[name] == pytest.approx(expected[name], abs=1e-6)
+
+
+def test_inferencer_segments_images_of_any_size(project, tiny, stock_work_dir):
+    images = [
+        str(project / "scenes" / "JPEGImages" / "val_00000.jpg"),
+        np.full((21, 50, 3), 90, np.uint8),
+        # The pipeline resizes it: no patch is too large for it.
+        np.full((3, 2, 3), 90, np.uint8),
+    ]
+    with own_globals():
+        inferencer = MMSegInferencer(
+            str(tiny), str(stock_work_dir / "iter_4.pth"), device="cpu"
+        )
+        results = inferencer(images, return_datasamples=True)
+    assert tuple(inferencer.model.dataset_meta["classes"][:2]) == ("background", "ball")
+    sizes = [sample.pred_sem_seg.shape for sample in results]
+    assert sizes == [(48, 48), (21, 50), (3, 2)]
+    assert all(sample.pred_sem_seg.data.max() <= 5 for sample in results)

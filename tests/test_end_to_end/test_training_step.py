@@ -1,0 +1,141 @@
+"""Whole training steps of the tiny model, outside a run."""
+
+import contextlib
+from functools import partial
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import LabelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_fsr.models.pseudo_labels import CAMPseudoLabelGenerator
+from tests.tiny_config import CROP, MAX_ITERS
+
+NUM_CLASSES = 5
+# What waits for the device, or fails while a step is captured.
+COPIES = (
+    "__bool__",
+    "__float__",
+    "__index__",
+    "__int__",
+    "cpu",
+    "item",
+    "nonzero",
+    "numpy",
+    "tolist",
+)
+
+
+@pytest.fixture
+def batch():
+    """A fixed batch of two images, normalised, on the CPU."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = {
+        name: torch.randn(2, 3, CROP, CROP, generator=generator)
+        for name in ("view1", "view2")
+    }
+    return inputs, labelled(torch.eye(NUM_CLASSES)[:2])
+
+
+def labelled(labels):
+    return [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
+
+
+def build(tiny):
+    model = MODELS.build(Config.fromfile(tiny).model)
+    model.init_weights()
+    return model.train()
+
+
+@pytest.mark.parametrize("iteration", range(MAX_ITERS))
+def test_nothing_is_copied_to_the_host(
+    tiny, batch, training_step, monkeypatch, iteration
+):
+    model = build(tiny)
+    training_step(iteration, MAX_ITERS)
+    # Where labels are on the CPU, counting the classes of an image costs no wait;
+    # elsewhere the generator takes them all, as here.
+    generator = model.pseudo_label_generator
+    monkeypatch.setattr(
+        generator,
+        "pseudo_label",
+        partial(generator.pseudo_label, max_classes=NUM_CLASSES),
+    )
+    copies = []
+
+    def counted(name, original):
+        def method(self, *args, **kwargs):
+            copies.append(name)
+            return original(self, *args, **kwargs)
+
+        return method
+
+    for name in COPIES:
+        monkeypatch.setattr(Tensor, name, counted(name, getattr(Tensor, name)))
+    losses = model.loss(*batch)
+    # The counting itself works.
+    assert copies == []
+    assert losses["loss_cls"].item() > 0
+    assert copies == ["item"]
+
+
+@pytest.mark.parametrize("iteration", range(MAX_ITERS))
+def test_a_step_needs_no_value_of_any_tensor(
+    tiny, training_step, monkeypatch, iteration
+):
+    # Tensors on the meta device have shapes and no values: what reads one raises,
+    # boolean indexing too.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    # Not there for this device before torch 2.2.
+    monkeypatch.setattr(
+        torch, "_weight_norm", lambda v, g, dim: v * (g / v.norm(dim=1, keepdim=True))
+    )
+    with torch.device("meta"):
+        model = MODELS.build(Config.fromfile(tiny).model).train()
+        view = torch.zeros(2, 3, CROP, CROP)
+        samples = labelled(torch.zeros(2, NUM_CLASSES))
+    training_step(iteration, MAX_ITERS)
+    losses = model.loss(dict(view1=view, view2=view), samples)
+    sum(losses.values()).backward()
+    # Every phase keeps every parameter in the graph.
+    unused = [
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and value.grad is None
+    ]
+    assert unused == []
+
+
+def test_the_counter_of_labels_is_the_only_copy_on_the_cpu(monkeypatch):
+    counted = []
+    original = Tensor.__int__
+    monkeypatch.setattr(
+        Tensor, "__int__", lambda self: counted.append(1) or original(self)
+    )
+    generator = CAMPseudoLabelGenerator()
+    images, cams = torch.rand(1, 3, 8, 8) * 255, torch.rand(1, 3, 8, 8)
+    generator.pseudo_label(images, cams, torch.eye(3)[:1])
+    assert counted == [1]
+
+
+def test_bfloat16_losses_are_near_those_of_float32(tiny, batch, training_step):
+    model = build(tiny)
+    training_step(MAX_ITERS - 1, MAX_ITERS)
+
+    def losses():
+        torch.manual_seed(3)
+        return {name: loss.item() for name, loss in model.loss(*batch).items()}
+
+    exact = losses()
+    for center in (model.distill_head.class_center, model.distill_head.patch_center):
+        center.value.zero_()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = losses()
+    assert mixed.keys() == exact.keys() == set(model.LOSSES)
+    for name, value in exact.items():
+        assert mixed[name] == pytest.approx(value, rel=0.05), name
+    # Less exact indeed: autocast was on.
+    assert mixed != exact

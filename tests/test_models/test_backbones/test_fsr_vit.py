@@ -1,0 +1,202 @@
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from mmseg_fsr.models.backbones import FSRFeatures, FSRViT
+
+CHANNELS = 16
+
+
+def build(**kwargs):
+    cfg = dict(
+        type="FSRViT",
+        arch=dict(
+            embed_dims=CHANNELS, num_layers=4, num_heads=2, feedforward_channels=24
+        ),
+        img_size=32,
+        patch_size=8,
+        aggregator=dict(type="ClassAttentionAggregator", depth=1, num_heads=2),
+    )
+    vit = MODELS.build(cfg | kwargs)
+    vit.init_weights()
+    # Initial weights are small: so that blocks, tokens and positions all matter.
+    with torch.no_grad():
+        for param in vit.parameters():
+            param.add_(0.2 * torch.randn_like(param))
+    vit.eval()
+    return vit
+
+
+@pytest.fixture
+def vit():
+    return build()
+
+
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+def features_of_embeddings(vit, tokens, grid):
+    """The forward pass from patch embeddings on, written out."""
+    tokens = tokens + vit.pos_embed
+    maps = []
+    for layer in vit.layers:
+        tokens = layer(tokens)
+        maps.append(tokens)
+    aux = maps[-3].transpose(1, 2).unflatten(2, grid)
+    feat = vit.ln1(tokens).transpose(1, 2).unflatten(2, grid)
+    return FSRFeatures(aux, feat, vit.ln1(vit.aggregator(tokens)))
+
+
+def test_masked_patches_are_replaced_embeddings(vit):
+    images = torch.randn(3, 3, 32, 32)
+    mask = torch.rand(3, 4, 4) > 0.6
+    tokens = vit.patch_embed(images)[0].clone()
+    for b, row, col in mask.nonzero().tolist():
+        tokens[b, 4 * row + col] = vit.mask_token[0]
+    expected = features_of_embeddings(vit, tokens, (4, 4))
+    for actual, reference in zip(vit(images, mask), expected, strict=True):
+        assert_close(actual, reference)
+
+
+def test_shapes(vit):
+    features = vit(torch.randn(2, 3, 32, 48))
+    assert features.aux.shape == features.feat.shape == (2, CHANNELS, 4, 6)
+    assert features.cls_token.shape == (2, CHANNELS)
+    assert features[1] is features.feat
+
+
+def test_without_a_mask_is_as_with_an_empty_one(vit):
+    images = torch.randn(2, 3, 32, 32)
+    for actual, expected in zip(
+        vit(images, torch.zeros(2, 4, 4, dtype=torch.bool)), vit(images), strict=True
+    ):
+        assert_close(actual, expected)
+
+
+def test_what_is_masked_does_not_matter(vit):
+    images = torch.randn(1, 3, 32, 32)
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[0, 1, 2] = True
+    reference = vit(images, mask).feat
+    changed = images.clone()
+    changed[..., 8:16, 16:24] = 5
+    assert torch.equal(vit(changed, mask).feat, reference)
+    changed[..., 0, 0] = 5
+    assert (vit(changed, mask).feat - reference).abs().max() > 1e-3
+
+
+def test_mask_token_learns_only_from_masked_patches(vit):
+    images = torch.randn(1, 3, 32, 32)
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    vit(images, mask).feat.square().sum().backward()
+    assert not vit.mask_token.grad.any()
+    mask[0, 3, 3] = True
+    vit(images, mask).feat.square().sum().backward()
+    assert vit.mask_token.grad.any()
+
+
+def test_up_to_computes_no_further(vit):
+    images = torch.randn(2, 3, 32, 32)
+    full = vit(images)
+    calls = []
+    modules = [*vit.layers, vit.ln1, vit.aggregator]
+    for i, module in enumerate(modules):
+        module.register_forward_hook(lambda *_, i=i: calls.append(i))
+
+    aux = vit(images, up_to="aux")
+    assert calls == [0, 1]
+    assert_close(aux.aux, full.aux)
+    assert aux.feat is None
+    assert aux.cls_token is None
+
+    calls.clear()
+    feat = vit(images, up_to="feat")
+    assert calls == [0, 1, 2, 3, 4]
+    assert_close(feat.aux, full.aux)
+    assert_close(feat.feat, full.feat)
+    assert feat.cls_token is None
+
+
+def test_aux_index(vit):
+    images = torch.randn(1, 3, 32, 32)
+    other = build(out_indices=(-2, -1))
+    other.load_state_dict(vit.state_dict())
+    assert_close(other(images).feat, vit(images).feat)
+    assert (other(images).aux - vit(images).aux).abs().max() > 1e-3
+
+
+def test_trailing_strip_is_cut(vit):
+    images = torch.randn(1, 3, 39, 45)
+    for actual, expected in zip(vit(images), vit(images[..., :32, :40]), strict=True):
+        assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("size", [(7, 32), (32, 7)])
+def test_refuses_images_smaller_than_a_patch(vit, size):
+    with pytest.raises(
+        ValueError, match=rf"image of {size[0]} x {size[1]} .* smaller than a patch"
+    ):
+        vit(torch.zeros(1, 3, *size))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4), (1, 2, 8), (1, 16)])
+def test_refuses_masks_of_another_grid(vit, shape):
+    with pytest.raises(ValueError, match=r"mask of shape .* expected \(1, 4, 4\)"):
+        vit(torch.zeros(1, 3, 32, 32), torch.zeros(shape, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("out_indices", [(-1,), (-1, -3), (-3, -2), (3, 3), (0, 1, 3)])
+def test_refuses_other_out_indices(out_indices):
+    with pytest.raises(ValueError, match="auxiliary block before the final"):
+        build(out_indices=out_indices)
+
+
+def test_initial_weights():
+    vit = FSRViT(
+        arch="deit-tiny",
+        img_size=64,
+        aggregator=dict(type="ClassAttentionAggregator", depth=1),
+    )
+    vit.init_weights()
+    linear = [m for m in vit.modules() if isinstance(m, torch.nn.Linear)]
+    assert len(linear) == 12 * 4 + 6
+    weights = [m.weight for m in linear]
+    tokens = [vit.mask_token, vit.aggregator.cls_token, vit.pos_embed]
+    for param in weights + tokens:
+        tolerance = 0.2 if param.numel() < 1000 else 0.05
+        assert param.detach().std().item() == pytest.approx(0.02, rel=tolerance)
+    assert all(not m.bias.any() for m in linear)
+
+
+def test_oblong_model_restores_its_own_position_embedding():
+    # 5 x 10 = 50 positions look like a class token and a square grid of 7 x 7.
+    vit, other = (build(img_size=(40, 80)) for _ in range(2))
+    assert vit.pos_embed.shape[1] == 50
+    other.load_state_dict(vit.state_dict())
+    assert torch.equal(other.pos_embed, vit.pos_embed)
+
+
+def test_position_embedding_of_another_grid_is_resized_bicubically(vit):
+    larger = build(img_size=48)
+    larger.load_state_dict(vit.state_dict())
+    grid = vit.pos_embed.transpose(1, 2).unflatten(2, (4, 4))
+    expected = torch.nn.functional.interpolate(grid, (6, 6), mode="bicubic")
+    assert_close(larger.pos_embed, expected.flatten(2).mT)
+
+
+def test_runs_under_autocast(vit):
+    images, mask = torch.randn(1, 3, 32, 32), torch.ones(1, 4, 4, dtype=torch.bool)
+    expected = vit(images, mask)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = vit(images, mask)
+    for low, full in zip(actual, expected, strict=True):
+        torch.testing.assert_close(low.float(), full, atol=0.3, rtol=0.1)
+
+
+def test_features_split_by_view(vit):
+    images = torch.randn(4, 3, 32, 32)
+    whole = vit(images)
+    first, second = whole.chunk(2)
+    assert torch.equal(second.cls_token, whole.cls_token[2:])
+    assert torch.equal(first.aux, whole.aux[:2])

@@ -1,0 +1,87 @@
+import math
+
+import pytest
+import torch
+
+from mmseg_fsr.models.backbones import FSRFeatures
+from mmseg_fsr.models.heads import CAMHead
+
+
+def features():
+    return FSRFeatures(torch.randn(2, 5, 3, 4), torch.randn(2, 8, 3, 4))
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_logits_pool_and_then_classify(pooling):
+    head = CAMHead(3, in_channels=8, aux_in_channels=5, pooling=pooling)
+    maps = features()
+    for logits, x, classifier in zip(
+        head(maps),
+        (maps.feat, maps.aux),
+        (head.top_classifier, head.aux_classifier),
+        strict=True,
+    ):
+        assert logits.shape == (2, 3)
+        for b in range(2):
+            pooled = torch.stack([
+                c.max() if pooling == "max" else c.mean() for c in x[b]
+            ])  # fmt: skip
+            expected = classifier.weight[:, :, 0, 0] @ pooled
+            torch.testing.assert_close(logits[b], expected)
+
+
+def test_classifiers_have_no_bias_and_default_to_one_width():
+    head = CAMHead(3, in_channels=8)
+    assert {k: v.shape for k, v in head.named_parameters()} == {
+        "top_classifier.weight": (3, 8, 1, 1),
+        "aux_classifier.weight": (3, 8, 1, 1),
+    }
+
+
+def test_cams_are_the_classifiers_on_each_cell():
+    head = CAMHead(3, in_channels=8, aux_in_channels=5)
+    maps = features()
+    cams = head.cams(maps)
+    for cam, x, classifier in (
+        (cams.top, maps.feat, head.top_classifier),
+        (cams.aux, maps.aux, head.aux_classifier),
+    ):
+        weight = classifier.weight[:, :, 0, 0]
+        for b, y, z in ((0, 0, 0), (1, 2, 3), (0, 1, 2)):
+            expected = (weight @ x[b, :, y, z]).clamp(min=0)
+            torch.testing.assert_close(cam[b, :, y, z], expected)
+    assert (cams.top == 0).any()
+
+
+def test_cams_of_auxiliary_features_alone():
+    head = CAMHead(3, in_channels=8, aux_in_channels=5)
+    maps = features()
+    cams = head.cams(FSRFeatures(maps.aux))
+    assert cams.top is None
+    assert torch.equal(cams.aux, head.cams(maps).aux)
+
+
+def test_cams_are_float32_under_autocast():
+    head = CAMHead(3, in_channels=8, aux_in_channels=5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cams = head.cams(features())
+    assert cams.top.dtype == cams.aux.dtype == torch.float32
+
+
+def test_loss_is_the_mean_over_classes_and_images():
+    head = CAMHead(3, in_channels=8, aux_in_channels=5, loss_weight=2.0)
+    maps = features()
+    labels = torch.tensor([[1.0, 0, 1], [0, 0, 0]])
+    losses = head.loss(maps, labels)
+    for name, logits in zip(("loss_cls", "loss_cls_aux"), head(maps), strict=True):
+        expected = 0
+        for b in range(2):
+            for k in range(3):
+                sign = 1 if labels[b, k] else -1
+                expected += math.log1p(math.exp(-sign * logits[b, k].item())) / 6
+        assert losses[name].item() == pytest.approx(2 * expected, rel=1e-5)
+
+
+def test_refuses_other_pooling():
+    with pytest.raises(ValueError, match="pooling='median'"):
+        CAMHead(3, in_channels=8, pooling="median")

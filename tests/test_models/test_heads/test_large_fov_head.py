@@ -1,0 +1,63 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+
+
+def build(**kwargs):
+    cfg = dict(
+        type="LargeFOVHead", in_channels=6, channels=5, num_classes=4, dilation=3
+    )
+    return MODELS.build(cfg | kwargs)
+
+
+def test_three_convolutions_without_norm_or_bias():
+    head = build()
+    assert {k: v.shape for k, v in head.state_dict().items()} == {
+        "convs.0.conv.weight": (5, 6, 3, 3),
+        "convs.1.conv.weight": (5, 5, 3, 3),
+        "conv_seg.weight": (4, 5, 1, 1),
+    }
+    for module in head.convs:
+        assert module.conv.dilation == module.conv.padding == (3, 3)
+    assert head.dropout is None
+
+
+def test_forward_decodes_the_final_map():
+    head = build().train()
+    aux, feat = torch.randn(2, 3, 7, 9), torch.randn(2, 6, 7, 9)
+    x = feat
+    for conv in (head.convs[0].conv, head.convs[1].conv):
+        x = F.relu(F.conv2d(x, conv.weight, padding=3, dilation=3))
+    expected = F.conv2d(x, head.conv_seg.weight)
+    torch.testing.assert_close(head((aux, feat)), expected)
+    assert expected.shape == (2, 4, 7, 9)
+
+
+def test_in_index():
+    head = build(in_index=0)
+    feat = torch.randn(1, 6, 4, 4)
+    torch.testing.assert_close(head((feat, None)), build_like(head)((None, feat)))
+
+
+def build_like(head):
+    other = build()
+    other.load_state_dict(head.state_dict())
+    return other
+
+
+def test_dilation_defaults_to_five():
+    cfg = dict(type="LargeFOVHead", in_channels=6, channels=5, num_classes=4)
+    assert MODELS.build(cfg).convs[0].conv.dilation == (5, 5)
+
+
+def test_kaiming_fan_out_initial_weights():
+    head = build(in_channels=64, channels=48, num_classes=21)
+    head.init_weights()
+    for weight, fan_out in (
+        (head.convs[0].conv.weight, 48 * 9),
+        (head.convs[1].conv.weight, 48 * 9),
+        (head.conv_seg.weight, 21),
+    ):
+        expected = (2 / fan_out) ** 0.5
+        assert float(weight.detach().std()) == pytest.approx(expected, rel=0.08)

@@ -1,0 +1,98 @@
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from mmseg_fsr.models.heads.ptc_head import affinity_from_labels, affinity_loss
+
+
+def slow_affinity(labels):
+    batch, cells = len(labels), labels[0].numel()
+    affinity = torch.empty(batch, cells, cells, dtype=torch.uint8)
+    for b in range(batch):
+        flat = labels[b].flatten().tolist()
+        for i in range(cells):
+            for j in range(cells):
+                if i == j or flat[i] == 255 or flat[j] == 255:
+                    affinity[b, i, j] = 255
+                else:
+                    affinity[b, i, j] = int(flat[i] == flat[j])
+    return affinity
+
+
+def slow_loss(features, affinity):
+    sums, counts = {0: 0.0, 1: 0.0}, {0: 0, 1: 0}
+    for b in range(len(features)):
+        tokens = features[b].flatten(1).T
+        for i in range(len(tokens)):
+            for j in range(len(tokens)):
+                kind = int(affinity[b, i, j])
+                if kind != 255:
+                    cosine = torch.cosine_similarity(tokens[i], tokens[j], dim=0)
+                    sums[kind] += cosine.abs()
+                    counts[kind] += 1
+    positive = 0.5 * (1 - sums[1] / (counts[1] + 1))
+    return positive + 0.5 * sums[0] / (counts[0] + 1)
+
+
+def random_labels():
+    choices = torch.tensor([0, 1, 2, 255])
+    return choices[torch.randint(4, (2, 3, 4))]
+
+
+def test_affinity_matches_slow_version():
+    labels = random_labels()
+    assert torch.equal(affinity_from_labels(labels), slow_affinity(labels))
+
+
+def test_affinity_with_another_ignored_label():
+    labels = torch.tensor([[[7, 0, 255, 255]]])
+    affinity = affinity_from_labels(labels, ignore_index=7)
+    expected = [[255, 255, 255, 255], [255, 255, 0, 0],
+                [255, 0, 255, 1], [255, 0, 1, 255]]  # fmt: skip
+    assert affinity[0].tolist() == expected
+
+
+def test_reference(golden):
+    affinity = affinity_from_labels(golden["ptc/label"].long())
+    assert torch.equal(affinity, golden["ptc/affinity"])
+    loss = affinity_loss(golden["ptc/feature"], affinity)
+    assert float(loss) == pytest.approx(float(golden["ptc/loss"]), rel=1e-5)
+
+
+def test_head_matches_slow_version():
+    head = MODELS.build(dict(type="PTCHead", loss_weight=0.7))
+    features = torch.randn(2, 5, 3, 4, requires_grad=True)
+    labels = random_labels()
+    loss = head.loss(features, labels)["loss_ptc"]
+    expected = 0.7 * slow_loss(features, slow_affinity(labels))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    (actual_grad,) = torch.autograd.grad(loss, features)
+    (expected_grad,) = torch.autograd.grad(expected, features)
+    torch.testing.assert_close(actual_grad, expected_grad, atol=1e-6, rtol=1e-4)
+    assert not list(head.parameters())
+
+
+@pytest.mark.parametrize("label", [0, 255])
+def test_finite_where_there_is_no_pair_of_a_kind(label):
+    features = torch.randn(1, 5, 2, 2, requires_grad=True)
+    head = MODELS.build(dict(type="PTCHead", loss_weight=1.0))
+    loss = head.loss(features, torch.full((1, 2, 2), label))["loss_ptc"]
+    loss.backward()
+    assert features.grad.isfinite().all()
+    if label == 255:
+        assert loss.item() == 0.5
+
+
+def test_zero_features_are_finite():
+    features = torch.zeros(1, 5, 2, 2, requires_grad=True)
+    affinity = affinity_from_labels(torch.tensor([[[0, 0], [1, 1]]]))
+    affinity_loss(features, affinity).backward()
+    assert features.grad.isfinite().all()
+
+
+def test_float32_under_autocast():
+    features = torch.randn(1, 64, 3, 3)
+    affinity = affinity_from_labels(random_labels()[:1, :, :3])
+    expected = affinity_loss(features, affinity)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(affinity_loss(features, affinity), expected)

@@ -1,0 +1,201 @@
+import copy
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.models.backbones import FSRFeatures
+from mmseg_fsr.models.heads.self_distill_head import (
+    distillation_loss,
+    linear_teacher_temp,
+)
+from tests.plain_fsr import PlainFSR
+
+CHANNELS, OUT = 6, 7
+
+
+def build(**kwargs):
+    cfg = dict(
+        type="SelfDistillHead",
+        in_channels=CHANNELS,
+        hidden_channels=9,
+        bottleneck_channels=4,
+        out_channels=OUT,
+    )
+    return MODELS.build(cfg | kwargs)
+
+
+def lively(head):
+    with torch.no_grad():
+        for param in head.parameters():
+            if param.requires_grad:
+                param.copy_(torch.randn_like(param))
+        for buffer in head.buffers():
+            buffer.copy_(0.1 * torch.randn_like(buffer))
+    return head
+
+
+def features(batch=4, grid=(2, 3), requires_grad=False):
+    return FSRFeatures(
+        torch.randn(batch, CHANNELS, *grid),
+        torch.randn(batch, CHANNELS, *grid, requires_grad=requires_grad),
+        torch.randn(batch, CHANNELS, requires_grad=requires_grad),
+    )
+
+
+def test_masked_patches_match_obvious_loop(training_step):
+    training_step(3, 40)
+    head = lively(build(loss_class_weight=0.3, loss_patch_weight=0.6))
+    teacher_head = lively(build())
+    student, teacher = features(requires_grad=True), features()
+    teacher_class = torch.randn(4, CHANNELS)
+    # 5, 2, 0 and 6 masked patches.
+    mask = torch.tensor(
+        [[1, 1, 1, 1, 0, 1], [0, 1, 0, 0, 1, 0], [0] * 6, [1] * 6]
+    ).bool()
+    centers = [c.value.clone() for c in (head.class_center, head.patch_center)]
+
+    losses = head.loss(
+        student, teacher, teacher_class, teacher_head, mask.view(4, 2, 3), 6
+    )
+
+    tokens = [
+        torch.cat([x.cls_token[:, None], x.feat.flatten(2).transpose(1, 2)], 1)
+        for x in (student, teacher)
+    ]
+    projected = teacher_head.project(tokens[1])
+    projected_class = teacher_head.project(teacher_class)
+    plain = PlainFSR(temp_share=1 / 8)
+    class_loss, patch_loss = plain.fsr_losses(
+        head.project(tokens[0]),
+        projected_class,
+        projected[:, 1:],
+        mask,
+        centers,
+        plain.teacher_temp(4, 40),
+    )
+    assert losses["loss_fsr_class"].item() == pytest.approx(0.3 * class_loss.item())
+    assert losses["loss_fsr_patch"].item() == pytest.approx(0.6 * patch_loss.item())
+    leaves = [student.feat, student.cls_token]
+    actual = torch.autograd.grad(sum(losses.values()), leaves)
+    expected = torch.autograd.grad(0.3 * class_loss + 0.6 * patch_loss, leaves)
+    for first, second in zip(actual, expected, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+    for center, value in zip(
+        (head.class_center, head.patch_center),
+        plain.moved_centers(centers, projected_class, projected[:, 1:]),
+        strict=True,
+    ):
+        torch.testing.assert_close(center.value, value)
+
+
+def test_no_masked_patch_at_all_gives_zero(training_step):
+    training_step(0, 10)
+    head = lively(build())
+    mask = torch.zeros(2, 2, 3, dtype=torch.bool)
+    for max_masked in (0, 3):
+        student = features(2, requires_grad=True)
+        losses = head.loss(
+            student, features(2), torch.randn(2, CHANNELS), head, mask, max_masked
+        )
+        assert losses["loss_fsr_patch"].item() == 0
+        sum(losses.values()).backward()
+        assert all(p.grad.isfinite().all() for p in head.mlp.parameters())
+
+
+def test_teacher_gets_no_gradient(training_step):
+    training_step(0, 10)
+    head, teacher_head = lively(build()), lively(build())
+    mask = torch.ones(2, 2, 3, dtype=torch.bool)
+    teacher = features(2, requires_grad=True)
+    losses = head.loss(
+        features(2), teacher, torch.randn(2, CHANNELS), teacher_head, mask, 6
+    )
+    sum(losses.values()).backward()
+    assert teacher.feat.grad is None
+    assert all(p.grad is None for p in teacher_head.parameters())
+    trained = {k for k, p in head.named_parameters() if p.grad is not None}
+    assert trained == {k for k, p in head.named_parameters() if p.requires_grad}
+
+
+def test_cross_entropy_of_one_token():
+    student, teacher = torch.tensor([1.0, 2, 0]), torch.tensor([0.5, 0, 1])
+    center = torch.tensor([0.5, 0, 0])
+    target = torch.exp((teacher - center) / 0.5)
+    target = target / target.sum()
+    prediction = torch.exp(student / 0.2)
+    prediction = prediction / prediction.sum()
+    expected = -(target * prediction.log()).sum()
+    actual = distillation_loss(student, teacher, center, 0.2, 0.5)
+    torch.testing.assert_close(actual, expected)
+
+
+def test_reference_temperature(golden):
+    expected = golden["fsr/teacher_temp"].tolist()
+    actual = [
+        linear_teacher_temp(TrainingProgress(i + 1, 40), 0.04, 0.07, 0.25)
+        for i in range(40)
+    ]
+    assert actual == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("max_iters", [1, 2, 5])
+def test_temperature_without_room_to_rise(max_iters):
+    progress = TrainingProgress(1, max_iters)
+    assert linear_teacher_temp(progress, 0.04, 0.07, 0.125) == 0.07
+
+
+def test_temperature_of_the_step_is_used(training_step):
+    head = lively(build())
+    tokens = [torch.randn(2, OUT), torch.randn(2, OUT)]
+    patches = [torch.randn(2, 3, OUT), torch.randn(2, 3, OUT)]
+    for iteration, temp in ((0, 0.04), (49, 0.07), (399, 0.07)):
+        training_step(iteration, 400)
+        losses = head.loss_by_projection(*tokens, *patches, torch.ones(2, 3))
+        expected = 0.1 * distillation_loss(
+            *tokens, head.class_center.value, 0.1, temp
+        ).mean()
+        assert losses["loss_fsr_class"].item() == pytest.approx(expected.item())
+
+
+def test_gain_is_fixed_at_one():
+    head = build()
+    head.init_weights()
+    gain = head.last_layer.parametrizations.weight.original0
+    assert (gain == 1).all()
+    assert not gain.requires_grad
+    torch.testing.assert_close(head.last_layer.weight.norm(dim=1), torch.ones(OUT))
+    assert head.last_layer.bias is None
+
+
+def test_initial_weights():
+    head = build(hidden_channels=128, bottleneck_channels=64, out_channels=96)
+    head.init_weights()
+    direction = head.last_layer.parametrizations.weight.original1
+    for weight in [*(head.mlp[i].weight for i in (0, 2, 4)), direction]:
+        assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    assert all(not head.mlp[i].bias.any() for i in (0, 2, 4))
+
+
+def test_projection_is_cosine():
+    head = lively(build())
+    projected = head.project(torch.randn(5, 3, CHANNELS))
+    assert projected.shape == (5, 3, OUT)
+    assert projected.abs().max() <= 1 + 1e-6
+    # The direction alone counts.
+    bottleneck = head.bottleneck(torch.randn(5, CHANNELS))
+    torch.testing.assert_close(bottleneck.norm(dim=-1), torch.ones(5))
+
+
+def test_copies_are_independent():
+    head = lively(build())
+    clone = copy.deepcopy(head)
+    tokens = torch.randn(2, CHANNELS)
+    expected = head.project(tokens)
+    assert torch.equal(clone.project(tokens), expected)
+    with torch.no_grad():
+        for param in head.parameters():
+            param.add_(1)
+    torch.testing.assert_close(clone.project(tokens), expected)
+    assert not torch.allclose(head.project(tokens), expected)

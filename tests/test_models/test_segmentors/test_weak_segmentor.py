@@ -1,0 +1,364 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+
+from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
+
+from .tiny_segmentor import (
+    NUM_CLASSES,
+    SIZE,
+    build_tiny,
+    test_samples,
+    tiny_cfg,
+    training_batch,
+)
+
+MAX_ITERS = 100
+LOSSES = {
+    "loss_cls", "loss_cls_aux", "loss_seg", "loss_energy", "loss_ptc",
+    "loss_fsr_class", "loss_fsr_patch",
+}  # fmt: skip
+NO_DISTILLATION = dict(distill_head=None, mask_generator=None, teacher=None)
+# The phases of the paper's COCO runs, shortened.
+PHASES = dict(loss_seg=40, loss_energy=40, loss_ptc=60)
+
+
+# ------------------------------------------------------------------ config
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [
+        (["teacher"], "teacher missing"),
+        (["mask_generator"], "mask_generator missing"),
+        (["distill_head", "teacher"], "distill_head and teacher missing"),
+    ],
+)
+def test_refuses_half_a_self_distillation(without, message):
+    with pytest.raises(ValueError, match=message):
+        build_tiny(**dict.fromkeys(without))
+
+
+def test_refuses_unknown_losses_in_loss_begin():
+    with pytest.raises(ValueError, match=r"loss_begin names \['loss_sge'\]"):
+        build_tiny(loss_begin=dict(loss_sge=10, loss_seg=10))
+
+
+def test_refuses_numbers_of_classes_that_do_not_fit():
+    cam_head = dict(type="CAMHead", num_classes=5, in_channels=8)
+    with pytest.raises(ValueError, match=r"num_classes=4 and .*num_classes=5"):
+        build_tiny(cam_head=cam_head)
+
+
+# ----------------------------------------------------------------- teacher
+
+
+def test_teacher_is_a_frozen_copy_without_a_teacher():
+    segmentor = build_tiny()
+    own = {k: v for k, v in segmentor.state_dict().items() if "teacher." not in k}
+    teacher = segmentor.teacher.state_dict()
+    assert own.keys() == teacher.keys()
+    assert segmentor.teacher.teacher is None
+    assert not any(p.requires_grad for p in segmentor.teacher.parameters())
+    student = {id(p) for k, p in segmentor.named_parameters() if "teacher." not in k}
+    assert student.isdisjoint(id(p) for p in segmentor.teacher.parameters())
+
+
+@pytest.mark.parametrize("train_mode", [True, False])
+def test_mode_of_the_teacher(train_mode):
+    segmentor = build_tiny(teacher=dict(train_mode=train_mode))
+    assert segmentor.train() is segmentor
+    assert segmentor.backbone.training
+    assert segmentor.teacher.training == train_mode
+    assert segmentor.teacher.backbone.layers[0].training == train_mode
+    segmentor.eval()
+    assert not segmentor.backbone.training
+    assert not segmentor.teacher.training
+    assert not segmentor.teacher.backbone.layers[0].training
+
+
+def test_initialisation_reaches_the_student():
+    segmentor = MODELS.build(tiny_cfg())
+    segmentor.init_weights()
+    assert segmentor.backbone.mask_token.any()
+    assert segmentor.distill_head.last_layer.weight.isfinite().all()
+
+
+# ------------------------------------------------------------------ phases
+
+
+def gradients(segmentor):
+    return {
+        name: param.grad
+        for name, param in segmentor.named_parameters()
+        if param.requires_grad
+    }
+
+
+@pytest.mark.parametrize(
+    ("iteration", "zero"),
+    [
+        (39, {"loss_seg", "loss_ptc"}),
+        (40, {"loss_ptc"}),
+        (59, {"loss_ptc"}),
+        (60, set()),
+    ],
+)
+def test_losses_of_a_phase(iteration, zero, training_step):
+    training_step(iteration, MAX_ITERS)
+    segmentor = build_tiny(loss_begin=PHASES).train()
+    losses = segmentor.loss(*training_batch())
+    assert losses.keys() <= LOSSES
+    for name, loss in losses.items():
+        assert loss.isfinite()
+        assert (loss.item() == 0) == (name in zero), name
+    absent = LOSSES - losses.keys()
+    assert absent == {"loss_energy"} * (iteration < 40) | {"loss_ptc"} & zero & absent
+
+
+def test_every_parameter_gets_a_gradient_in_every_phase(training_step):
+    segmentor = build_tiny(loss_begin=PHASES).train()
+    inputs, samples = training_batch()
+    for iteration in (0, 19, 20, 39, 40, 59, 60, MAX_ITERS - 1):
+        training_step(iteration, MAX_ITERS)
+        segmentor.zero_grad(set_to_none=True)
+        sum(segmentor.loss(inputs, samples).values()).backward()
+        without = {k for k, grad in gradients(segmentor).items() if grad is None}
+        assert not without, iteration
+        assert all(p.grad is None for p in segmentor.teacher.parameters())
+        decoder = segmentor.decode_head.conv_seg.weight.grad
+        assert decoder.any() == (iteration >= 40)
+
+
+def test_a_phase_for_any_loss(training_step):
+    inputs, samples = training_batch()
+    begin = dict.fromkeys(LOSSES, 10)
+    segmentor = build_tiny(loss_begin=begin).train()
+    training_step(9, MAX_ITERS)
+    losses = segmentor.loss(inputs, samples)
+    assert all(loss.item() == 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert not any(grad.any() for grad in gradients(segmentor).values())
+    training_step(10, MAX_ITERS)
+    losses = segmentor.loss(inputs, samples)
+    assert losses.keys() == LOSSES
+    assert all(loss.item() != 0 for loss in losses.values())
+
+
+def count_cams(segmentor, monkeypatch):
+    """Records how many images pass for CAMs and how deep."""
+    calls, original = [], type(segmentor).cams
+
+    def cams(self, images, up_to="feat"):
+        calls.append(up_to)
+        return original(self, images, up_to)
+
+    monkeypatch.setattr(type(segmentor), "cams", cams)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("iteration", "passes"),
+    [
+        (0, []),  # random masks, no segmentation, no affinity
+        (20, ["aux"]),  # view 2 for the mask
+        (40, ["aux", "feat"]),  # and view 1 for the pseudo label
+        (60, ["aux", "feat"]),
+    ],
+)
+def test_cams_are_computed_where_a_loss_needs_them(
+    iteration, passes, training_step, monkeypatch
+):
+    training_step(iteration, MAX_ITERS)
+    segmentor = build_tiny(loss_begin=PHASES).train()
+    calls = count_cams(segmentor, monkeypatch)
+    segmentor.loss(*training_batch())
+    assert calls == passes
+
+
+def test_affinity_alone_needs_auxiliary_cams(training_step, monkeypatch):
+    training_step(10, MAX_ITERS)
+    begin = dict(loss_seg=50, loss_energy=50)
+    segmentor = build_tiny(loss_begin=begin, **NO_DISTILLATION).train()
+    calls = count_cams(segmentor, monkeypatch)
+    losses = segmentor.loss(*training_batch())
+    assert calls == ["aux"]
+    assert losses["loss_ptc"].item() != 0
+
+
+def test_forward_passes_of_a_step(training_step, monkeypatch):
+    """One pass of student and teacher over both views, beside the CAMs."""
+    training_step(0, MAX_ITERS)
+    segmentor = build_tiny(loss_begin=PHASES).train()
+    batches = []
+    for network in (segmentor, segmentor.teacher):
+        network.backbone.register_forward_hook(
+            lambda _, inputs, __: batches.append(len(inputs[0]))
+        )
+    segmentor.loss(*training_batch())
+    assert batches == [4, 4]
+
+
+def test_without_self_distillation_view_2_is_not_looked_at(training_step):
+    segmentor = build_tiny(**NO_DISTILLATION).train()
+    inputs, samples = training_batch()
+    losses = segmentor.loss(dict(view1=inputs["view1"]), samples)
+    assert losses.keys() == LOSSES - {"loss_fsr_class", "loss_fsr_patch"}
+
+
+def test_centres_move_with_the_step(training_step):
+    training_step(0, MAX_ITERS)
+    segmentor = build_tiny().train()
+    segmentor.loss(*training_batch())
+    assert segmentor.distill_head.class_center.value.any()
+    assert segmentor.distill_head.patch_center.value.any()
+
+
+def test_without_a_mask_ratio_is_finite(training_step):
+    training_step(50, MAX_ITERS)
+    generator = dict(
+        type="UncertaintyMaskGenerator", block_size=16, mask_ratio=0.0
+    )  # fmt: skip
+    losses = build_tiny(mask_generator=generator).train().loss(*training_batch())
+    assert losses["loss_fsr_patch"].item() == 0
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_strict_masks(training_step):
+    training_step(50, MAX_ITERS)
+    generator = dict(
+        type="UncertaintyMaskGenerator", block_size=16, strategy="cam_strict"
+    )
+    losses = build_tiny(mask_generator=generator).train().loss(*training_batch())
+    assert losses.keys() == LOSSES
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_step_under_autocast_is_near_float32(training_step):
+    training_step(10, MAX_ITERS)
+    segmentor = build_tiny().train()
+    batch = training_batch()
+    segmentor.pseudo_label_generator.pseudo_label = lambda *_: torch.ones(
+        2, *SIZE, dtype=torch.long
+    )
+    noise = segmentor.mask_generator.noise(2, SIZE)
+    segmentor.mask_generator.noise = lambda *_: noise
+    state = {k: v.clone() for k, v in segmentor.state_dict().items()}
+    expected = segmentor.loss(*batch)
+    segmentor.load_state_dict(state)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = segmentor.loss(*batch)
+    for name, loss in actual.items():
+        assert loss.dtype == torch.float32, name
+        reference = expected[name].item()
+        assert loss.item() == pytest.approx(reference, rel=0.1, abs=1e-2), name
+    sum(actual.values()).backward()
+    assert all(g.isfinite().all() for g in gradients(segmentor).values())
+
+
+# -------------------------------------------------------------- prediction
+
+
+@torch.no_grad()
+def test_prediction_is_the_decoder_at_the_size_of_the_image():
+    segmentor = build_tiny().eval()
+    images = torch.randn(2, 3, *SIZE)
+    samples = segmentor.predict(images, test_samples(masks=False))
+    logits = segmentor.decode_head(segmentor.backbone(images))
+    for size in (SIZE, (40, 60)):
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    for sample, expected in zip(samples, logits, strict=True):
+        torch.testing.assert_close(sample.seg_logits.data, expected)
+        assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
+        assert "cams" not in sample
+
+
+@torch.no_grad()
+def test_prediction_without_samples():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    (sample,) = segmentor.predict(torch.randn(1, 3, *SIZE))
+    assert sample.seg_logits.shape == SIZE
+    assert "cams" not in sample
+
+
+@torch.no_grad()
+def test_prediction_does_not_compute_the_class_token():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    calls = []
+    segmentor.backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
+    segmentor.predict(torch.randn(2, 3, *SIZE), test_samples())
+    assert not calls
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("masks", [True, False])
+def test_cams_come_with_masks_alone(masks):
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    images = torch.randn(2, 3, *SIZE)
+    samples = segmentor.predict(images, test_samples(masks=masks))
+    if not masks:
+        assert all("cams" not in sample for sample in samples)
+        return
+    cams = segmentor.cams(images)
+    scores, _ = segmentor.cam_head(segmentor.backbone(images))
+    labels = torch.stack(
+        [image_labels_from_mask(s.gt_sem_seg.data, NUM_CLASSES + 1) for s in samples]
+    )
+    assert labels.tolist() == [[1, 0, 0], [0, 1, 0]]
+    pseudo_labels = segmentor.pseudo_label_generator.pseudo_label(
+        segmentor.data_preprocessor.denormalize(images), cams.top, labels
+    )
+    for i, sample in enumerate(samples):
+        assert sample.pred_label.score.tolist() == pytest.approx(scores[i].tolist())
+        for actual, maps in ((sample.cams, cams.top), (sample.aux_cams, cams.aux)):
+            expected = F.interpolate(maps[i : i + 1], (40, 60), mode="bilinear")[0]
+            torch.testing.assert_close(actual.data[i], expected[i])
+            others = [k for k in range(NUM_CLASSES) if k != i]
+            assert not actual.data[others].any()
+        assert sample.pseudo_sem_seg.data.dtype == torch.int64
+        for y, x in ((0, 0), (20, 31), (39, 59)):
+            nearest = pseudo_labels[i, y * SIZE[0] // 40, x * SIZE[1] // 60]
+            assert sample.pseudo_sem_seg.data[0, y, x] == nearest
+
+
+@torch.no_grad()
+def test_slide_mode_averages_overlapping_windows():
+    cfg = dict(mode="slide", crop_size=(32, 32), stride=(32, 16))
+    segmentor = build_tiny(test_cfg=cfg).eval()
+    images = torch.randn(1, 3, *SIZE)
+    (sample,) = segmentor.predict(
+        images, test_samples(1, ori_shape=SIZE, masks=False)
+    )  # fmt: skip
+    total, count = torch.zeros(1, 4, *SIZE), torch.zeros(SIZE)
+    for left in (0, 16):
+        window = images[..., left : left + 32]
+        logits = segmentor.decode_head(segmentor.backbone(window))
+        total[..., left : left + 32] += F.interpolate(
+            logits, (32, 32), mode="bilinear", align_corners=False
+        )
+        count[:, left : left + 32] += 1
+    expected = (total / count)[0]
+    torch.testing.assert_close(sample.seg_logits.data, expected)
+
+
+def test_training_and_test_step_of_the_runner(training_step):
+    """From raw images, as mmengine's loops call it."""
+    training_step(50, MAX_ITERS)
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).train()
+    _, samples = training_batch()
+    views = {
+        view: [torch.randint(256, (3, *SIZE), dtype=torch.uint8) for _ in samples]
+        for view in ("view1", "view2")
+    }
+    data = segmentor.data_preprocessor(dict(inputs=views, data_samples=samples), True)
+    losses = segmentor(**data, mode="loss")
+    total, log_vars = segmentor.parse_losses(losses)
+    assert total.item() == pytest.approx(sum(v.item() for v in losses.values()))
+    assert log_vars.keys() == LOSSES | {"loss"}
+    segmentor.eval()
+    results = segmentor.test_step(
+        dict(inputs=views["view1"], data_samples=test_samples())
+    )
+    assert [r.pred_sem_seg.shape for r in results] == [(40, 60)] * 2
+    assert results[0].cams.data.shape == (NUM_CLASSES, 40, 60)

@@ -1,0 +1,94 @@
+"""A segmentor that builds and runs in no time."""
+
+import torch
+from mmengine.structures import LabelData, PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+NUM_CLASSES, SIZE = 3, (32, 48)
+
+
+def tiny_cfg(**kwargs) -> dict:
+    """Config with every part; keyword arguments replace top-level keys."""
+    channels = 8
+    cfg = dict(
+        type="WeakSegmentor",
+        data_preprocessor=dict(
+            type="MultiViewSegDataPreProcessor",
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            bgr_to_rgb=True,
+        ),
+        backbone=dict(
+            type="FSRViT",
+            arch=dict(
+                embed_dims=channels, num_layers=3, num_heads=2, feedforward_channels=8
+            ),
+            img_size=32,
+            patch_size=8,
+            out_indices=(-2, -1),
+            aggregator=dict(type="ClassAttentionAggregator", depth=1, num_heads=2),
+        ),
+        decode_head=dict(
+            type="LargeFOVHead",
+            in_channels=channels,
+            channels=4,
+            dilation=1,
+            num_classes=NUM_CLASSES + 1,
+            loss_decode=dict(type="BalancedCrossEntropyLoss", loss_weight=0.1),
+        ),
+        cam_head=dict(type="CAMHead", num_classes=NUM_CLASSES, in_channels=channels),
+        affinity_head=dict(type="PTCHead"),
+        distill_head=dict(
+            type="SelfDistillHead",
+            in_channels=channels,
+            hidden_channels=8,
+            bottleneck_channels=4,
+            out_channels=6,
+        ),
+        mask_generator=dict(type="UncertaintyMaskGenerator", block_size=16),
+        pseudo_label_generator=dict(
+            type="CAMPseudoLabelGenerator", scales=(1.0, 1.5)
+        ),
+        loss_energy=dict(type="DenseEnergyLoss", loss_weight=1e-5),
+        teacher=dict(train_mode=True),
+        test_cfg=dict(mode="whole"),
+    )  # fmt: skip
+    return cfg | kwargs
+
+
+def build_tiny(**kwargs):
+    """The segmentor with random weights large enough to tell places apart."""
+    segmentor = MODELS.build(tiny_cfg(**kwargs))
+    with torch.no_grad():
+        for name, param in segmentor.named_parameters():
+            if not name.endswith("original0"):
+                param.add_(0.3 * torch.randn_like(param))
+    return segmentor
+
+
+def training_batch() -> tuple[dict, list[SegDataSample]]:
+    labels = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
+    inputs = {view: torch.randn(2, 3, *SIZE) for view in ("view1", "view2")}
+    samples = [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
+    return inputs, samples
+
+
+def test_samples(
+    count: int = 2, ori_shape: tuple[int, int] = (40, 60), masks: bool = True
+) -> list[SegDataSample]:
+    """Samples of test images that were resized to ``SIZE``."""
+    samples = []
+    for i in range(count):
+        sample = SegDataSample(
+            metainfo=dict(img_shape=SIZE, pad_shape=SIZE, ori_shape=ori_shape)
+        )
+        if masks:
+            mask = torch.zeros(1, *ori_shape, dtype=torch.uint8)
+            mask[:, :9], mask[:, 9:12] = 1 + i, 255
+            sample.gt_sem_seg = PixelData(data=mask)
+        samples.append(sample)
+    return samples
+
+
+test_samples.__test__ = False
