@@ -104,8 +104,9 @@ class PlainFSR:
     def _norm(w: Weights, name: str, x: Tensor) -> Tensor:
         centred = x - x.mean(-1, keepdim=True)
         variance = (centred**2).mean(-1, keepdim=True)
-        return centred / (variance + 1e-6).sqrt() * w[f"{name}.weight"] + (
-            w[f"{name}.bias"]
+        return (
+            centred / (variance + 1e-6).sqrt() * w[f"{name}.weight"]
+            + (w[f"{name}.bias"])
         )
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -264,18 +265,14 @@ class PlainFSR:
                 for x in range(width // self.block_size):
                     uncertain = False
                     if aux_cams is not None:
-                        value = aux_cams[
-                            b, :, y * self.block_size, x * self.block_size
-                        ]
+                        value = aux_cams[b, :, y * self.block_size, x * self.block_size]
                         value = float((value * labels[b]).max())
                         uncertain = self.mask_low_thr < value < self.mask_high_thr
                     ranked.append((uncertain, float(noise[b, y, x]), y, x))
             ranked.sort(reverse=True)
             count = math.ceil(round(self.mask_ratio * len(ranked), 6))
             for _, _, y, x in ranked[:count]:
-                mask[
-                    b, y * block : (y + 1) * block, x * block : (x + 1) * block
-                ] = True
+                mask[b, y * block : (y + 1) * block, x * block : (x + 1) * block] = True
         return mask
 
     # ------------------------------------------------------------------ losses

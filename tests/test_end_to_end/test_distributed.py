@@ -44,7 +44,9 @@ def test_every_phase_trains(ranks, tiny):
 
 def test_ranks_see_different_images_and_end_with_one_model(ranks):
     first, second = ranks
-    assert [s["images"] for s in first["steps"]] != [s["images"] for s in second["steps"]]
+    assert [s["images"] for s in first["steps"]] != [
+        s["images"] for s in second["steps"]
+    ]
     for mine, other in zip(first["steps"], second["steps"], strict=True):
         assert mine["losses"] != other["losses"]
         different = [

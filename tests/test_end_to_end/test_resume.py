@@ -89,7 +89,9 @@ def test_teacher_follows_the_student_by_the_momentum_of_the_step(straight, resum
             momentum = 1 - (1 - 0.98) * (math.cos(phase) + 1) / 2
             state = step["state"]
             name = "backbone.patch_embed.projection.weight"
-            expected = momentum * previous[TEACHER + name] + (1 - momentum) * state[name]
+            expected = (
+                momentum * previous[TEACHER + name] + (1 - momentum) * state[name]
+            )
             torch.testing.assert_close(
                 state[TEACHER + name], expected, rtol=0, atol=1e-7
             )

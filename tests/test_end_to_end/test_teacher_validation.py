@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from .runs import load_config, score, train
+from .runs import load_config, read_checkpoint, score, train
 
 SCORES = {"mIoU", "cam/mIoU", "aux_cam/mIoU", "pseudo_label/mIoU", "cls/f1"}
 
@@ -58,8 +58,18 @@ def test_the_teacher_alone_can_choose_the_best_checkpoint(tiny, tmp_path):
         train_cfg__val_interval=1,
     )
     runner = train(cfg)
-    assert [path.name for path in tmp_path.glob("best_*")] == [
-        "best_teacher_mIoU_iter_1.pth"
-    ]
-    # The student is back in its place.
+    (best,) = tmp_path.glob("best_*")
+    assert best.name == "best_teacher_mIoU_iter_1.pth"
+    # The student is back in its place, and was before the checkpoint was written.
     assert runner.model.teacher is not None
+    assert (
+        read_checkpoint(best)["state_dict"].keys() == runner.model.state_dict().keys()
+    )
+
+
+def test_a_best_score_that_will_never_come_is_told_before_training(tiny, tmp_path):
+    cfg = load_config(tiny, tmp_path, custom_hooks=hooks(tiny, "teacher"))
+    assert cfg.default_hooks.checkpoint.save_best == "mIoU"
+    with pytest.raises(ValueError, match=r"save_best='mIoU'.*save_best='teacher/mIoU'"):
+        train(cfg)
+    assert not list(tmp_path.glob("*.pth"))

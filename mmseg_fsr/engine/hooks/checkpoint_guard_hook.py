@@ -29,11 +29,13 @@ class CheckpointGuardHook(Hook):
             f"{name} is {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
             for name in sorted(own.keys() & given.keys())
             # ViTs resize the position embedding while loading.
-            if given[name].shape != own[name].shape and "pos_embed" not in name
+            if given[name].shape != own[name].shape
+            and (runner._resume or "pos_embed" not in name)
         ]
         lacking = own.keys() - given.keys()
         if runner._resume:
-            problems += [f"{name} is not in the model" for name in given.keys() - own]
+            extra = sorted(given.keys() - own.keys())
+            problems += [f"{name} is not in the model" for name in extra]
         elif own.keys() & given.keys():
             # Slim checkpoints hold the student alone; fine-tuning may bring less.
             lacking = set()

@@ -93,8 +93,15 @@ class EMATeacherHook(Hook):
         self.validate = validate
 
     def before_train(self, runner: Runner) -> None:
-        """Copies the student, unless the run was resumed."""
+        """Copies the student, unless the run was resumed.
+
+        Raises:
+            ValueError: If the model has no teacher, or the teacher is scored alone and
+                the best checkpoint would be chosen by a score of the student.
+        """
         student = _segmentor(runner)
+        if self.validate == "teacher":
+            _require_teacher_scores(runner)
         if runner.iter == 0:
             update_ema(student.teacher, student, momentum=0)
 
@@ -177,6 +184,22 @@ class EMATeacherHook(Hook):
             teacher_metrics = dict(metrics)
             metrics.clear()
         metrics.update({f"teacher/{k}": v for k, v in teacher_metrics.items()})
+
+
+def _require_teacher_scores(runner: Runner) -> None:
+    """Refuses a hook that would look for scores of the student, thousands of steps on.
+
+    Raises:
+        ValueError: Naming the key and what to set.
+    """
+    for hook in runner.hooks:
+        for name in getattr(hook, "key_indicators", ()):
+            if name != "auto" and not name.startswith("teacher/"):
+                raise ValueError(
+                    f"save_best={name!r} of {type(hook).__name__}: EMATeacherHook with "
+                    "validate='teacher' gives scores of the teacher alone; set "
+                    f"default_hooks.checkpoint.save_best='teacher/{name}'"
+                )
 
 
 def _segmentor(runner: Runner) -> nn.Module:

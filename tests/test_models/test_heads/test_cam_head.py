@@ -23,9 +23,9 @@ def test_logits_pool_and_then_classify(pooling):
     ):
         assert logits.shape == (2, 3)
         for b in range(2):
-            pooled = torch.stack([
-                c.max() if pooling == "max" else c.mean() for c in x[b]
-            ])  # fmt: skip
+            pooled = torch.stack(
+                [c.max() if pooling == "max" else c.mean() for c in x[b]]
+            )
             expected = classifier.weight[:, :, 0, 0] @ pooled
             torch.testing.assert_close(logits[b], expected)
 

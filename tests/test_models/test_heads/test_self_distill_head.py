@@ -153,9 +153,9 @@ def test_temperature_of_the_step_is_used(training_step):
     for iteration, temp in ((0, 0.04), (49, 0.07), (399, 0.07)):
         training_step(iteration, 400)
         losses = head.loss_by_projection(*tokens, *patches, torch.ones(2, 3))
-        expected = 0.1 * distillation_loss(
-            *tokens, head.class_center.value, 0.1, temp
-        ).mean()
+        expected = (
+            0.1 * distillation_loss(*tokens, head.class_center.value, 0.1, temp).mean()
+        )
         assert losses["loss_fsr_class"].item() == pytest.approx(expected.item())
 
 

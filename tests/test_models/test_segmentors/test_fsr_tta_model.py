@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -19,7 +20,7 @@ def merge(samples):
 
 @torch.no_grad()
 def test_reference(golden):
-    segmentor = MODELS.build(golden_model_cfg(golden.meta)).eval()
+    segmentor = MODELS.build(ConfigDict(golden_model_cfg(golden.meta))).eval()
     official = convert_official_state_dict(golden.state_dict("student"))
     segmentor.load_state_dict(official, strict=False)
     image = golden["view1"][:1]

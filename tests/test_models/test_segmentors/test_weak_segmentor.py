@@ -9,7 +9,7 @@ from .tiny_segmentor import (
     NUM_CLASSES,
     SIZE,
     build_tiny,
-    test_samples,
+    evaluation_samples,
     tiny_cfg,
     training_batch,
 )
@@ -97,24 +97,21 @@ def gradients(segmentor):
 
 
 @pytest.mark.parametrize(
-    ("iteration", "zero"),
+    ("iteration", "zero", "absent"),
     [
-        (39, {"loss_seg", "loss_ptc"}),
-        (40, {"loss_ptc"}),
-        (59, {"loss_ptc"}),
-        (60, set()),
+        (39, {"loss_seg"}, {"loss_energy", "loss_ptc"}),
+        (40, set(), {"loss_ptc"}),
+        (59, set(), {"loss_ptc"}),
+        (60, set(), set()),
     ],
 )
-def test_losses_of_a_phase(iteration, zero, training_step):
+def test_losses_of_a_phase(iteration, zero, absent, training_step):
     training_step(iteration, MAX_ITERS)
-    segmentor = build_tiny(loss_begin=PHASES).train()
-    losses = segmentor.loss(*training_batch())
-    assert losses.keys() <= LOSSES
+    losses = build_tiny(loss_begin=PHASES).train().loss(*training_batch())
+    assert losses.keys() == LOSSES - absent
     for name, loss in losses.items():
         assert loss.isfinite()
         assert (loss.item() == 0) == (name in zero), name
-    absent = LOSSES - losses.keys()
-    assert absent == {"loss_energy"} * (iteration < 40) | {"loss_ptc"} & zero & absent
 
 
 def test_every_parameter_gets_a_gradient_in_every_phase(training_step):
@@ -217,9 +214,7 @@ def test_centres_move_with_the_step(training_step):
 
 def test_without_a_mask_ratio_is_finite(training_step):
     training_step(50, MAX_ITERS)
-    generator = dict(
-        type="UncertaintyMaskGenerator", block_size=16, mask_ratio=0.0
-    )  # fmt: skip
+    generator = dict(type="UncertaintyMaskGenerator", block_size=16, mask_ratio=0.0)
     losses = build_tiny(mask_generator=generator).train().loss(*training_batch())
     assert losses["loss_fsr_patch"].item() == 0
     assert all(loss.isfinite() for loss in losses.values())
@@ -264,14 +259,26 @@ def test_step_under_autocast_is_near_float32(training_step):
 def test_prediction_is_the_decoder_at_the_size_of_the_image():
     segmentor = build_tiny().eval()
     images = torch.randn(2, 3, *SIZE)
-    samples = segmentor.predict(images, test_samples(masks=False))
+    samples = segmentor.predict(images, evaluation_samples(masks=False))
     logits = segmentor.decode_head(segmentor.backbone(images))
-    for size in (SIZE, (40, 60)):
-        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    # Once, not to the size of the input first.
+    logits = F.interpolate(logits, (40, 60), mode="bilinear", align_corners=False)
     for sample, expected in zip(samples, logits, strict=True):
         torch.testing.assert_close(sample.seg_logits.data, expected)
         assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
         assert "cams" not in sample
+
+
+@torch.no_grad()
+def test_padding_is_cut_off():
+    segmentor = build_tiny().eval()
+    images = torch.randn(1, 3, *SIZE)
+    (sample,) = evaluation_samples(1, ori_shape=(28, 41), masks=False)
+    sample.set_metainfo(dict(padding_size=[0, 7, 0, 4]))  # right and bottom
+    (sample,) = segmentor.predict(images, [sample])
+    logits = segmentor.decode_head(segmentor.backbone(images))
+    logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(sample.seg_logits.data, logits[0, :, :28, :41])
 
 
 @torch.no_grad()
@@ -287,7 +294,7 @@ def test_prediction_does_not_compute_the_class_token():
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
     calls = []
     segmentor.backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
-    segmentor.predict(torch.randn(2, 3, *SIZE), test_samples())
+    segmentor.predict(torch.randn(2, 3, *SIZE), evaluation_samples())
     assert not calls
 
 
@@ -296,7 +303,7 @@ def test_prediction_does_not_compute_the_class_token():
 def test_cams_come_with_masks_alone(masks):
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
     images = torch.randn(2, 3, *SIZE)
-    samples = segmentor.predict(images, test_samples(masks=masks))
+    samples = segmentor.predict(images, evaluation_samples(masks=masks))
     if not masks:
         assert all("cams" not in sample for sample in samples)
         return
@@ -328,8 +335,8 @@ def test_slide_mode_averages_overlapping_windows():
     segmentor = build_tiny(test_cfg=cfg).eval()
     images = torch.randn(1, 3, *SIZE)
     (sample,) = segmentor.predict(
-        images, test_samples(1, ori_shape=SIZE, masks=False)
-    )  # fmt: skip
+        images, evaluation_samples(1, ori_shape=SIZE, masks=False)
+    )
     total, count = torch.zeros(1, 4, *SIZE), torch.zeros(SIZE)
     for left in (0, 16):
         window = images[..., left : left + 32]
@@ -358,7 +365,7 @@ def test_training_and_test_step_of_the_runner(training_step):
     assert log_vars.keys() == LOSSES | {"loss"}
     segmentor.eval()
     results = segmentor.test_step(
-        dict(inputs=views["view1"], data_samples=test_samples())
+        dict(inputs=views["view1"], data_samples=evaluation_samples())
     )
     assert [r.pred_sem_seg.shape for r in results] == [(40, 60)] * 2
     assert results[0].cams.data.shape == (NUM_CLASSES, 40, 60)

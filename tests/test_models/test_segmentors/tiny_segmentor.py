@@ -1,6 +1,7 @@
 """A segmentor that builds and runs in no time."""
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import LabelData, PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -8,7 +9,7 @@ from mmseg.structures import SegDataSample
 NUM_CLASSES, SIZE = 3, (32, 48)
 
 
-def tiny_cfg(**kwargs) -> dict:
+def tiny_cfg(**kwargs) -> ConfigDict:
     """Config with every part; keyword arguments replace top-level keys."""
     channels = 8
     cfg = dict(
@@ -47,14 +48,13 @@ def tiny_cfg(**kwargs) -> dict:
             out_channels=6,
         ),
         mask_generator=dict(type="UncertaintyMaskGenerator", block_size=16),
-        pseudo_label_generator=dict(
-            type="CAMPseudoLabelGenerator", scales=(1.0, 1.5)
-        ),
+        pseudo_label_generator=dict(type="CAMPseudoLabelGenerator", scales=(1.0, 1.5)),
         loss_energy=dict(type="DenseEnergyLoss", loss_weight=1e-5),
         teacher=dict(train_mode=True),
         test_cfg=dict(mode="whole"),
-    )  # fmt: skip
-    return cfg | kwargs
+    )
+    # What a runner passes on: mmseg reads attributes of it.
+    return ConfigDict(cfg | kwargs)
 
 
 def build_tiny(**kwargs):
@@ -74,7 +74,7 @@ def training_batch() -> tuple[dict, list[SegDataSample]]:
     return inputs, samples
 
 
-def test_samples(
+def evaluation_samples(
     count: int = 2, ori_shape: tuple[int, int] = (40, 60), masks: bool = True
 ) -> list[SegDataSample]:
     """Samples of test images that were resized to ``SIZE``."""
@@ -89,6 +89,3 @@ def test_samples(
             sample.gt_sem_seg = PixelData(data=mask)
         samples.append(sample)
     return samples
-
-
-test_samples.__test__ = False

@@ -1,0 +1,69 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from mmseg_fsr.engine.hooks import CheckpointGuardHook
+
+
+class Network(nn.Module):
+    def __init__(self, width=3):
+        super().__init__()
+        self.linear = nn.Linear(2, width)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 4, 2))
+
+
+def guard(checkpoint, resume, model=None):
+    runner = SimpleNamespace(model=model or Network(), _resume=resume)
+    CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_own_checkpoint_passes(resume):
+    guard(dict(state_dict=Network().state_dict()), resume)
+
+
+def test_bare_state_dict_passes():
+    guard(Network().state_dict(), resume=False)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_other_shapes_are_refused(resume):
+    checkpoint = dict(state_dict=Network(width=5).state_dict())
+    with pytest.raises(ValueError, match=r"linear.weight is \(5, 2\) instead of \(3"):
+        guard(checkpoint, resume)
+
+
+def test_loaded_checkpoint_may_hold_less_or_more():
+    weights = Network().state_dict()
+    del weights["linear.bias"]
+    weights["head.weight"] = torch.zeros(1)
+    weights["pos_embed"] = torch.zeros(1, 9, 2)  # resized while loading
+    guard(dict(state_dict=weights), resume=False)
+
+
+def test_loaded_checkpoint_must_hold_something():
+    checkpoint = dict(state_dict={"other.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"3 tensors: linear.bias is missing"):
+        guard(checkpoint, resume=False)
+
+
+def test_resumed_checkpoint_must_match_altogether():
+    missing = Network().state_dict()
+    del missing["linear.bias"]
+    with pytest.raises(ValueError, match=r"in 1 tensors: linear\.bias is"):
+        guard(dict(state_dict=missing), resume=True)
+    more = Network().state_dict() | {"head.weight": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"head.weight is not in the model"):
+        guard(dict(state_dict=more), resume=True)
+    grid = Network().state_dict() | {"pos_embed": torch.zeros(1, 9, 2)}
+    with pytest.raises(ValueError, match=r"pos_embed is \(1, 9, 2\) instead of"):
+        guard(dict(state_dict=grid), resume=True)
+
+
+def test_names_five_tensors_at_most():
+    weights = {f"x{i}": torch.zeros(1) for i in range(9)}
+    with pytest.raises(ValueError, match=r"in 12 tensors: .*; \.\.\.\. ") as error:
+        guard(dict(state_dict=weights), resume=True)
+    assert str(error.value).count(" is ") == 5

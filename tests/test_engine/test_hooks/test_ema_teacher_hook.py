@@ -1,0 +1,234 @@
+import copy
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from mmseg_fsr.engine.hooks import EMATeacherHook
+from mmseg_fsr.engine.hooks.ema_teacher_hook import cosine_momentum, update_ema
+from mmseg_fsr.engine.training_progress import TrainingProgress
+
+
+class Pair(BaseModel):
+    """A network with a teacher, both with parameters, buffers and a BN layer."""
+
+    def __init__(self, with_teacher=True):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.register_buffer("center", torch.zeros(2))
+        self.teacher = None
+        if with_teacher:
+            self.teacher = copy.deepcopy(self).requires_grad_(False)
+
+    def forward(self, inputs, data_samples=None, mode="predict"):
+        return [self.linear.bias.sum().item()] * len(inputs)
+
+    def scatter(self):
+        with torch.no_grad():
+            for tensor in [*self.parameters(), *self.buffers()]:
+                if tensor.is_floating_point():
+                    tensor.copy_(torch.rand_like(tensor))
+        return self
+
+
+def own_tensors(model):
+    return {k: v for k, v in model.state_dict().items() if "teacher." not in k}
+
+
+def runner_of(model, iteration=0, max_iters=10, **kwargs):
+    wrapper = SimpleNamespace(should_update=lambda: True)
+    return SimpleNamespace(
+        model=model,
+        iter=iteration,
+        max_iters=max_iters,
+        optim_wrapper=wrapper,
+        **kwargs,
+    )
+
+
+# ---------------------------------------------------------------- momentum
+
+
+def test_reference_momentum(golden):
+    expected = golden["schedule/momentum"].tolist()
+    actual = [
+        cosine_momentum(TrainingProgress(i + 1, len(expected)), 0.9995, 1.0)
+        for i in range(len(expected))
+    ]
+    assert actual == pytest.approx(expected, rel=0, abs=1e-15)
+
+
+def test_momentum_from_start_to_end():
+    first = cosine_momentum(TrainingProgress(1, 8), 0.5, 0.9)
+    middle = cosine_momentum(TrainingProgress(5, 8), 0.5, 0.9)
+    assert first == 0.5
+    assert middle == pytest.approx(0.7)
+
+
+# ------------------------------------------------------------------ update
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.25, 0.9995, 1.0])
+def test_update_matches_obvious_version(momentum):
+    model = Pair().scatter()
+    student, teacher = own_tensors(model), copy.deepcopy(own_tensors(model.teacher))
+    params = dict(model.named_parameters())
+    update_ema(model.teacher, model, momentum)
+    for name, actual in own_tensors(model.teacher).items():
+        expected = student[name]
+        if name in params:
+            expected = momentum * teacher[name] + (1 - momentum) * student[name]
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-7)
+        assert actual.data_ptr() != student[name].data_ptr()
+    assert all(p.grad is None for p in model.teacher.parameters())
+
+
+def test_momentum_zero_copies_exactly():
+    model = Pair().scatter()
+    update_ema(model.teacher, model, 0)
+    for name, value in own_tensors(model).items():
+        assert torch.equal(model.teacher.state_dict()[name], value), name
+
+
+def test_teacher_starts_as_a_copy():
+    model = Pair().scatter()
+    EMATeacherHook().before_train(runner_of(model))
+    for name, value in own_tensors(model).items():
+        assert torch.equal(model.teacher.state_dict()[name], value), name
+
+
+def test_resumed_teacher_is_kept():
+    model = Pair().scatter()
+    teacher = copy.deepcopy(model.teacher.state_dict())
+    EMATeacherHook().before_train(runner_of(model, iteration=3))
+    for name, value in teacher.items():
+        assert torch.equal(model.teacher.state_dict()[name], value), name
+
+
+def test_first_step_averages_and_the_schedule_follows():
+    hook, model = EMATeacherHook(momentum=0.5, end_momentum=1.0), Pair().scatter()
+    expected = model.teacher.linear.weight.clone()
+    for iteration in range(10):
+        with torch.no_grad():
+            model.linear.weight.add_(1)
+        hook.after_train_iter(runner_of(model, iteration), iteration)
+        m = 1 - 0.5 * (math.cos(math.pi * iteration / 10) + 1) / 2
+        expected = m * expected + (1 - m) * model.linear.weight.detach()
+    torch.testing.assert_close(model.teacher.linear.weight.detach(), expected)
+
+
+def test_gradient_accumulation_averages_with_the_optimiser():
+    model = Pair().scatter()
+    wrapper = OptimWrapper(
+        torch.optim.SGD(model.linear.parameters(), lr=0.1), accumulative_counts=2
+    )
+    wrapper.initialize_count_status(model, 0, 5)
+    hook = EMATeacherHook(momentum=0.5)
+    moved = []
+    for iteration in range(5):
+        before = model.teacher.linear.weight.clone()
+        student = model.linear.weight.clone()
+        wrapper.update_params(model.linear(torch.ones(1, 2)).sum())
+        runner = runner_of(model, iteration, max_iters=5)
+        runner.optim_wrapper = wrapper
+        hook.after_train_iter(runner, iteration)
+        moved.append(
+            (
+                not torch.equal(student, model.linear.weight),
+                not torch.equal(before, model.teacher.linear.weight),
+            )
+        )
+    assert moved == [(False, False), (True, True)] * 2 + [(True, True)]
+
+
+def test_wrapped_model(monkeypatch):
+    model = Pair().scatter()
+    from mmseg_fsr.engine.hooks import ema_teacher_hook
+
+    monkeypatch.setattr(
+        ema_teacher_hook, "is_model_wrapper", lambda m: isinstance(m, SimpleNamespace)
+    )
+    EMATeacherHook().before_train(runner_of(SimpleNamespace(module=model)))
+    assert torch.equal(model.teacher.linear.weight, model.linear.weight)
+
+
+def test_model_without_a_teacher_is_refused():
+    runner = runner_of(Pair(with_teacher=False))
+    with pytest.raises(ValueError, match=r"Pair has no teacher; set model\.teacher"):
+        EMATeacherHook().before_train(runner)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (dict(validate="none"), "validate='none'"),
+        (dict(momentum=1.1), "momentum=1.1"),
+        (dict(end_momentum=-0.1), "end_momentum=-0.1"),
+    ],
+)
+def test_refuses_bad_arguments(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        EMATeacherHook(**kwargs)
+
+
+# -------------------------------------------------------------- validation
+
+
+class Mean(BaseMetric):
+    """Mean of the predictions, and their number."""
+
+    def process(self, data_batch, data_samples):
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(mean=sum(results) / len(results), count=len(results))
+
+
+def score(hook, model, kind):
+    """What mmengine's ValLoop and TestLoop do around a stub of the runner."""
+    loop = SimpleNamespace(
+        evaluator=Evaluator([Mean()]),
+        dataloader=SimpleNamespace(dataset=range(5)),
+    )
+    runner = runner_of(model, **{f"{kind}_loop": loop})
+    getattr(hook, f"before_{kind}_epoch")(runner)
+    for index, size in enumerate((2, 2, 1)):
+        batch = dict(inputs=torch.zeros(size))
+        outputs = getattr(runner.model, f"{kind}_step")(batch)
+        loop.evaluator.process(outputs, batch)
+        getattr(hook, f"after_{kind}_iter")(runner, index, batch, outputs)
+    metrics = loop.evaluator.evaluate(5)
+    getattr(hook, f"after_{kind}_epoch")(runner, metrics)
+    assert runner.model is model
+    return metrics
+
+
+@pytest.fixture
+def scored_model():
+    model = Pair()
+    with torch.no_grad():
+        model.linear.bias.fill_(1)
+        model.teacher.linear.bias.fill_(3)
+    return model
+
+
+STUDENT = dict(mean=2.0, count=5)
+TEACHER = {"teacher/mean": 6.0, "teacher/count": 5}
+
+
+@pytest.mark.parametrize("kind", ["val", "test"])
+@pytest.mark.parametrize(
+    ("validate", "expected"),
+    [("student", STUDENT), ("teacher", TEACHER), ("both", STUDENT | TEACHER)],
+)
+def test_scores(scored_model, kind, validate, expected):
+    hook = EMATeacherHook(validate=validate)
+    # Twice: nothing of one validation may reach the next.
+    for _ in range(2):
+        assert score(hook, scored_model, kind) == expected

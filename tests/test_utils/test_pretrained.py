@@ -1,0 +1,234 @@
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MMLogger
+from mmpretrain.models.backbones import VisionTransformer
+from mmseg.registry import MODELS
+
+from mmseg_fsr.utils import load_pretrained_backbone
+
+from .timm_vit import timm_weights
+
+CHANNELS, DEPTH, GRID, PATCH = 8, 2, 3, 8
+ARCH = dict(
+    embed_dims=CHANNELS,
+    num_layers=DEPTH,
+    num_heads=2,
+    feedforward_channels=4 * CHANNELS,
+)
+
+
+def build(grid=GRID, patch_size=PATCH, arch=ARCH, **kwargs):
+    return MODELS.build(
+        dict(
+            type="FSRViT",
+            arch=arch,
+            img_size=grid * patch_size,
+            patch_size=patch_size,
+            out_indices=(0, -1),
+            aggregator=dict(type="ClassAttentionAggregator", depth=1, num_heads=2),
+            **kwargs,
+        )
+    )
+
+
+def weights_of(layer_scale=False, grid=GRID):
+    return timm_weights(CHANNELS, DEPTH, grid, PATCH, layer_scale)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Saves a checkpoint, loads it into a backbone and returns what was logged."""
+    lines = []
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(
+        logger, "_log", lambda level, msg, args, **kwargs: lines.append(str(msg))
+    )
+
+    def load(backbone, checkpoint, **init_cfg):
+        path = tmp_path / "weights.pth"
+        torch.save(checkpoint, path)
+        load_pretrained_backbone(
+            backbone, dict(type="Pretrained", checkpoint=str(path), **init_cfg)
+        )
+        return lines[-1].removeprefix(f"{path}: ")
+
+    return load
+
+
+def assert_holds_timm(vit, weights):
+    """Every tensor of timm's is where the forward pass of ours uses it."""
+    assert torch.equal(
+        vit.patch_embed.projection.weight, weights["patch_embed.proj.weight"]
+    )
+    assert torch.equal(
+        vit.patch_embed.projection.bias, weights["patch_embed.proj.bias"]
+    )
+    assert torch.equal(vit.ln1.weight, weights["norm.weight"])
+    assert torch.equal(vit.ln1.bias, weights["norm.bias"])
+    assert torch.equal(vit.aggregator.cls_token, weights["cls_token"])
+    for i, layer in enumerate(vit.layers):
+        for name, module in (
+            ("norm1", layer.ln1),
+            ("attn.qkv", layer.attn.qkv),
+            ("attn.proj", layer.attn.proj),
+            ("norm2", layer.ln2),
+            ("mlp.fc1", layer.ffn.layers[0][0]),
+            ("mlp.fc2", layer.ffn.layers[1]),
+        ):
+            assert torch.equal(module.weight, weights[f"blocks.{i}.{name}.weight"])
+            assert torch.equal(module.bias, weights[f"blocks.{i}.{name}.bias"])
+
+
+@pytest.mark.parametrize("key", [None, "model", "state_dict"])
+def test_timm_layout(load, key):
+    vit, weights = build(), weights_of()
+    report = load(vit, weights if key is None else {key: weights, "epoch": 3})
+    assert_holds_timm(vit, weights)
+    assert torch.equal(vit.pos_embed, weights["pos_embed"][:, 1:])
+    own = len(vit.state_dict())
+    assert report.startswith(
+        f"{len(weights) - 2} of the {own} tensors of FSRViT loaded"
+    )
+    assert "at their initial values: aggregator.blocks.0.attn.k.bias," in report
+    assert report.endswith("in the file, not used: head.bias, head.weight")
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_mmpretrain_layout(load, prefix):
+    source = VisionTransformer(arch=ARCH, img_size=GRID * PATCH, patch_size=PATCH)
+    for param in source.parameters():
+        torch.nn.init.normal_(param)
+    weights = {f"{prefix}{name}": x for name, x in source.state_dict().items()}
+    if prefix:
+        weights["head.layers.head.weight"] = torch.zeros(1)
+    vit = build()
+    load(vit, dict(state_dict=weights, meta=dict(version="1.0")))
+    own = vit.state_dict()
+    for name, value in source.state_dict().items():
+        if name == "pos_embed":
+            value = value[:, 1:]
+        name = name.replace("cls_token", "aggregator.cls_token")
+        assert torch.equal(own[name], value), name
+
+
+def test_own_layout(load):
+    source, vit = build(), build()
+    for param in source.parameters():
+        torch.nn.init.normal_(param)
+    names = source.state_dict()
+    checkpoint = {f"backbone.{k}": x for k, x in names.items()}
+    checkpoint |= {
+        f"teacher.backbone.{k}": torch.zeros_like(x) for k, x in names.items()
+    }
+    report = load(vit, dict(state_dict=checkpoint))
+    for name, value in names.items():
+        assert torch.equal(vit.state_dict()[name], value), name
+    assert report.startswith(f"{len(names)} of the {len(names)} tensors")
+    assert "initial values: none; in the file, not used: none" in report
+
+
+def test_prefix_picks_a_part(load):
+    source, vit = build(), build()
+    torch.nn.init.normal_(source.ln1.weight)
+    names = source.state_dict()
+    checkpoint = {f"backbone.{k}": torch.zeros_like(x) for k, x in names.items()}
+    checkpoint |= {f"teacher.backbone.{k}": x for k, x in names.items()}
+    load(vit, checkpoint, prefix="teacher.backbone")
+    assert torch.equal(vit.ln1.weight, source.ln1.weight)
+
+
+@pytest.mark.parametrize("grid", [2, 5])
+def test_position_embedding_of_another_grid(load, grid):
+    vit, weights = build(grid=grid), weights_of()
+    report = load(vit, weights)
+    square = weights["pos_embed"][:, 1:].transpose(1, 2).unflatten(2, (GRID, GRID))
+    expected = F.interpolate(square, (grid, grid), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(vit.pos_embed, expected.flatten(2).transpose(1, 2))
+    assert report.startswith(f"{len(weights) - 2} of")
+
+
+def test_layer_scale(load):
+    vit, weights = build(layer_scale_init_value=1e-5), weights_of(layer_scale=True)
+    load(vit, weights)
+    for i, layer in enumerate(vit.layers):
+        assert torch.equal(layer.attn.gamma1.weight, weights[f"blocks.{i}.ls1.gamma"])
+        assert torch.equal(layer.ffn.gamma2.weight, weights[f"blocks.{i}.ls2.gamma"])
+
+
+def test_half_precision(load):
+    vit, weights = build(), {k: x.half() for k, x in weights_of().items()}
+    load(vit, weights)
+    assert_holds_timm(vit, {k: x.float() for k, x in weights.items()})
+    assert all(p.dtype == torch.float32 for p in vit.parameters())
+
+
+def test_by_init_cfg_after_the_initial_weights(tmp_path):
+    path, weights = tmp_path / "timm.pth", weights_of()
+    torch.save(weights, path)
+    vit = build(init_cfg=dict(type="Pretrained", checkpoint=str(path)))
+    vit.init_weights()
+    assert_holds_timm(vit, weights)
+    # What the file lacks has its initial value all the same.
+    key = vit.aggregator.blocks[0].attn.k
+    assert 0.01 < key.weight.std().item() < 0.03
+    assert not key.bias.any()
+    assert vit.mask_token.any()
+
+
+def test_resnet(load):
+    cfg = dict(type="ResNet", depth=18, stem_channels=4, base_channels=4)
+    source, resnet = MODELS.build(cfg), MODELS.build(cfg)
+    torch.nn.init.normal_(source.conv1.weight)
+    report = load(resnet, source.state_dict() | {"fc.weight": torch.zeros(1)})
+    assert torch.equal(resnet.conv1.weight, source.conv1.weight)
+    assert report.endswith("in the file, not used: fc.weight")
+
+
+# -------------------------------------------------------------- bad weights
+
+
+def test_nothing_that_matches(load):
+    message = r"nothing in .*weights\.pth matches the FSRViT: the file holds a\.b;"
+    with pytest.raises(ValueError, match=message):
+        load(build(), {"a.b": torch.zeros(1)})
+
+
+def test_unknown_prefix(load):
+    with pytest.raises(ValueError, match="the file holds no such prefix"):
+        load(build(), weights_of(), prefix="encoder")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(patch_size=4),
+        dict(arch=ARCH | dict(embed_dims=16, feedforward_channels=64)),
+        dict(arch=ARCH | dict(feedforward_channels=16)),
+    ],
+)
+def test_another_architecture(load, change):
+    vit = build(**change)
+    before = {k: x.clone() for k, x in vit.state_dict().items()}
+    message = r"weights of another architecture: .* instead of .*arch and patch_size"
+    with pytest.raises(ValueError, match=message):
+        load(vit, weights_of())
+    for name, value in vit.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize(
+    "init_cfg", [dict(type="Kaiming"), dict(type="Pretrained"), dict(checkpoint="x")]
+)
+def test_other_init_cfg(init_cfg):
+    message = re.escape(f"init_cfg={init_cfg}: expected dict(type='Pretrained'")
+    with pytest.raises(ValueError, match=message):
+        load_pretrained_backbone(build(), init_cfg)
+
+
+def test_missing_file(tmp_path):
+    path = tmp_path / "none.pth"
+    with pytest.raises(FileNotFoundError, match=r"none\.pth does not exist"):
+        load_pretrained_backbone(build(), dict(type="Pretrained", checkpoint=str(path)))

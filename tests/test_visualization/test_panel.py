@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from mmseg_fsr.visualization import colorize_labels, draw_panel, overlay_cams
+
+PALETTE = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
+GRAY = (224, 224, 224)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_labels_take_the_colours_of_the_palette(dtype):
+    label = np.array([[0, 1], [2, 255]], dtype=dtype)
+    picture = colorize_labels(label, PALETTE)
+    assert picture.dtype == np.uint8
+    expected = [[[0, 0, 0], [255, 0, 0]], [[0, 255, 0], list(GRAY)]]
+    assert picture.tolist() == expected
+
+
+def test_ids_outside_of_the_palette_are_grey():
+    label = np.array([[3, 7]])
+    assert (colorize_labels(label, PALETTE, ignore_index=7) == GRAY).all()
+    label = np.array([[1]])
+    assert (colorize_labels(label, PALETTE, ignore_index=1) == GRAY).all()
+
+
+def test_overlay_lights_up_the_strongest_class():
+    image = np.full((1, 4, 3), 100, np.uint8)
+    cams = np.array([[[0.0, 1.0, 0.2, 0.5]], [[0.0, 0.5, 1.0, 0.1]]])
+    overlay = overlay_cams(image, cams, PALETTE)
+    assert overlay.dtype == np.uint8
+    assert overlay[0, 0].tolist() == [50, 50, 50]
+    assert overlay[0, 1].tolist() == [255, 0, 0]
+    assert overlay[0, 2].tolist() == [0, 255, 0]
+    assert overlay[0, 3].tolist() == [152, 25, 25]
+
+
+@pytest.mark.parametrize("size", [(20, 40), (200, 100)])
+def test_panel_puts_pictures_side_by_side(size):
+    colors = ((200, 10, 10), (10, 200, 10), (10, 10, 200))
+    pictures = {
+        name: np.full((*size, 3), color, np.uint8)
+        for name, color in zip("abc", colors, strict=True)
+    }
+    panel = draw_panel(pictures, width=50)
+    height = round(size[0] * 50 / size[1])
+    assert panel.dtype == np.uint8
+    assert panel.shape[0] > height
+    assert panel.shape[1] >= 150
+    for color in colors:
+        assert (panel == color).all(-1).sum() == height * 50
+    # The first picture is at the left and below its title.
+    rows, cols = np.nonzero((panel == colors[0]).all(-1))
+    assert cols.min() == 0
+    title = panel[: rows.min()]
+    assert (title < 128).any()
+    assert (title == 255).any()
+
+
+def test_panel_shrinks_without_aliasing():
+    stripes = np.zeros((8, 8, 3), np.uint8)
+    stripes[:, ::2] = 200
+    panel = draw_panel(dict(x=stripes), width=4)
+    assert (panel == 100).all(-1).sum() == 16

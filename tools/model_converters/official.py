@@ -1,0 +1,59 @@
+"""Converts checkpoints of the authors' program to this project's names.
+
+Example:
+    python tools/model_converters/official.py student.pth fsr_vit-b_voc.pth \
+        --teacher teacher.pth
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+from mmseg_fsr.utils import (
+    convert_official_state_dict,
+    load_state_dict_file,
+    save_state_dict_file,
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description="Convert checkpoints of the authors' program"
+    )
+    parser.add_argument("student", help="the student's checkpoint, or the only one")
+    parser.add_argument("out", help="file to write, for --checkpoint or load_from")
+    parser.add_argument(
+        "--teacher", help="the teacher's checkpoint; without it only the student"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the checkpoints and writes one for ``WeakSegmentor``."""
+    args = parse_args(argv)
+    converted, counts = {}, []
+    try:
+        for network, filename, prefix in (
+            ("student", args.student, ""),
+            ("teacher", args.teacher, "teacher."),
+        ):
+            if filename is None:
+                continue
+            try:
+                tensors = convert_official_state_dict(load_state_dict_file(filename))
+            except ValueError as error:
+                raise ValueError(f"{network} {filename}: {error}") from error
+            converted |= {f"{prefix}{name}": x for name, x in tensors.items()}
+            counts.append(f"{len(tensors)} tensors of the {network}")
+        save_state_dict_file(args.out, converted)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {args.out}: {', '.join(counts)}")
+
+
+if __name__ == "__main__":
+    main()
