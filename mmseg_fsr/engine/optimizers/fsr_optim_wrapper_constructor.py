@@ -23,27 +23,35 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
       not decay. Defaults to ("pos_embed", "cls_token", "mask_token").
     """
 
+    DEFAULTS = dict(
+        head_lr_mult=10.0, no_decay_keys=("pos_embed", "cls_token", "mask_token")
+    )
+
+    def __init__(
+        self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None
+    ) -> None:
+        # mmengine makes groups only where there are settings: there always are.
+        super().__init__(optim_wrapper_cfg, self.DEFAULTS | (paramwise_cfg or {}))
+
     def _validate_cfg(self) -> None:
         """Checks the keys of ``paramwise_cfg``.
 
         Raises:
             ValueError: If there is an unknown key or the optimiser has no rate.
         """
-        unknown = set(self.paramwise_cfg) - {"head_lr_mult", "no_decay_keys"}
+        unknown = self.paramwise_cfg.keys() - self.DEFAULTS.keys()
         if unknown:
             raise ValueError(
                 f"paramwise_cfg has {sorted(unknown)}: FSROptimWrapperConstructor "
-                "expects head_lr_mult and no_decay_keys"
+                f"expects {', '.join(self.DEFAULTS)}"
             )
         if self.base_lr is None:
             raise ValueError("optim_wrapper.optimizer.lr is missing: give a number")
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
         """Puts the groups of ``module``, a segmentor, into ``params``."""
-        head_lr_mult = self.paramwise_cfg.get("head_lr_mult", 10.0)
-        no_decay_keys = self.paramwise_cfg.get(
-            "no_decay_keys", ("pos_embed", "cls_token", "mask_token")
-        )
+        head_lr_mult = self.paramwise_cfg["head_lr_mult"]
+        no_decay_keys = self.paramwise_cfg["no_decay_keys"]
         groups = {}
         for name, param in module.named_parameters():
             if not param.requires_grad:

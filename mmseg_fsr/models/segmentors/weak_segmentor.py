@@ -242,6 +242,34 @@ class WeakSegmentor(EncoderDecoder):
 
         return self.pseudo_label_generator.cams(extract, images)
 
+    def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits of whole images, resized once from the grid to the original size.
+
+        mmseg resizes to the input's size and from there to the original one, which
+        blurs twice; the paper's inference does not.
+
+        Args:
+            inputs: Images (B, 3, H, W), normalised.
+            batch_img_metas: Metadata of the images.
+
+        Returns:
+            Logits (B, K + 1, *ori_shape); those of the input's size, as in mmseg,
+            where the batch is padded or its original sizes differ.
+        """
+        sizes = {tuple(meta["ori_shape"][:2]) for meta in batch_img_metas}
+        padded = any(
+            any(meta.get("img_padding_size") or meta.get("padding_size") or ())
+            for meta in batch_img_metas
+        )
+        if padded or len(sizes) > 1:
+            return super().whole_inference(inputs, batch_img_metas)
+        return F.interpolate(
+            self.decode_head(self.extract_feat(inputs)),
+            sizes.pop(),
+            mode="bilinear",
+            align_corners=self.align_corners,
+        )
+
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
