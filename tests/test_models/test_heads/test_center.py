@@ -1,10 +1,5 @@
-import multiprocessing
-import socket
-from datetime import timedelta
-
 import pytest
 import torch
-from torch import distributed
 
 from mmseg_fsr.models.heads import Center, center
 
@@ -46,39 +41,3 @@ def test_mean_over_ranks_comes_before_the_average(monkeypatch):
     monkeypatch.setattr(center, "all_reduce", all_reduce)
     module.update(torch.tensor([[2.0, 4], [2, 0]]))
     assert module.value.tolist() == [3, 0.5]
-
-
-def update_on_rank(rank, port):
-    """The centre after a batch of one rank of two, whose means are 4 and 12."""
-    distributed.init_process_group(
-        "gloo",
-        init_method=f"tcp://127.0.0.1:{port}",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=120),
-    )
-    try:
-        module = Center(2, momentum=0.5)
-        module.update(torch.full((1 + rank, 2), 4.0 + 8 * rank))
-        return module.value.tolist()
-    finally:
-        distributed.destroy_process_group()
-
-
-def update_in_child(port, queue):
-    queue.put(update_on_rank(1, port))
-
-
-@pytest.mark.slow
-def test_two_processes_agree():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    child = context.Process(target=update_in_child, args=(port, queue))
-    child.start()
-    assert update_on_rank(0, port) == [4, 4]
-    child.join(60)
-    assert child.exitcode == 0
-    assert queue.get() == [4, 4]

@@ -1,45 +1,7 @@
 # PASCAL VOC 2012 with the SBD images (10,582 in train_aug), image-level labels
+_base_ = './two_views_448.py'
 dataset_type = 'VOCImageLabelDataset'
 data_root = 'data/VOCdevkit/VOC2012/'
-crop_size = (448, 448)
-
-# one view; each view of an image is its own random draw
-view_pipeline = [
-    dict(
-        type='mmpretrain.RandomResizedCrop',
-        scale=crop_size,
-        crop_ratio_range=(0.32, 1.0),
-        interpolation='bicubic',
-        backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomApply',
-        transforms=[
-            dict(
-                type='mmpretrain.ColorJitter',
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.2,
-                hue=0.1,
-                backend='cv2')
-        ],
-        prob=0.5),
-]
-# Pillow reports a truncated image, OpenCV fills the rest with grey
-train_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(
-        type='mmpretrain.MultiView', num_views=[2],
-        transforms=[view_pipeline]),
-    dict(type='PackMultiViewSegInputs')
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='Resize', scale=crop_size, keep_ratio=False),
-    # after `Resize`: scores are taken at the size of the mask
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
-]
 
 # 8 GPUs x 1 image
 train_dataloader = dict(
@@ -53,7 +15,7 @@ train_dataloader = dict(
         data_prefix=dict(img_path='JPEGImages'),
         ann_file='ImageSets/Segmentation/train_aug.txt',
         label_file='image_labels.json',
-        pipeline=train_pipeline))
+        pipeline=_base_.train_pipeline))
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
@@ -66,5 +28,5 @@ val_dataloader = dict(
             img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file='ImageSets/Segmentation/val.txt',
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=_base_.test_pipeline))
 test_dataloader = val_dataloader

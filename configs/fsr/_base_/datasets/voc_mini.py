@@ -1,50 +1,12 @@
 # A part of PASCAL VOC 2012: 913 train and 445 val images, 8 classes of objects.
 # Lists and labels are here, the images are those of any VOC 2012 download.
+_base_ = './two_views_448.py'
 dataset_type = 'VOCImageLabelDataset'
 data_root = '{{$VOC_MINI_ROOT:data/VOCdevkit/VOC2012/}}'
 lists = '{{fileDirname}}/voc_mini/'
 metainfo = dict(
     classes=('background', 'cat', 'chair', 'cow', 'dog', 'horse', 'person',
              'sheep', 'sofa'))
-crop_size = (448, 448)
-
-# one view; each view of an image is its own random draw
-view_pipeline = [
-    dict(
-        type='mmpretrain.RandomResizedCrop',
-        scale=crop_size,
-        crop_ratio_range=(0.32, 1.0),
-        interpolation='bicubic',
-        backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomApply',
-        transforms=[
-            dict(
-                type='mmpretrain.ColorJitter',
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.2,
-                hue=0.1,
-                backend='cv2')
-        ],
-        prob=0.5),
-]
-# Pillow reports a truncated image, OpenCV fills the rest with grey
-train_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(
-        type='mmpretrain.MultiView', num_views=[2],
-        transforms=[view_pipeline]),
-    dict(type='PackMultiViewSegInputs')
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='Resize', scale=crop_size, keep_ratio=False),
-    # after `Resize`: scores are taken at the size of the mask
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
-]
 
 train_dataloader = dict(
     batch_size=8,
@@ -58,7 +20,7 @@ train_dataloader = dict(
         data_prefix=dict(img_path='JPEGImages'),
         ann_file=lists + 'train.txt',
         label_file=lists + 'image_labels.json',
-        pipeline=train_pipeline))
+        pipeline=_base_.train_pipeline))
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
@@ -72,5 +34,5 @@ val_dataloader = dict(
             img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file=lists + 'val.txt',
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=_base_.test_pipeline))
 test_dataloader = val_dataloader

@@ -1,0 +1,40 @@
+# Two augmented views of 448 px for training, the whole image for validation.
+crop_size = (448, 448)
+
+# one view; each view of an image is its own random draw
+view_pipeline = [
+    dict(
+        type='mmpretrain.RandomResizedCrop',
+        scale=crop_size,
+        crop_ratio_range=(0.32, 1.0),
+        interpolation='bicubic',
+        backend='pillow'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='RandomApply',
+        transforms=[
+            dict(
+                type='mmpretrain.ColorJitter',
+                brightness=0.4,
+                contrast=0.4,
+                saturation=0.2,
+                hue=0.1,
+                backend='cv2')
+        ],
+        prob=0.5),
+]
+# Pillow reports a truncated image, OpenCV fills the rest with grey
+train_pipeline = [
+    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    dict(
+        type='mmpretrain.MultiView', num_views=[2],
+        transforms=[view_pipeline]),
+    dict(type='PackMultiViewSegInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    dict(type='Resize', scale=crop_size, keep_ratio=False),
+    # after `Resize`: scores are taken at the size of the mask
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')
+]

@@ -1,0 +1,42 @@
+"""The demo's pictures and scores, from a finished run."""
+
+import importlib.util
+
+import pytest
+from PIL import Image
+
+from tests.tiny_config import ROOT
+
+from .runs import run_tool
+
+
+@pytest.fixture(scope="module")
+def demo():
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "tools" / "demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_draws_five_pictures_side_by_side(straight, tiny, tmp_path):
+    checkpoint = straight.work_dir / "iter_4.pth"
+    tool = ROOT / "tools" / "analysis" / "draw_panels.py"
+    run_tool(tool, tiny, checkpoint, tmp_path / "out", "--num", "2")
+    pictures = sorted((tmp_path / "out").glob("*.png"))
+    assert len(pictures) == 2
+    with Image.open(pictures[0]) as picture:
+        width, height = picture.size
+    assert width == 5 * (256 + 4)
+    assert height > 256
+
+
+def test_demo_reads_the_last_validation(demo, straight):
+    scores = demo.last_scores(straight.work_dir)
+    assert scores["step"] == 4
+    assert all(0 <= scores[name] <= 100 for name in demo.SCORES.values())
+
+
+def test_demo_stops_at_a_failing_step(demo, capfd):
+    with pytest.raises(SystemExit, match="exit code"):
+        demo.run("tools/train.py", "no_such_config.py")
+    assert "no_such_config.py" in capfd.readouterr().err
