@@ -52,8 +52,8 @@ class WeakSegmentor(EncoderDecoder):
         test_cfg: As in mmseg; with ``cams=True`` prediction on data with masks also
             gives CAMs, pseudo label and class scores for the image's true classes,
             which the metrics of :mod:`mmseg_fsr.evaluation` score.
-        **kwargs: ``data_preprocessor``, ``neck``, ``train_cfg`` and ``init_cfg`` of
-            mmseg's ``EncoderDecoder``.
+        **kwargs: ``data_preprocessor``, ``train_cfg`` and ``init_cfg`` of mmseg's
+            ``EncoderDecoder``; a ``neck`` or ``auxiliary_head`` has no place here.
 
     Raises:
         ValueError: If parts that need each other are not given together, the
@@ -85,6 +85,11 @@ class WeakSegmentor(EncoderDecoder):
         **kwargs,
     ) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
+        if self.with_neck or self.with_auxiliary_head:
+            raise ValueError(
+                "WeakSegmentor takes no neck and no auxiliary_head: its backbone gives "
+                "both feature maps, and cam_head has the auxiliary classifier"
+            )
         needed = dict(
             distill_head=distill_head, mask_generator=mask_generator, teacher=teacher
         )
@@ -219,7 +224,11 @@ class WeakSegmentor(EncoderDecoder):
             mode="bilinear",
             align_corners=self.align_corners,
         )
-        losses = {"loss_seg": self.decode_head.loss_decode(logits, pseudo_label)}
+        losses = {
+            "loss_seg": self.decode_head.loss_decode(
+                logits, pseudo_label, ignore_index=self.decode_head.ignore_index
+            )
+        }
         if self.loss_energy is not None:
             losses["loss_energy"] = self.loss_energy(rgb, logits, pseudo_label)
         return losses
@@ -257,11 +266,7 @@ class WeakSegmentor(EncoderDecoder):
             where the batch is padded or its original sizes differ.
         """
         sizes = {tuple(meta["ori_shape"][:2]) for meta in batch_img_metas}
-        padded = any(
-            any(meta.get("img_padding_size") or meta.get("padding_size") or ())
-            for meta in batch_img_metas
-        )
-        if padded or len(sizes) > 1:
+        if len(sizes) > 1 or any(map(_is_padded, batch_img_metas)):
             return super().whole_inference(inputs, batch_img_metas)
         return F.interpolate(
             self.decode_head(self.extract_feat(inputs)),
@@ -286,12 +291,21 @@ class WeakSegmentor(EncoderDecoder):
             (1, H, W), 255 where undecided, and ``pred_label.score`` (K,), logits.
         """
         data_samples = super().predict(inputs, data_samples)
-        if self.test_cfg.get("cams") and all("gt_sem_seg" in s for s in data_samples):
+        if self.test_cfg.get("cams") and all(
+            # A mirrored version of test-time augmentation needs no CAMs of its own.
+            "gt_sem_seg" in sample and not sample.get("flip")
+            for sample in data_samples
+        ):
             self._add_cams(inputs, data_samples)
         return data_samples
 
     def _add_cams(self, inputs: Tensor, data_samples: list[SegDataSample]) -> None:
         """Adds CAMs, pseudo label and class scores to predicted samples."""
+        if any(_is_padded(sample.metainfo) for sample in data_samples):
+            raise ValueError(
+                "test_cfg.cams=True scores images without padding: take size and "
+                "size_divisor out of data_preprocessor.test_cfg, or set cams=False"
+            )
         labels = torch.stack(
             [
                 image_labels_from_mask(sample.gt_sem_seg.data, self.num_classes)
@@ -317,3 +331,8 @@ class WeakSegmentor(EncoderDecoder):
             )
             sample.pseudo_sem_seg = PixelData(data=pseudo_label[0].long())
             sample.pred_label = LabelData(score=scores[i])
+
+
+def _is_padded(meta: dict) -> bool:
+    """Whether an image of this metadata was padded for its batch."""
+    return any(meta.get("img_padding_size") or meta.get("padding_size") or ())

@@ -252,6 +252,16 @@ def test_step_under_autocast_is_near_float32(training_step):
     assert all(g.isfinite().all() for g in gradients(segmentor).values())
 
 
+def test_trains_a_stock_head_with_its_own_loss(training_step):
+    training_step(9, 10)
+    cfg = dict(type="FCNHead", in_channels=8, channels=4, num_convs=1, in_index=1)
+    segmentor = build_tiny(decode_head=cfg | dict(num_classes=4)).train()
+    losses = segmentor.loss(*training_batch())
+    losses["loss_seg"].backward()
+    assert losses["loss_seg"].isfinite()
+    assert segmentor.decode_head.conv_seg.weight.grad.abs().sum() > 0
+
+
 # -------------------------------------------------------------- prediction
 
 
@@ -327,6 +337,32 @@ def test_cams_come_with_masks_alone(masks):
         for y, x in ((0, 0), (20, 31), (39, 59)):
             nearest = pseudo_labels[i, y * SIZE[0] // 40, x * SIZE[1] // 60]
             assert sample.pseudo_sem_seg.data[0, y, x] == nearest
+
+
+@torch.no_grad()
+def test_no_cams_of_mirrored_versions():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    (sample,) = evaluation_samples(1)
+    sample.set_metainfo(dict(flip=True, flip_direction="horizontal"))
+    (sample,) = segmentor.predict(torch.randn(1, 3, *SIZE), [sample])
+    assert "pred_sem_seg" in sample
+    assert "cams" not in sample
+
+
+@torch.no_grad()
+def test_refuses_cams_of_padded_images():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    (sample,) = evaluation_samples(1, ori_shape=(28, 41))
+    sample.set_metainfo(dict(padding_size=[0, 7, 0, 4]))
+    with pytest.raises(ValueError, match=r"test_cfg\.cams.*size_divisor"):
+        segmentor.predict(torch.randn(1, 3, *SIZE), [sample])
+
+
+@pytest.mark.parametrize("part", ["neck", "auxiliary_head"])
+def test_refuses_parts_it_would_ignore(part):
+    cfg = dict(type="FCNHead", in_channels=8, channels=4, num_classes=4)
+    with pytest.raises(ValueError, match="no neck and no auxiliary_head"):
+        build_tiny(**{part: cfg})
 
 
 @torch.no_grad()
