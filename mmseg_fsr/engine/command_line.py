@@ -1,4 +1,4 @@
-"""What the training and the test tool share: arguments, config, work directory."""
+"""What the tools share: arguments, config, work directory."""
 
 import argparse
 import os
@@ -7,15 +7,12 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that mmseg's own ``train.py`` and ``test.py`` share.
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--cfg-options``, settings that override those of the config.
 
     Args:
-        parser: the parser to extend, its positional arguments already added.
+        parser: The parser to extend.
     """
-    parser.add_argument(
-        "--work-dir", help="folder of logs and results (default: work_dirs/<config>)"
-    )
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -23,6 +20,18 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override settings of the config; lists as key='[a,b]' or key=a,b",
     )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that mmseg's own ``train.py`` and ``test.py`` share.
+
+    Args:
+        parser: The parser to extend, its positional arguments already added.
+    """
+    parser.add_argument(
+        "--work-dir", help="folder of logs and results (default: work_dirs/<config>)"
+    )
+    add_cfg_options(parser)
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
@@ -39,9 +48,9 @@ def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:
     """Ends the program with one line if a file is missing.
 
     Args:
-        parser: whose usage and exit code are used.
-        kind: what the file is, for the message.
-        path: a local file; anything with ``://`` is left to MMEngine's loader.
+        parser: Whose usage and exit code are used.
+        kind: What the file is, for the message.
+        path: A local file; anything with ``://`` is left to MMEngine's loader.
     """
     if "://" not in path and not Path(path).is_file():
         parser.exit(2, f"{parser.prog}: error: {kind} not found: {path}\n")
@@ -51,7 +60,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """Reads the config and applies the common arguments.
 
     Args:
-        args: of a parser that went through :func:`add_common_arguments`, with the
+        args: Of a parser that went through :func:`add_common_arguments`, with the
             config's path as ``args.config``.
 
     Returns:

@@ -18,7 +18,7 @@ def prepare_cpu_distributed(cfg: Config) -> bool:
     another launcher, nothing happens.
 
     Args:
-        cfg: the run's config with ``launcher`` set. Changed in place:
+        cfg: The run's config with ``launcher`` set. Changed in place:
             ``model_wrapper_cfg``.
 
     Returns:

@@ -1,5 +1,3 @@
-import socket
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,20 +7,18 @@ from torch import distributed, nn
 
 from mmseg_fsr.engine import cpu_distributed
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+from tests.free_port import free_port
 
 
 @pytest.fixture
 def one_process(monkeypatch):
     """The environment that torchrun gives to the only process of a run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     for name, value in {
         "RANK": 0,
         "LOCAL_RANK": 0,
         "WORLD_SIZE": 1,
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
+        "MASTER_PORT": free_port(),
     }.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(cpu_distributed, "get_device", lambda: "cpu")

@@ -8,3 +8,23 @@ val_evaluator = [
     dict(type='ImageLabelF1Metric'),
 ]
 test_evaluator = val_evaluator
+
+# The paper's inference, with --tta: three scales and their mirror images.
+tta_model = dict(type='FSRTTAModel')
+tta_pipeline = [
+    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale_factor=factor, keep_ratio=True)
+                for factor in (1.0, 1.25, 1.5)
+            ],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ]),
+]

@@ -43,17 +43,16 @@ def _random_rotation(rng: np.random.Generator) -> np.ndarray:
 def draw_ball(
     rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
 ) -> Drawing:
-    """A beach ball: white and coloured wedges on a glossy sphere."""
+    """A chequered ball: two shades of a colour on a glossy sphere."""
     radius = np.hypot(u, v)
     depth = np.sqrt(np.clip(1 - radius**2, 0, 1))
     x, y, z = np.tensordot(_random_rotation(rng), np.stack([u, v, depth]), 1)
-    hues = rng.permutation([0.0, 0.15, 0.36, 0.64]) + rng.uniform(-0.02, 0.02)
-    first = hsv(hues[0], rng.uniform(0.8, 0.95), rng.uniform(0.75, 0.95))
-    second = hsv(hues[1], rng.uniform(0.8, 0.95), rng.uniform(0.75, 0.95))
-    turn = np.arctan2(y, x)
-    stripes = smoothstep(-0.2, 0.2, np.sin(6 * turn))
-    colour = mix(mix(first, second, 1.0 * (np.sin(3 * turn) > 0)), WHITE, stripes)
-    colour = mix(colour, first, smoothstep(0.93, 0.96, np.abs(z)))
+    hue = _hue(rng, usual=(0.7, 0.8), rare=(0.42, 0.48))
+    dark = hsv(hue, rng.uniform(0.75, 0.9), rng.uniform(0.55, 0.7))
+    bright = hsv(hue + 0.02, rng.uniform(0.3, 0.45), rng.uniform(0.9, 1.0))
+    turn, height = np.arctan2(y, x), np.arcsin(np.clip(z, -1, 1))
+    checks = np.sin(5 * turn) * np.sin(5 * height)
+    colour = mix(dark, bright, smoothstep(-0.12, 0.12, checks))
     facing = u * light[0] + v * light[1] + depth * light[2]
     colour = colour * (0.42 + 0.68 * np.clip(facing, 0, 1))[..., None]
     colour = colour + 0.5 * np.clip(facing, 0, 1)[..., None] ** 24
@@ -175,7 +174,7 @@ def draw_starfish(
     arm = thick + (0.13 - thick) * reach
     distance = np.hypot(x - 0.86 * reach, y) - arm
 
-    hue = _hue(rng, usual=(0.88, 1.02), rare=(0.75, 0.82))
+    hue = _hue(rng, usual=(0.9, 1.04), rare=(0.6, 0.66))
     core = hsv(hue, rng.uniform(0.7, 0.9), rng.uniform(0.75, 0.95))
     rim = hsv(hue + 0.03, rng.uniform(0.8, 0.95), rng.uniform(0.5, 0.65))
     bump = hsv(hue + 0.04, 0.18, 1.0)

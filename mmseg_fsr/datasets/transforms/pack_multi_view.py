@@ -20,7 +20,8 @@ class PackMultiViewSegInputs(BaseTransform):
     - ``inputs``: ``dict(view1=..., view2=...)``, tensors (3, H, W) of the views'
       dtype, numbered from 1;
     - ``data_samples``: a ``SegDataSample`` with ``gt_label.label``, float32 (K,),
-      and the meta information. ``img_shape`` is that of the first view.
+      and the meta information. ``img_shape`` is that of the first view,
+      ``num_labels`` the number of the image's classes.
 
     Args:
         meta_keys: What to keep of the results as meta information. Defaults to
@@ -60,6 +61,7 @@ class PackMultiViewSegInputs(BaseTransform):
         sample = SegDataSample(
             metainfo={key: results[key] for key in self.meta_keys if key in results}
         )
+        sample.set_metainfo(dict(num_labels=int(results["gt_label"].sum())))
         label = torch.as_tensor(results["gt_label"], dtype=torch.float32)
         sample.gt_label = LabelData(label=label)
         inputs = {

@@ -1,9 +1,10 @@
 """Hook that refuses a checkpoint that does not fit the model."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+
+from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
 
 
 @HOOKS.register_module()
@@ -12,8 +13,8 @@ class CheckpointGuardHook(Hook):
 
     mmengine loads what matches and goes on; a run resumed from another config's
     checkpoint would then train on with part of the network at random. A resumed
-    checkpoint must match altogether; a loaded one must match in the shapes it shares
-    and hold the student's network.
+    checkpoint must match altogether. One that is tested must hold the student; one
+    that training starts from, something of the model. Shapes must always match.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -22,8 +23,7 @@ class CheckpointGuardHook(Hook):
         Raises:
             ValueError: If they do not fit; the message names the tensors.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        own = model.state_dict()
+        own = unwrapped_model(runner).state_dict()
         given = checkpoint.get("state_dict", checkpoint)
         problems = [
             f"{name} is {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
@@ -36,8 +36,9 @@ class CheckpointGuardHook(Hook):
         if runner._resume:
             extra = sorted(given.keys() - own.keys())
             problems += [f"{name} is not in the model" for name in extra]
+        elif not is_training_run(runner):
+            lacking = {name for name in lacking if not name.startswith("teacher.")}
         elif own.keys() & given.keys():
-            # Slim checkpoints hold the student alone; fine-tuning may bring less.
             lacking = set()
         problems += [f"{name} is missing" for name in sorted(lacking)]
         if problems:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
 from mmseg_fsr.engine.training_progress import TrainingProgress
 
 
@@ -92,6 +93,25 @@ class EMATeacherHook(Hook):
         self.end_momentum = end_momentum
         self.validate = validate
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Scores no teacher whose weights the tested checkpoint does not hold.
+
+        Raises:
+            ValueError: If the teacher alone was to be scored.
+        """
+        names = checkpoint.get("state_dict", checkpoint)
+        if is_training_run(runner) or any(
+            name.startswith("teacher.") for name in names
+        ):
+            return
+        if self.validate == "teacher":
+            raise ValueError(
+                "EMATeacherHook has validate='teacher', but the checkpoint holds no "
+                "teacher: set validate='student' or test a checkpoint of training"
+            )
+        runner.logger.info("The checkpoint holds no teacher: the student is scored.")
+        self.validate = "student"
+
     def before_train(self, runner: Runner) -> None:
         """Copies the student, unless the run was resumed.
 
@@ -164,11 +184,11 @@ class EMATeacherHook(Hook):
             self._teacher_evaluator = copy.deepcopy(evaluator)
         elif self.validate == "teacher":
             self._student = runner.model
-            runner.model = _segmentor(runner).teacher
+            runner.model = _scored_teacher(runner)
 
     def _score_teacher(self, runner: Runner, data_batch: dict) -> None:
         if self.validate == "both":
-            samples = _segmentor(runner).teacher.val_step(data_batch)
+            samples = _scored_teacher(runner).test_step(data_batch)
             self._teacher_evaluator.process(samples, data_batch)
 
     def _end_scoring(
@@ -203,11 +223,18 @@ def _require_teacher_scores(runner: Runner) -> None:
 
 
 def _segmentor(runner: Runner) -> nn.Module:
-    """The runner's model without a wrapper; it must have a teacher."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    """The runner's segmentor; it must have a teacher."""
+    model = unwrapped_model(runner)
     if getattr(model, "teacher", None) is None:
         raise ValueError(
             f"EMATeacherHook: the model {type(model).__name__} has no teacher; set "
             "model.teacher in the config or take the hook out of custom_hooks"
         )
     return model
+
+
+def _scored_teacher(runner: Runner) -> nn.Module:
+    """The teacher, under test-time augmentation where the runner's model is."""
+    teacher = _segmentor(runner).teacher
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return type(model)(module=teacher) if isinstance(model, BaseTTAModel) else teacher

@@ -8,7 +8,21 @@ from torch import Tensor, nn
 from mmseg_fsr.models.backbones import FSRFeatures
 from mmseg_fsr.models.pseudo_labels import CAMs
 
-_POOLINGS = {"max": F.adaptive_max_pool2d, "avg": F.adaptive_avg_pool2d}
+
+def global_max_pool(maps: Tensor) -> Tensor:
+    """Maximum of each map, (B, C, h, w) to (B, C, 1, 1).
+
+    Unlike torch's adaptive pooling, its gradient is deterministic on a GPU.
+    """
+    return maps.flatten(2).max(2).values[..., None, None]
+
+
+def global_avg_pool(maps: Tensor) -> Tensor:
+    """Mean of each map, (B, C, h, w) to (B, C, 1, 1)."""
+    return maps.mean((2, 3), keepdim=True)
+
+
+_POOLINGS = {"max": global_max_pool, "avg": global_avg_pool}
 
 
 @MODELS.register_module()
@@ -51,8 +65,8 @@ class CAMHead(BaseModule):
 
     def forward(self, features: FSRFeatures) -> tuple[Tensor, Tensor]:
         """Top and auxiliary logits, both (B, K)."""
-        top = self.top_classifier(self.pool(features.feat, 1))
-        aux = self.aux_classifier(self.pool(features.aux, 1))
+        top = self.top_classifier(self.pool(features.feat))
+        aux = self.aux_classifier(self.pool(features.aux))
         return top.flatten(1), aux.flatten(1)
 
     def cams(self, features: FSRFeatures) -> CAMs:

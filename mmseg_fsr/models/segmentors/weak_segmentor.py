@@ -117,8 +117,17 @@ class WeakSegmentor(EncoderDecoder):
         self.distill_head = distill_head and MODELS.build(distill_head)
         self.mask_generator = mask_generator and MODELS.build(mask_generator)
         self.loss_begin = dict(loss_begin or {})
+        if self.distill_head is None:
+            # Nothing uses them: distributed training stops at idle parameters.
+            self.backbone.mask_token.requires_grad_(False)
+            self.backbone.aggregator.requires_grad_(False)
         self.teacher = None
         if teacher is not None:
+            if teacher.keys() != {"train_mode"}:
+                raise ValueError(
+                    f"teacher={dict(teacher)}: expected dict(train_mode=True) or "
+                    "dict(train_mode=False)"
+                )
             self.teacher_train_mode = teacher["train_mode"]
             self.teacher = copy.deepcopy(self).requires_grad_(False)
             # The student's initial weights are copied into it before training.
@@ -142,7 +151,8 @@ class WeakSegmentor(EncoderDecoder):
 
         Args:
             inputs: ``view1`` and ``view2``, both (B, 3, H, W), normalised.
-            data_samples: Samples whose ``gt_label.label`` is multi-hot (K,).
+            data_samples: Samples whose ``gt_label.label`` is multi-hot (K,) and
+                whose ``num_labels`` is their number.
 
         Returns:
             The losses of the parts that the config has, scalars, weighted.
@@ -163,11 +173,14 @@ class WeakSegmentor(EncoderDecoder):
             cams = self.cams(view1, up_to="feat" if segmenting else "aux")
         logits = self.decode_head(student1)
         if segmenting:
-            losses |= self._segment(view1, logits, cams.top, labels)
+            # Known on the host: counting labels on the device would wait for it.
+            counts = [sample.get("num_labels") for sample in data_samples]
+            max_classes = None if None in counts else max(counts)
+            losses |= self._segment(view1, logits, cams.top, labels, max_classes)
         else:
-            # The decoder stays in the graph, or distributed training sees
-            # parameters without a gradient.
-            losses["loss_seg"] = logits.sum()
+            # Weighs 0, but keeps the decoder in the graph: distributed training
+            # stops at idle parameters.
+            losses["loss_seg"] = logits.float().mean()
         if contrasting:
             aux_cams = F.interpolate(
                 cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
@@ -213,11 +226,18 @@ class WeakSegmentor(EncoderDecoder):
         return losses, student1
 
     def _segment(
-        self, images: Tensor, logits: Tensor, cams: Tensor, labels: Tensor
+        self,
+        images: Tensor,
+        logits: Tensor,
+        cams: Tensor,
+        labels: Tensor,
+        max_classes: int | None,
     ) -> dict[str, Tensor]:
         """Segmentation and dense energy loss of the decoder's logits."""
         rgb = self.data_preprocessor.denormalize(images)
-        pseudo_label = self.pseudo_label_generator.pseudo_label(rgb, cams, labels)
+        pseudo_label = self.pseudo_label_generator.pseudo_label(
+            rgb, cams, labels, max_classes
+        )
         logits = F.interpolate(
             logits,
             images.shape[-2:],
@@ -249,7 +269,11 @@ class WeakSegmentor(EncoderDecoder):
         def extract(scaled_images: Tensor) -> CAMs:
             return self.cam_head.cams(self.backbone(scaled_images, up_to=up_to))
 
-        return self.pseudo_label_generator.cams(extract, images)
+        cams = self.pseudo_label_generator.cams(extract, images)
+        # Older torch would hand the weights that autocast has cast here, without
+        # gradient, to the forward pass that trains.
+        torch.clear_autocast_cache()
+        return cams
 
     def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of whole images, resized once from the grid to the original size.

@@ -38,7 +38,9 @@ def test_sample_has_labels_and_meta_information(pack):
     assert isinstance(sample, SegDataSample)
     assert sample.gt_label.label.dtype == torch.float32
     assert sample.gt_label.label.tolist() == [1, 0, 1]
-    assert sample.metainfo == dict(img_path="x.jpg", ori_shape=(9, 9), img_shape=(6, 5))
+    assert sample.metainfo == dict(
+        img_path="x.jpg", ori_shape=(9, 9), img_shape=(6, 5), num_labels=2
+    )
     assert "gt_sem_seg" not in sample
 
 

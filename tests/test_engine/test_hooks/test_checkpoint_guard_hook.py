@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from mmseg_fsr.engine.hooks import CheckpointGuardHook
@@ -14,8 +15,10 @@ class Network(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, 4, 2))
 
 
-def guard(checkpoint, resume, model=None):
-    runner = SimpleNamespace(model=model or Network(), _resume=resume)
+def guard(checkpoint, resume, model=None, training=True):
+    # A runner's training loop is a config until it is built.
+    loop = object.__new__(IterBasedTrainLoop) if training else dict()
+    runner = SimpleNamespace(model=model or Network(), _resume=resume, _train_loop=loop)
     CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
 
 
@@ -67,3 +70,16 @@ def test_names_five_tensors_at_most():
     with pytest.raises(ValueError, match=r"in 12 tensors: .*; \.\.\.\. ") as error:
         guard(dict(state_dict=weights), resume=True)
     assert str(error.value).count(" is ") == 5
+
+
+def test_tested_checkpoint_must_hold_the_student():
+    weights = Network().state_dict()
+    del weights["linear.bias"]
+    with pytest.raises(ValueError, match=r"in 1 tensors: linear\.bias is missing"):
+        guard(dict(state_dict=weights), resume=False, training=False)
+
+
+def test_tested_checkpoint_needs_no_teacher():
+    model = Network()
+    model.teacher = nn.Linear(2, 2)
+    guard(dict(state_dict=Network().state_dict()), False, model, training=False)

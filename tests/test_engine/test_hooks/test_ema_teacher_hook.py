@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.optim import OptimWrapper
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
+from mmseg_fsr.engine import runner_state
 from mmseg_fsr.engine.hooks import EMATeacherHook
 from mmseg_fsr.engine.hooks.ema_teacher_hook import cosine_momentum, update_ema
 from mmseg_fsr.engine.training_progress import TrainingProgress
@@ -149,10 +151,8 @@ def test_gradient_accumulation_averages_with_the_optimiser():
 
 def test_wrapped_model(monkeypatch):
     model = Pair().scatter()
-    from mmseg_fsr.engine.hooks import ema_teacher_hook
-
     monkeypatch.setattr(
-        ema_teacher_hook, "is_model_wrapper", lambda m: isinstance(m, SimpleNamespace)
+        runner_state, "is_model_wrapper", lambda m: isinstance(m, SimpleNamespace)
     )
     EMATeacherHook().before_train(runner_of(SimpleNamespace(module=model)))
     assert torch.equal(model.teacher.linear.weight, model.linear.weight)
@@ -232,3 +232,65 @@ def test_scores(scored_model, kind, validate, expected):
     # Twice: nothing of one validation may reach the next.
     for _ in range(2):
         assert score(hook, scored_model, kind) == expected
+
+
+class Largest(BaseTTAModel):
+    """Keeps the largest prediction of an image's versions."""
+
+    def merge_preds(self, data_samples_list):
+        return [max(samples) for samples in data_samples_list]
+
+
+def test_scores_under_test_time_augmentation(scored_model):
+    model = Largest(scored_model)
+    # The batch of an augmented test: a list of versions for each image.
+    batch = dict(inputs=[[torch.zeros(2)]], data_samples=[[None]])
+    hook = EMATeacherHook(validate="both")
+    loop = SimpleNamespace(
+        evaluator=Evaluator([Mean()]), dataloader=SimpleNamespace(dataset=range(1))
+    )
+    runner = runner_of(model, test_loop=loop)
+    hook.before_test_epoch(runner)
+    outputs = model.test_step(batch)
+    loop.evaluator.process(outputs, batch)
+    hook.after_test_iter(runner, 0, batch, outputs)
+    metrics = loop.evaluator.evaluate(1)
+    hook.after_test_epoch(runner, metrics)
+    assert metrics == {
+        "mean": 2.0,
+        "count": 1,
+        "teacher/mean": 6.0,
+        "teacher/count": 1,
+    }
+
+
+# -------------------------------------------------- checkpoint without teacher
+
+
+def loading_runner(training):
+    messages = []
+    return SimpleNamespace(
+        _train_loop=object.__new__(IterBasedTrainLoop) if training else dict(),
+        logger=SimpleNamespace(info=messages.append),
+        messages=messages,
+    )
+
+
+def test_a_teacher_that_was_not_loaded_is_not_scored():
+    hook = EMATeacherHook(validate="both")
+    runner = loading_runner(training=False)
+    hook.after_load_checkpoint(runner, dict(state_dict={"linear.bias": 0}))
+    assert hook.validate == "student"
+    assert "holds no teacher" in runner.messages[0]
+    hook = EMATeacherHook(validate="teacher")
+    with pytest.raises(ValueError, match="validate='teacher', but the checkpoint"):
+        hook.after_load_checkpoint(runner, {"linear.bias": 0})
+
+
+@pytest.mark.parametrize(
+    ("training", "name"), [(True, "linear.bias"), (False, "teacher.linear.bias")]
+)
+def test_a_teacher_of_the_checkpoint_or_of_training_is_scored(training, name):
+    hook = EMATeacherHook(validate="both")
+    hook.after_load_checkpoint(loading_runner(training), {name: 0})
+    assert hook.validate == "both"

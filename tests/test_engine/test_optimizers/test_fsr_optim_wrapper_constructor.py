@@ -1,4 +1,3 @@
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 
 from tests.test_models.test_segmentors.tiny_segmentor import build_tiny
 
-SCHEDULES = Path(__file__).parents[3] / "configs" / "fsr" / "_base_" / "schedules"
+SCHEDULES = CONFIGS / "_base_" / "schedules"
 
 
 def build(model, **kwargs):

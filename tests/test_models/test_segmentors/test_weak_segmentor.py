@@ -40,6 +40,12 @@ def test_refuses_half_a_self_distillation(without, message):
         build_tiny(**dict.fromkeys(without))
 
 
+@pytest.mark.parametrize("teacher", [{}, dict(train_mode=True, momentum=0.9)])
+def test_refuses_other_settings_of_the_teacher(teacher):
+    with pytest.raises(ValueError, match=r"expected dict\(train_mode=True\)"):
+        build_tiny(teacher=teacher)
+
+
 def test_refuses_unknown_losses_in_loss_begin():
     with pytest.raises(ValueError, match=r"loss_begin names \['loss_sge'\]"):
         build_tiny(loss_begin=dict(loss_sge=10, loss_seg=10))
@@ -126,6 +132,45 @@ def test_every_parameter_gets_a_gradient_in_every_phase(training_step):
         assert all(p.grad is None for p in segmentor.teacher.parameters())
         decoder = segmentor.decode_head.conv_seg.weight.grad
         assert decoder.any() == (iteration >= 40)
+
+
+def test_every_parameter_gets_a_gradient_without_self_distillation(training_step):
+    training_step(60, MAX_ITERS)
+    segmentor = build_tiny(**NO_DISTILLATION).train()
+    sum(segmentor.loss(*training_batch()).values()).backward()
+    without = {k for k, grad in gradients(segmentor).items() if grad is None}
+    assert not without
+    assert not segmentor.backbone.mask_token.requires_grad
+
+
+def test_every_parameter_gets_a_gradient_under_autocast(training_step):
+    # The CAMs of view 2 come before the student's pass, without gradient.
+    training_step(60, MAX_ITERS)
+    segmentor = build_tiny().train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = segmentor.loss(*training_batch())
+    sum(losses.values()).backward()
+    without = {k for k, grad in gradients(segmentor).items() if grad is None}
+    assert not without
+
+
+@pytest.mark.parametrize("counts", [[2, 1], [None, 1]])
+def test_number_of_labels_is_known_on_the_host(counts, training_step, monkeypatch):
+    training_step(60, MAX_ITERS)
+    segmentor = build_tiny().train()
+    inputs, samples = training_batch()
+    for sample, count in zip(samples, counts, strict=True):
+        if count is not None:
+            sample.set_metainfo(dict(num_labels=count))
+    generator, given = segmentor.pseudo_label_generator, []
+    original = generator.pseudo_label
+    monkeypatch.setattr(
+        generator,
+        "pseudo_label",
+        lambda *args: given.append(args[-1]) or original(*args),
+    )
+    segmentor.loss(inputs, samples)
+    assert given == [None if None in counts else 2]
 
 
 def test_a_phase_for_any_loss(training_step):

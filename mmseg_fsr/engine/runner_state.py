@@ -1,0 +1,18 @@
+"""What hooks ask of a runner."""
+
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+
+
+def unwrapped_model(runner: Runner) -> nn.Module:
+    """The segmentor inside the wrappers of distributed runs and augmented tests."""
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def is_training_run(runner: Runner) -> bool:
+    """Whether the runner trains: it builds its loop before it loads a checkpoint."""
+    return isinstance(runner._train_loop, BaseLoop)
