@@ -81,7 +81,7 @@ def installed_version(distribution: str) -> str | None:
     """The version of an installed distribution.
 
     Args:
-        distribution: its name on PyPI.
+        distribution: Its name on PyPI.
 
     Returns:
         The version, or None if it is not installed.
@@ -99,16 +99,16 @@ def check_stack(
     """Refuses a missing, doubled, unsupported or mismatched stack.
 
     Args:
-        version_of: gives the version of a distribution, or None.
+        version_of: Gives the version of a distribution, or None.
             Defaults to :func:`installed_version`.
-        import_module: imports a module by name. Defaults to
+        import_module: Imports a module by name. Defaults to
             :func:`importlib.import_module`.
 
     Returns:
         What provides each module of :data:`REQUIREMENTS`.
 
     Raises:
-        ImportError: naming the package, the supported range and what to do.
+        ImportError: Naming the package, the supported range and what to do.
     """
     providers = {
         requirement.module: [

@@ -2,7 +2,6 @@ import email
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -57,8 +56,7 @@ def unpacked_sdist(checkout, tmp_path_factory) -> Path:
         cwd=checkout,
     )
     (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     (root,) = (path for path in folder.iterdir() if path.is_dir())
     return root
 

@@ -5,9 +5,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_fsr.datasets.scenes import write_scenes
+from tests.project_files import CONFIGS
 
-ROOT = Path(__file__).parents[1]
-CONFIGS = ROOT / "configs" / "fsr"
 MAX_ITERS = 4
 CROP = 32
 

@@ -1,4 +1,4 @@
-"""The main job on built-in data: draw scenes, train on image labels, show results."""
+"""Draws scenes, trains on image labels, shows scores and pictures."""
 
 import argparse
 import json

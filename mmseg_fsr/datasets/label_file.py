@@ -11,13 +11,13 @@ Class ids are those of the masks: 1..K, 0 being the background.
 
 import difflib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from mmseg_fsr.utils.atomic_write import atomic_write
 
 Label = int | str
 
@@ -121,15 +121,8 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
         raise ValueError(f"label file {path} must end in .json or .txt")
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    with atomic_write(path, "w") as file:
+        file.write(text)
 
 
 def _class_id(label: Label, ids: Mapping[str, int], path: Path, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Scores of what training sees on the way: classes, CAMs, pseudo labels."""
+"""Metrics of image labels, class activation maps and pseudo labels."""
 
 from .cam_iou_metric import CAMIoUMetric
 from .image_label_f1_metric import ImageLabelF1Metric

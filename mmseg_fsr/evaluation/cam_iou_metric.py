@@ -8,6 +8,8 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+
 # How a pixel's ground truth relates to the class of its strongest CAM.
 IS_BACKGROUND, IS_CLASS, IS_OTHER = range(3)
 
@@ -15,24 +17,24 @@ IS_BACKGROUND, IS_CLASS, IS_OTHER = range(3)
 def seed_histogram(
     cams: Tensor, label: Tensor, thresholds: Tensor, ignore_index: int
 ) -> Tensor:
-    """Count pixels so that seeds at any of the thresholds can be scored.
+    """Counts pixels so that seeds at any of the thresholds can be scored.
 
     Args:
-        cams (Tensor): (K, H, W) float, 0 for classes the image does not have.
-        label (Tensor): (H, W) int64: 0 background, k + 1 for class k.
-        thresholds (Tensor): (T,) float, ascending.
-        ignore_index (int): Label of pixels that do not count.
+        cams: (K, H, W) float, 0 for classes the image does not have.
+        label: (H, W) int64: 0 background, k + 1 for class k.
+        thresholds: (T,) float, ascending.
+        ignore_index: Label of pixels that do not count.
 
     Returns:
-        Tensor: (3, K, T + 1) int64, number of pixels by ground truth (background,
-        class of the strongest CAM, another), class of the strongest CAM, and
-        number of thresholds that the strongest CAM exceeds.
+        (3, K, T + 1) int64, number of pixels by ground truth (background, class of the
+        strongest CAM, another), class of the strongest CAM, and number of thresholds
+        that the strongest CAM exceeds.
     """
     num_classes = cams.shape[0]
     value, index = cams.max(0)
     exceeded = torch.bucketize(value, thresholds)
     relation = torch.where(label == index + 1, IS_CLASS, IS_OTHER)
-    relation = relation.masked_fill(label == 0, IS_BACKGROUND)
+    relation = relation.masked_fill(label == BACKGROUND, IS_BACKGROUND)
     num_levels = len(thresholds) + 1
     code = (relation * num_classes + index) * num_levels + exceeded
     # Pixels that do not count go to a bin of their own, cut off again.
@@ -46,11 +48,11 @@ def seed_areas(histogram: Tensor) -> tuple[Tensor, Tensor]:
     """Areas of the seeds at each threshold.
 
     Args:
-        histogram (Tensor): (3, K, T + 1), see :func:`seed_histogram`.
+        histogram: (3, K, T + 1), see :func:`seed_histogram`.
 
     Returns:
-        tuple[Tensor, Tensor]: Correct and predicted pixels of background and
-        each class, both (T, K + 1) of the histogram's dtype.
+        Correct and predicted pixels of background and each class, both (T, K + 1) of
+        the histogram's dtype.
     """
     # Foreground at threshold t are the pixels that exceed more than t of them.
     up_to = histogram.cumsum(2)
@@ -73,16 +75,13 @@ class CAMIoUMetric(IoUMetric):
     have. The classes of the data set are background and these K.
 
     Args:
-        field (str): Name of the CAMs in the data samples. Defaults to ``'cams'``.
-        bkg_thr (float): The fixed background threshold. Defaults to 0.5 (VOC;
-            0.45 for COCO).
-        thresholds (Sequence[float]): Thresholds to find the best of. Defaults to
-            0.05, 0.1, ..., 0.95.
-        ignore_index (int): Ground truth of pixels that do not count. Defaults to
-            255.
-        collect_device (str): Where results of several processes are put
-            together, ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): Prefix of the names. Defaults to None, ``'cam'``.
+        field: Name of the CAMs in the data samples. Defaults to ``'cams'``.
+        bkg_thr: The fixed background threshold. Defaults to 0.5 (VOC; 0.45 for COCO).
+        thresholds: Thresholds to find the best of. Defaults to 0.05, 0.1, ..., 0.95.
+        ignore_index: Ground truth of pixels that do not count. Defaults to 255.
+        collect_device: Where results of several processes are put together, ``'cpu'``
+            or ``'gpu'``. Defaults to ``'cpu'``.
+        prefix: Prefix of the names. Defaults to None, ``'cam'``.
 
     Raises:
         ValueError: If a threshold is not in 0..1, or there is none.
@@ -98,7 +97,7 @@ class CAMIoUMetric(IoUMetric):
         field: str = "cams",
         bkg_thr: float = 0.5,
         thresholds: Sequence[float] = tuple(t / 100 for t in range(5, 100, 5)),
-        ignore_index: int = 255,
+        ignore_index: int = IGNORE_INDEX,
         collect_device: str = "cpu",
         prefix: str | None = None,
     ) -> None:
@@ -116,11 +115,11 @@ class CAMIoUMetric(IoUMetric):
         self.thresholds = sorted({bkg_thr, *thresholds})
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of one batch.
+        """Counts the pixels of one batch.
 
         Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions with ground truth.
+            data_batch: Not used.
+            data_samples: Predictions with ground truth.
         """
         num_classes = len(self.dataset_meta["classes"])
         for data_sample in data_samples:
@@ -147,14 +146,13 @@ class CAMIoUMetric(IoUMetric):
             self.results.append((bins, flat[bins], label_area.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Score the seeds from the pixel counts of all images.
+        """Scores the seeds from the pixel counts of all images.
 
         Args:
-            results (list): Counts by image, see :meth:`process`.
+            results: Counts by image, see :meth:`process`.
 
         Returns:
-            dict[str, float]: ``aAcc``, ``mIoU``, ``mAcc``, ``best_mIoU``,
-            ``best_thr``.
+            ``aAcc``, ``mIoU``, ``mAcc``, ``best_mIoU``, ``best_thr``.
         """
         bins, counts, label_areas = zip(*results, strict=True)
         num_classes = len(self.dataset_meta["classes"])

@@ -7,17 +7,18 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
+from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
+
 
 def image_f1(predicted: Tensor, target: Tensor) -> Tensor:
     """F1 of the classes of each image.
 
     Args:
-        predicted (Tensor): (..., K) bool.
-        target (Tensor): (..., K) bool.
+        predicted: (..., K) bool.
+        target: (..., K) bool.
 
     Returns:
-        Tensor: (...) float32 in 0..1; 1 where an image has no class and none is
-        predicted.
+        (...) float32 in 0..1; 1 where an image has no class and none is predicted.
     """
     correct = (predicted & target).sum(-1)
     total = predicted.sum(-1) + target.sum(-1)
@@ -36,32 +37,21 @@ class ImageLabelF1Metric(BaseMetric):
     foreground classes, and ``gt_sem_seg``.
 
     Args:
-        ignore_index (int): Ground truth of pixels that do not count. Defaults to
-            255.
-        collect_device (str): Where results of several processes are put
-            together, ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): Prefix of the name. Defaults to None, ``'cls'``.
+        collect_device: Where results of several processes are put together, ``'cpu'``
+            or ``'gpu'``. Defaults to ``'cpu'``.
+        prefix: Prefix of the name. Defaults to None, ``'cls'``.
 
     Returns of ``evaluate``: ``f1`` in percent.
     """
 
     default_prefix = "cls"
 
-    def __init__(
-        self,
-        ignore_index: int = 255,
-        collect_device: str = "cpu",
-        prefix: str | None = None,
-    ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ignore_index = ignore_index
-
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Score the images of one batch.
+        """Scores the images of one batch.
 
         Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions with ground truth.
+            data_batch: Not used.
+            data_samples: Predictions with ground truth.
 
         Raises:
             ValueError: If the logits are not one for each foreground class.
@@ -75,19 +65,17 @@ class ImageLabelF1Metric(BaseMetric):
                     f"{tuple(logits.shape)}, but the data set has {num_classes - 1} "
                     "classes beside background: set num_classes of cam_head to that"
                 )
-            mask = data_sample["gt_sem_seg"]["data"].to(logits.device).flatten().long()
-            mask = mask[mask != self.ignore_index]
-            area = torch.bincount(mask, minlength=num_classes)
-            target = area[1:num_classes] > 0
+            mask = data_sample["gt_sem_seg"]["data"].to(logits.device)
+            target = image_labels_from_mask(mask, num_classes) > 0
             self.results.append(image_f1(logits > 0, target).item())
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Average over images.
+        """Averages over images.
 
         Args:
-            results (list): F1 of each image.
+            results: F1 of each image.
 
         Returns:
-            dict[str, float]: ``f1`` in percent.
+            ``f1`` in percent.
         """
         return {"f1": round(100 * sum(results) / len(results), 2)}

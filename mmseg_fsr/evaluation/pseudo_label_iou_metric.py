@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-UNDECIDED = 255
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
 
 @METRICS.register_module()
@@ -23,17 +23,15 @@ class PseudoLabelIoUMetric(IoUMetric):
     default_prefix = "pseudo_label"
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of one batch.
+        """Counts the pixels of one batch.
 
         Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions with ground truth.
+            data_batch: Not used.
+            data_samples: Predictions with ground truth.
         """
         decided = []
         for data_sample in data_samples:
-            # On the CPU: mmseg counts with torch.histc, which raises on a GPU in
-            # a run with deterministic algorithms.
-            label = data_sample["pseudo_sem_seg"]["data"].cpu()
-            label = label.masked_fill(label == UNDECIDED, 0)
+            label = data_sample["pseudo_sem_seg"]["data"]
+            label = label.masked_fill(label == IGNORE_INDEX, BACKGROUND)
             decided.append({**data_sample, "pred_sem_seg": {"data": label}})
         super().process(data_batch, decided)

@@ -23,7 +23,11 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         std: Standard deviation of each channel, likewise.
         bgr_to_rgb: Whether images, which MMCV loads as BGR, reach the network as
             RGB. Defaults to False.
-        **kwargs: Further arguments of ``SegDataPreProcessor``.
+        **kwargs: Further arguments of ``SegDataPreProcessor``, without
+            ``rgb_to_bgr``.
+
+    Raises:
+        ValueError: If ``rgb_to_bgr`` is set.
     """
 
     def __init__(
@@ -34,9 +38,14 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         **kwargs: Any,
     ) -> None:
         super().__init__(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb, **kwargs)
-        # The two stacks' base classes name these differently.
-        self._swaps_channels = bgr_to_rgb or kwargs.get("rgb_to_bgr", False)
-        self._gives_rgb = bgr_to_rgb
+        if kwargs.get("rgb_to_bgr"):
+            raise ValueError(
+                "rgb_to_bgr is not supported, as MMCV loads images as BGR: set "
+                "bgr_to_rgb or neither in data_preprocessor"
+            )
+        # The base class has it as `_channel_conversion` in OneDL's mmseg and as
+        # `channel_conversion` in OpenMMLab's.
+        self._bgr_to_rgb = bgr_to_rgb
         self._normalizes = mean is not None
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
@@ -69,7 +78,7 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         """Undoes the normalisation, and any order of channels but RGB.
 
         Args:
-            images: Images (B, 3, H, W) or (3, H, W) as the network gets them.
+            images: Images (B, 3, H, W) as the network gets them.
 
         Returns:
             Float32 tensor of the same shape: RGB, 0..255, neither rounded nor
@@ -78,7 +87,7 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         images = images.float()
         if self._normalizes:
             images = images * self.std + self.mean
-        return images if self._gives_rgb else images.flip(-3)
+        return images if self._bgr_to_rgb else images.flip(1)
 
     def _stack(self, images: Sequence[Tensor] | Tensor, name: str) -> Tensor:
         """One tensor (B, 3, H, W) on the device, of the images' dtype."""
@@ -94,7 +103,7 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
 
     def _normalize(self, images: Tensor) -> Tensor:
         """Channels in the network's order, float32, normalised."""
-        if self._swaps_channels:
-            images = images.flip(-3)
+        if self._bgr_to_rgb:
+            images = images.flip(1)
         images = images.float()
         return (images - self.mean) / self.std if self._normalizes else images

@@ -16,16 +16,16 @@ _MAX_COORDINATE = 2**24
 
 
 def elevate(features: Tensor) -> Tensor:
-    """Map features onto the plane of zero coordinate sum that holds the lattice.
+    """Maps features onto the plane of zero coordinate sum that holds the lattice.
 
     Scaled so that the lattice's splat, blur and slice together amount to a Gaussian
     of unit standard deviation in feature space.
 
     Args:
-        features (Tensor): Positions, floating point (B, d, N).
+        features: Positions, floating point (B, d, N).
 
     Returns:
-        Tensor: Elevated positions (B, d+1, N); they sum to zero over dimension 1.
+        Elevated positions (B, d+1, N); they sum to zero over dimension 1.
     """
     dim = features.shape[1]
     inverse_std = math.sqrt(2 / 3) * (dim + 1)
@@ -41,19 +41,18 @@ def elevate(features: Tensor) -> Tensor:
 
 
 def enclosing_simplex(elevated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the lattice simplex around each position.
+    """Finds the lattice simplex around each position.
 
     Vertex k of the simplex is ``base[i] + k`` where ``rank[i] <= d - k`` and
     ``base[i] + k - (d + 1)`` elsewhere.
 
     Args:
-        elevated (Tensor): Elevated positions, floating point (B, d+1, N).
+        elevated: Elevated positions, floating point (B, d+1, N).
 
     Returns:
-        tuple[Tensor, Tensor, Tensor]: ``base`` int64 (B, d+1, N), the vertex of
-        remainder 0; ``rank`` int64 (B, d+1, N), a permutation of 0..d for each
-        position; ``weights`` floating point (B, d+1, N), the barycentric coordinates
-        of vertices 0..d, which sum to one.
+        ``base`` int64 (B, d+1, N), the vertex of remainder 0; ``rank`` int64 (B, d+1,
+        N), a permutation of 0..d for each position; ``weights`` floating point (B, d+1,
+        N), the barycentric coordinates of vertices 0..d, which sum to one.
     """
     corners = elevated.shape[1]
     base = torch.ceil(elevated / corners - 0.5) * corners
@@ -83,7 +82,7 @@ def enclosing_simplex(elevated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def pack_vertices(base: Tensor, rank: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pack the vertices of each simplex, and their image, into one int64 each.
+    """Packs the vertices of each simplex, and their image, into one int64 each.
 
     The first d coordinates are the digits of a number of mixed radix, the image its
     highest digit. Each radix exceeds every difference between a vertex and a vertex
@@ -91,14 +90,14 @@ def pack_vertices(base: Tensor, rank: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     linear, a step along an axis of the lattice adds the same number to every key.
 
     Args:
-        base (Tensor): Vertices of remainder 0, int64 (B, d+1, N).
-        rank (Tensor): Ranks of the coordinates, int64 (B, d+1, N).
+        base: Vertices of remainder 0, int64 (B, d+1, N).
+        rank: Ranks of the coordinates, int64 (B, d+1, N).
 
     Returns:
-        tuple[Tensor, Tensor, Tensor]: ``keys`` int64 (B, d+1, N) of vertices 0..d;
-        ``steps`` int64 (d+1,), what the forward neighbour along each axis adds to a
-        key; ``fits`` bool scalar, false where the coordinates reach 2^24 or the keys
-        2^62, so that the keys of different vertices may coincide.
+        ``keys`` int64 (B, d+1, N) of vertices 0..d; ``steps`` int64 (d+1,), what the
+        forward neighbour along each axis adds to a key; ``fits`` bool scalar, false
+        where the coordinates reach 2^24 or the keys 2^62, so that the keys of different
+        vertices may coincide.
     """
     batch, corners, _ = base.shape
     dim = corners - 1
@@ -128,30 +127,29 @@ def pack_vertices(base: Tensor, rank: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def table_size(row: Tensor) -> int:
-    """Choose how many vertices the lattice has room for.
+    """Chooses how many vertices the lattice has room for.
 
     Args:
-        row (Tensor): Row of the vertex of each sorted key, int64 (M,), ascending.
+        row: Row of the vertex of each sorted key, int64 (M,), ascending.
 
     Returns:
-        int: The number of vertices on the CPU; M elsewhere, the most there can be, as
+        The number of vertices on the CPU; M elsewhere, the most there can be, as
         reading their number would make the host wait for the device.
     """
     return int(row[-1]) + 1 if row.device.type == "cpu" else len(row)
 
 
 def find_neighbours(table: Tensor, steps: Tensor) -> Tensor:
-    """Find both neighbours of each vertex along each axis of the lattice.
+    """Finds both neighbours of each vertex along each axis of the lattice.
 
     Args:
-        table (Tensor): Keys, int64 (L+1,), ascending; the rows without a vertex, the
-            last at least, hold the largest int64.
-        steps (Tensor): What the forward neighbour along each axis adds to a key,
-            int64 (d+1,).
+        table: Keys, int64 (L+1,), ascending; the rows without a vertex, the last at
+            least, hold the largest int64.
+        steps: What the forward neighbour along each axis adds to a key, int64 (d+1,).
 
     Returns:
-        Tensor: Rows of the forward and the backward neighbour, int32 (d+1, L+1, 2);
-        L, the last row, where the lattice has no such vertex.
+        Rows of the forward and the backward neighbour, int32 (d+1, L+1, 2); L, the last
+        row, where the lattice has no such vertex.
     """
     last = len(table) - 1
     wanted = table + steps[:, None]
@@ -180,14 +178,14 @@ class PermutohedralLattice:
     silently mixing distant points; features that are not finite give NaN, too.
 
     Args:
-        features (Tensor): Positions in units of the kernel's standard deviation,
-            float32 or float64 (B, d, N).
+        features: Positions in units of the kernel's standard deviation, float32 or
+            float64 (B, d, N).
 
     Raises:
         ValueError: If ``features`` is no floating point tensor of shape (B, d, N)
             with at least one point.
 
-    Examples:
+    Example:
         >>> lattice = PermutohedralLattice(torch.rand(2, 5, 100))
         >>> lattice.filter(torch.rand(2, 3, 100)).shape
         torch.Size([2, 3, 100])
@@ -228,15 +226,15 @@ class PermutohedralLattice:
 
     @torch.no_grad()
     def filter(self, values: Tensor) -> Tensor:
-        """Filter values given at the lattice's points.
+        """Filters values given at the lattice's points.
 
         No gradient flows through; the filter is linear in ``values``.
 
         Args:
-            values (Tensor): Values (B, C, N), any real dtype.
+            values: Values (B, C, N), any real dtype.
 
         Returns:
-            Tensor: Filtered values (B, C, N) in the dtype of the lattice's features.
+            Filtered values (B, C, N) in the dtype of the lattice's features.
 
         Raises:
             ValueError: If ``values`` is not of shape (B, C, N) with the lattice's B

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mmseg_fsr.label_ids import IGNORE_INDEX
+
 IGNORED_COLOR = (224, 224, 224)
 _TITLE_HEIGHT = 24
 _GAP = 4
 
 
 def colorize_labels(
-    label: np.ndarray, palette: Sequence[Sequence[int]], ignore_index: int = 255
+    label: np.ndarray,
+    palette: Sequence[Sequence[int]],
+    ignore_index: int = IGNORE_INDEX,
 ) -> np.ndarray:
     """Paints class ids in the palette's colours.
 

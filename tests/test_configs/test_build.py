@@ -1,38 +1,25 @@
 """Every config as a whole: it loads, its parts fit, a step of it runs."""
 
-import contextlib
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import LabelData
-from mmseg.registry import HOOKS, METRICS, MODELS, TRANSFORMS
+from mmseg.registry import HOOKS, METRICS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
 from mmseg_fsr.models.segmentors import WeakSegmentor
+from tests.meta_device import build_without_memory, patch_for_meta_device
+from tests.project_files import CONFIGS, load_config
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "fsr"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
 
 # Of configs that share a network one runs a step.
 NETWORKS = [name for name in NAMES if "1xb8" not in name]
 
 
-def load(name):
-    return Config.fromfile(CONFIGS / f"{name}.py")
-
-
-def build_without_memory(cfg):
-    """The model at its full size on a device that holds shapes and no values."""
-    with torch.device("meta"):
-        return MODELS.build(cfg.model)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_are_registered_and_fit(name):
-    cfg = load(name)
+    cfg = load_config(name)
     model = build_without_memory(cfg)
     assert type(model) is WeakSegmentor
     assert model.num_classes == model.cam_head.num_classes + 1
@@ -57,7 +44,7 @@ METAINFO = dict(VOCImageLabelDataset=range(21), COCO2014ImageLabelDataset=range(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_optimizer_builds_and_the_backbone_learns_slower(name):
-    cfg = load(name)
+    cfg = load_config(name)
     model = build_without_memory(cfg)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     trained = [value for value in model.parameters() if value.requires_grad]
@@ -77,12 +64,8 @@ def test_optimizer_builds_and_the_backbone_learns_slower(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_runs_at_full_size(name, training_step, monkeypatch):
-    # Neither is there for this device, the latter before torch 2.2.
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    monkeypatch.setattr(
-        torch, "_weight_norm", lambda v, g, dim: v * (g / v.norm(dim=1, keepdim=True))
-    )
-    cfg = load(name)
+    patch_for_meta_device(monkeypatch)
+    cfg = load_config(name)
     model = build_without_memory(cfg).train()
     training_step(cfg.max_iters - 1, cfg.max_iters)
     size = cfg.train_pipeline[1].transforms[0][0].scale
@@ -104,7 +87,7 @@ def test_a_step_runs_at_full_size(name, training_step, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_run_is_long_enough_for_its_phases(name):
-    cfg = load(name)
+    cfg = load_config(name)
     assert cfg.train_cfg.max_iters == cfg.max_iters
     assert max(cfg.model.loss_begin.values()) < cfg.max_iters
     warm_up, cosine = cfg.param_scheduler
@@ -118,7 +101,7 @@ def test_the_run_is_long_enough_for_its_phases(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_import_switches_the_package_on(name):
-    cfg = load(name)
+    cfg = load_config(name)
     assert cfg.default_scope == "mmseg"
     assert cfg.custom_imports["imports"] == ["mmseg_fsr"]
     hooks = [hook.type for hook in cfg.custom_hooks]
@@ -136,22 +119,22 @@ def test_only_the_import_switches_the_package_on(name):
 )
 def test_weights_by_environment(name, variable, monkeypatch):
     monkeypatch.setenv(variable, "some/where.pth")
-    init = load(name).model.backbone.init_cfg
+    init = load_config(name).model.backbone.init_cfg
     assert init == dict(type="Pretrained", checkpoint="some/where.pth")
     monkeypatch.delenv(variable)
-    assert load(name).model.backbone.init_cfg.checkpoint.startswith("pretrain/")
+    assert load_config(name).model.backbone.init_cfg.checkpoint.startswith("pretrain/")
 
 
 def test_data_root_by_environment(monkeypatch):
     monkeypatch.setenv("VOC_MINI_ROOT", "photographs/")
-    cfg = load("fsr_r50_voc-mini")
+    cfg = load_config("fsr_r50_voc-mini")
     assert cfg.train_dataloader.dataset.data_root == "photographs/"
     assert cfg.val_dataloader.dataset.data_root == "photographs/"
 
 
 @pytest.mark.parametrize("data", ["voc", "coco"])
 def test_one_gpu_has_the_global_batch_of_eight(data):
-    eight, one = load(f"fsr_vit-b_{data}"), load(f"fsr_vit-b_1xb8_{data}")
+    eight, one = load_config(f"fsr_vit-b_{data}"), load_config(f"fsr_vit-b_1xb8_{data}")
     assert one.train_dataloader.batch_size == 8
     assert eight.train_dataloader.batch_size == 1
     for name in ("model", "optim_wrapper", "param_scheduler", "train_pipeline"):

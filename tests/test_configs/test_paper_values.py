@@ -1,14 +1,11 @@
 """The values of the runs of FSR (AAAI 2024), written out a second time."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import CosineAnnealingLR, LinearLR, build_optim_wrapper
-from mmseg.registry import MODELS
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "fsr"
+from tests.meta_device import build_without_memory
+from tests.project_files import load_config
 
 # of both data sets; by the attribute of the built model, so that defaults count too
 SHARED = {
@@ -69,15 +66,10 @@ NAMES = sorted(OWN)
 every_recipe = pytest.mark.parametrize("name", NAMES)
 
 
-def load(name):
-    return Config.fromfile(CONFIGS / f"{name}.py")
-
-
 @pytest.fixture(scope="module", params=NAMES)
 def built(request):
     """A recipe's name, and its model at full size without values."""
-    with torch.device("meta"):
-        return request.param, MODELS.build(load(request.param).model)
+    return request.param, build_without_memory(load_config(request.param))
 
 
 def read(model, dotted):
@@ -143,7 +135,7 @@ def test_drop_path_rises_to_a_tenth_and_spares_the_class_attention(built):
 
 def test_optimizer(built):
     name, model = built
-    cfg = load(name)
+    cfg = load_config(name)
     assert cfg.optim_wrapper.type == "OptimWrapper"
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     assert type(optimizer) is torch.optim.AdamW
@@ -162,7 +154,7 @@ def test_optimizer(built):
 
 @every_recipe
 def test_schedule(name):
-    cfg = load(name)
+    cfg = load_config(name)
     steps = STEPS[name]
     assert cfg.train_cfg.type == "IterBasedTrainLoop"
     assert cfg.train_cfg.max_iters == steps
@@ -177,15 +169,15 @@ def test_schedule(name):
 
 @every_recipe
 def test_global_batch_is_eight(name):
-    cfg = load(name)
-    assert cfg.train_dataloader.batch_size * 8 == 8
+    cfg = load_config(name)
+    assert cfg.train_dataloader.batch_size == 1
     assert cfg.auto_scale_lr.base_batch_size == 8
     assert cfg.randomness.seed == 0
 
 
 @every_recipe
 def test_validation(name):
-    cfg = load(name)
+    cfg = load_config(name)
     assert cfg.test_pipeline[1] == dict(
         type="Resize", scale=(448, 448), keep_ratio=False
     )
@@ -197,7 +189,7 @@ def test_validation(name):
 
 @every_recipe
 def test_views(name):
-    cfg = load(name)
+    cfg = load_config(name)
     multi_view = cfg.train_dataloader.dataset.pipeline[1]
     ((crop, flip, jitter),) = multi_view.transforms
     assert multi_view.num_views == [2]
@@ -220,7 +212,7 @@ def test_learning_rates_follow_the_reference_curve(golden):
     expected = golden["schedule/lr"].double().flatten()
     warm_up, cosine = (
         {k: v for k, v in rule.items() if k != "type"}
-        for rule in load("fsr_vit-b_voc").param_scheduler
+        for rule in load_config("fsr_vit-b_voc").param_scheduler
     )
     warm_up["end"] += 15 - 1500
     cosine.update(begin=15, end=200)

@@ -5,17 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_fsr.datasets.scenes import CLASSES, PALETTE, write_scenes
-
-CONFIGS = Path(__file__).parents[2] / "configs" / "fsr" / "_base_" / "datasets"
+from tests.project_files import load_config
 
 
 def load(name):
-    return Config.fromfile(CONFIGS / f"{name}.py")
+    return load_config(f"_base_/datasets/{name}")
 
 
 def build(cfg, split, **kwargs):

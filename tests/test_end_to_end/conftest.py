@@ -4,7 +4,8 @@ from typing import NamedTuple
 import pytest
 from mmengine.config import Config
 
-from tests.tiny_config import ROOT, write_tiny_config
+from tests.project_files import TOOLS
+from tests.tiny_config import write_tiny_config
 
 from .run_recorder import Interrupted
 from .runs import read_record, run_tool
@@ -51,7 +52,7 @@ def straight(tiny, tmp_path_factory) -> Recorded:
     folder = tmp_path_factory.mktemp("straight")
     config = recording(tiny, folder, "straight")
     work_dir = folder / "work"
-    run_tool(ROOT / "tools" / "train.py", config, "--work-dir", work_dir)
+    run_tool(TOOLS / "train.py", config, "--work-dir", work_dir)
     return Recorded(work_dir, read_record(folder))
 
 
@@ -60,7 +61,7 @@ def resumed(tiny, tmp_path_factory) -> Recorded:
     """Two steps, a break, and with ``--resume`` the other two."""
     folder = tmp_path_factory.mktemp("resumed")
     work_dir = folder / "work"
-    tool = ROOT / "tools" / "train.py"
+    tool = TOOLS / "train.py"
     broken_off = recording(tiny, folder, "broken_off", stop_after=2)
     with pytest.raises(Interrupted):
         run_tool(tool, broken_off, "--work-dir", work_dir)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import runpy
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 
-from tests.tiny_config import ROOT
+from tests.free_port import free_port
+from tests.project_files import ROOT
 
 _MANAGERS = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
 
@@ -74,9 +74,6 @@ def run_tool(tool: Path, *arguments: object) -> None:
 
 def run_process(*command: object, cwd: Path) -> str:
     """Runs a command on one thread without a GPU, and gives back its output."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
     result = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
@@ -84,7 +81,7 @@ def run_process(*command: object, cwd: Path) -> str:
         | {
             "PYTHON": sys.executable,
             "PYTHONPATH": str(ROOT),
-            "PORT": str(port),
+            "PORT": str(free_port()),
             "OMP_NUM_THREADS": "1",
             "CUDA_VISIBLE_DEVICES": "",
         },

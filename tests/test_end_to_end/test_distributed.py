@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from tests.tiny_config import ROOT
+from tests.project_files import TOOLS
 
 from .conftest import recording
 from .runs import read_record, run_process
@@ -18,7 +18,7 @@ def ranks(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
     config = recording(tiny, folder, "distributed")
     run_process(
-        "bash", ROOT / "tools" / "dist_train.sh", config, 2, "--work-dir", folder / "w",
+        "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", folder / "w",
         cwd=folder,
     )  # fmt: skip
     assert (folder / "w" / "iter_4.pth").is_file()

@@ -1,26 +1,21 @@
 """The demo's pictures and scores, from a finished run."""
 
-import importlib.util
-
 import pytest
 from PIL import Image
 
-from tests.tiny_config import ROOT
+from tests.project_files import TOOLS, load_tool
 
 from .runs import run_tool
 
 
 @pytest.fixture(scope="module")
 def demo():
-    spec = importlib.util.spec_from_file_location("demo", ROOT / "tools" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("demo")
 
 
 def test_draws_five_pictures_side_by_side(straight, tiny, tmp_path):
     checkpoint = straight.work_dir / "iter_4.pth"
-    tool = ROOT / "tools" / "analysis" / "draw_panels.py"
+    tool = TOOLS / "analysis" / "draw_panels.py"
     run_tool(tool, tiny, checkpoint, tmp_path / "out", "--num", "2")
     pictures = sorted((tmp_path / "out").glob("*.png"))
     assert len(pictures) == 2

@@ -1,8 +1,5 @@
 """Whole training steps of the tiny model, outside a run."""
 
-import contextlib
-from functools import partial
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -12,6 +9,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.ops import permutohedral_lattice
+from tests.meta_device import build_without_memory, patch_for_meta_device
 from tests.tiny_config import CROP, MAX_ITERS
 
 NUM_CLASSES = 5
@@ -37,11 +35,14 @@ def batch():
         name: torch.randn(2, 3, CROP, CROP, generator=generator)
         for name in ("view1", "view2")
     }
-    return inputs, labelled(torch.eye(NUM_CLASSES)[:2])
+    return inputs, labelled(torch.eye(NUM_CLASSES)[:2], num_labels=1)
 
 
-def labelled(labels):
-    return [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
+def labelled(labels, **metainfo):
+    return [
+        SegDataSample(gt_label=LabelData(label=label), metainfo=metainfo)
+        for label in labels
+    ]
 
 
 def build(tiny):
@@ -56,14 +57,8 @@ def test_nothing_is_copied_to_the_host(
 ):
     model = build(tiny)
     training_step(iteration, MAX_ITERS)
-    # On the CPU counting costs no wait and saves work: the most classes of any image,
-    # the rows of the lattice. Elsewhere both take the upper bound, as here.
-    generator = model.pseudo_label_generator
-    monkeypatch.setattr(
-        generator,
-        "pseudo_label",
-        partial(generator.pseudo_label, max_classes=NUM_CLASSES),
-    )
+    # On the CPU counting the rows of the lattice costs no wait and saves work.
+    # Elsewhere the upper bound is taken, as here.
     monkeypatch.setattr(permutohedral_lattice, "table_size", len)
     copies = []
 
@@ -89,13 +84,9 @@ def test_a_step_needs_no_value_of_any_tensor(
 ):
     # Tensors on the meta device have shapes and no values: what reads one raises,
     # boolean indexing too.
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    # Not there for this device before torch 2.2.
-    monkeypatch.setattr(
-        torch, "_weight_norm", lambda v, g, dim: v * (g / v.norm(dim=1, keepdim=True))
-    )
+    patch_for_meta_device(monkeypatch)
+    model = build_without_memory(Config.fromfile(tiny)).train()
     with torch.device("meta"):
-        model = MODELS.build(Config.fromfile(tiny).model).train()
         view = torch.zeros(2, 3, CROP, CROP)
         samples = labelled(torch.zeros(2, NUM_CLASSES))
     training_step(iteration, MAX_ITERS)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.tiny_config import ROOT
+from tests.project_files import TOOLS
 
 from .runs import run_tool
 
@@ -15,7 +15,7 @@ def test_scores_student_and_teacher_under_augmentation(straight, tiny, tmp_path)
     def scores(*arguments):
         work_dir = tmp_path / ("augmented" if arguments else "plain")
         checkpoint = straight.work_dir / "iter_4.pth"
-        tool = ROOT / "tools" / "test.py"
+        tool = TOOLS / "test.py"
         run_tool(tool, tiny, checkpoint, "--work-dir", work_dir, *arguments)
         (file,) = work_dir.glob("*/*.json")
         return json.loads(file.read_text())

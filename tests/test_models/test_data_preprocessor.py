@@ -57,12 +57,10 @@ def test_views_become_normalized_batches(swap, stacked):
     ] * 3
 
 
-@pytest.mark.parametrize(
-    "order", [dict(bgr_to_rgb=True), dict(bgr_to_rgb=False, rgb_to_bgr=False)]
-)
+@pytest.mark.parametrize("bgr_to_rgb", [True, False])
 @pytest.mark.parametrize("scaling", [dict(), dict(mean=None, std=None)])
-def test_denormalize_gives_back_the_rgb_image(order, scaling):
-    preprocessor = build(**order, **scaling)
+def test_denormalize_gives_back_the_rgb_image(bgr_to_rgb, scaling):
+    preprocessor = build(bgr_to_rgb=bgr_to_rgb, **scaling)
     bgr = images(2)
     batch = preprocessor(dict(inputs=dict(view1=bgr), data_samples=samples(2)), True)
     restored = preprocessor.denormalize(batch["inputs"]["view1"])
@@ -111,6 +109,11 @@ def test_views_of_unequal_size_are_named():
         ValueError, match=r"'view2' .* got \[\(3, 5, 4\), \(3, 6, 4\)\]"
     ):
         build()(dict(inputs=views, data_samples=samples(2)), True)
+
+
+def test_the_other_swap_of_channels_is_refused():
+    with pytest.raises(ValueError, match="rgb_to_bgr is not supported"):
+        build(bgr_to_rgb=False, rgb_to_bgr=True)
 
 
 def test_no_samples_are_no_error():

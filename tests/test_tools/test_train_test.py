@@ -1,14 +1,11 @@
 """The four tools on a stock mmseg model: nothing of them belongs to one method."""
 
-import importlib.util
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,8 +13,9 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / "tools"
+from tests.free_port import free_port
+from tests.project_files import ROOT, TOOLS, load_tool
+
 NAMES = [f"scene_{index}" for index in range(4)]
 
 CONFIG = """
@@ -129,12 +127,6 @@ class RankReport(Hook):
 """
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class Project:
     """A folder with data, a config, and what the tools wrote there."""
 
@@ -207,6 +199,20 @@ def trained(project) -> Path:
     return project.checkpoint("single", 2)
 
 
+def mean_iou(project: Project, maps: str) -> float:
+    """Of the label maps in a folder of the project, in percent."""
+    found, truth = (
+        np.stack([np.asarray(Image.open(folder / f"{name}.png")) for name in NAMES])
+        for folder in (project.root / maps, project.root / "data" / "masks")
+    )
+    ious = [
+        ((found == index) & (truth == index)).sum()
+        / ((found == index) | (truth == index)).sum()
+        for index in (0, 1)
+    ]
+    return 100 * float(np.mean(ious))
+
+
 def load(path: Path) -> dict:
     return torch.load(path, map_location="cpu", weights_only=False)
 
@@ -251,7 +257,8 @@ def test_test_writes_scores_label_maps_and_pictures(project, trained):
         "--out", "maps", "--show-dir", "pictures",
     )  # fmt: skip
     (scores,) = (project.root / "scored").glob("*/*.json")
-    assert 0 <= json.loads(scores.read_text())["mIoU"] <= 100
+    expected = mean_iou(project, "maps")
+    assert json.loads(scores.read_text())["mIoU"] == pytest.approx(expected, abs=0.006)
     maps = sorted((project.root / "maps").iterdir())
     assert [path.stem for path in maps] == NAMES
     assert set(np.unique(Image.open(maps[0]))) <= {0, 1}
@@ -281,15 +288,9 @@ def test_two_processes_test_with_augmentation(project, trained):
         "--tta", "--out", "maps2",
     )  # fmt: skip
     (scores,) = (project.root / "scored2").glob("*/*.json")
-    assert 0 <= json.loads(scores.read_text())["mIoU"] <= 100
+    expected = mean_iou(project, "maps2")
+    assert json.loads(scores.read_text())["mIoU"] == pytest.approx(expected, abs=0.006)
     assert sorted(path.stem for path in (project.root / "maps2").iterdir()) == NAMES
-
-
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -298,12 +299,22 @@ def tool(name: str) -> ModuleType:
         ("train", ["gone.py"], "train.py: error: config not found: gone.py"),
         ("test", ["gone.py", "a.pth"], "test.py: error: config not found: gone.py"),
         ("test", [__file__, "a.pth"], "test.py: error: checkpoint not found: a.pth"),
+        (
+            "analysis/draw_panels",
+            ["gone.py", "a.pth", "out"],
+            "draw_panels.py: error: config not found: gone.py",
+        ),
+        (
+            "analysis/draw_panels",
+            [__file__, "a.pth", "out"],
+            "draw_panels.py: error: checkpoint not found: a.pth",
+        ),
     ],
 )
 def test_a_missing_file_is_one_line(name, arguments, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
     with pytest.raises(SystemExit) as ended:
-        tool(name).main()
+        load_tool(name).main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"{message}\n"
 
@@ -311,7 +322,7 @@ def test_a_missing_file_is_one_line(name, arguments, message, monkeypatch, capsy
 def test_a_checkpoint_may_be_an_address(monkeypatch):
     address = "https://example.org/a.pth"
     monkeypatch.setattr(sys, "argv", ["test.py", __file__, address])
-    assert tool("test").parse_args().checkpoint == address
+    assert load_tool("test").parse_args().checkpoint == address
 
 
 def test_tools_take_the_arguments_of_mmseg(monkeypatch):
@@ -322,7 +333,7 @@ def test_tools_take_the_arguments_of_mmseg(monkeypatch):
     monkeypatch.setattr(
         sys, "argv", ["train.py", __file__, "--resume", "--amp", *common]
     )
-    args = vars(tool("train").parse_args())
+    args = vars(load_tool("train").parse_args())
     shared = dict(
         work_dir="w",
         launcher="slurm",
@@ -333,7 +344,7 @@ def test_tools_take_the_arguments_of_mmseg(monkeypatch):
 
     own = ["--out", "o", "--show", "--show-dir", "s", "--wait-time", "0.5", "--tta"]
     monkeypatch.setattr(sys, "argv", ["test.py", __file__, __file__, *own, *common])
-    args = vars(tool("test").parse_args())
+    args = vars(load_tool("test").parse_args())
     assert args == dict(
         config=__file__,
         checkpoint=__file__,
@@ -359,12 +370,12 @@ def test_work_dir_priority(tmp_path, monkeypatch, argument, in_config, expected)
     config.write_text(f"work_dir = {in_config!r}\n")
     arguments = ["--work-dir", argument] if argument else []
     monkeypatch.setattr(sys, "argv", ["train.py", str(config), *arguments])
-    module = tool("train")
+    module = load_tool("train")
     assert module.load_config(module.parse_args()).work_dir == expected
 
 
 def test_amp_wraps_the_plain_optimizer_only():
-    train = tool("train")
+    train = load_tool("train")
     cfg = Config(dict(optim_wrapper=dict(type="OptimWrapper")))
     train.enable_amp(cfg)
     assert cfg.optim_wrapper == dict(type="AmpOptimWrapper", loss_scale="dynamic")
@@ -377,7 +388,7 @@ def test_amp_wraps_the_plain_optimizer_only():
 
 
 def test_label_maps_come_from_the_segmentation_metrics_alone(tmp_path):
-    test = tool("test")
+    test = load_tool("test")
     # Every process makes the folder: mmseg's metric does so in the first one alone.
     folder = tmp_path / "some" / "maps"
     cfg = Config(
@@ -393,7 +404,7 @@ def test_label_maps_come_from_the_segmentation_metrics_alone(tmp_path):
 
 
 def test_a_config_without_what_an_argument_needs_is_named():
-    test = tool("test")
+    test = load_tool("test")
     cfg = Config(dict(visualizer=dict(), default_hooks=dict()))
     with pytest.raises(ValueError, match="--tta needs tta_model, tta_pipeline"):
         test.enable_tta(cfg)

@@ -8,7 +8,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.utils import track_iter_progress
 from mmseg.apis import init_model
@@ -16,11 +16,12 @@ from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 from PIL import Image
 
+from mmseg_fsr.engine.command_line import add_cfg_options, require_file
 from mmseg_fsr.visualization import colorize_labels, draw_panel, overlay_cams
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Reads the command line; ends with one line if a file is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="the config file")
     parser.add_argument("checkpoint", help="the trained model")
@@ -28,14 +29,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--num", type=int, default=12, help="number of images (default: 12)"
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="override settings of the config",
-    )
-    return parser.parse_args()
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    require_file(parser, "config", args.config)
+    require_file(parser, "checkpoint", args.checkpoint)
+    return args
 
 
 @torch.no_grad()

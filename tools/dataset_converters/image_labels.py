@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 from mmseg_fsr.datasets.label_file import write_label_file
-
-_IGNORED = 255
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.utils.atomic_write import atomic_write
 
 Labels = dict[str, list[int]] | dict[str, list[str]]
 
@@ -140,8 +140,8 @@ def labels_from_masks(
                 f"mask {path} has {mask.shape[2]} channels, expected one of class ids: "
                 "convert colours to ids first"
             )
-        ids = np.unique(mask)
-        labels[name] = [int(index) for index in ids if index not in (0, _IGNORED)]
+        ids = set(map(int, np.unique(mask)))
+        labels[name] = sorted(ids - {BACKGROUND, IGNORE_INDEX})
     return labels
 
 
@@ -223,7 +223,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_label_file(args.out, labels)
         if args.write_split:
             shown = "".join(f"{name}\n" for name in sorted(labels) if labels[name])
-            args.write_split.write_text(shown, encoding="utf-8")
+            with atomic_write(args.write_split, "w") as file:
+                file.write(shown)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     classes = {label for row in labels.values() for label in row}

@@ -47,7 +47,7 @@ def draw_ball(
     radius = np.hypot(u, v)
     depth = np.sqrt(np.clip(1 - radius**2, 0, 1))
     x, y, z = np.tensordot(_random_rotation(rng), np.stack([u, v, depth]), 1)
-    hue = _hue(rng, usual=(0.7, 0.8), rare=(0.42, 0.48))
+    hue = _hue(rng, usual=(0.7, 0.8), rare=(0.14, 0.17))
     dark = hsv(hue, rng.uniform(0.75, 0.9), rng.uniform(0.55, 0.7))
     bright = hsv(hue + 0.02, rng.uniform(0.3, 0.45), rng.uniform(0.9, 1.0))
     turn, height = np.arctan2(y, x), np.arcsin(np.clip(z, -1, 1))
@@ -174,7 +174,7 @@ def draw_starfish(
     arm = thick + (0.13 - thick) * reach
     distance = np.hypot(x - 0.86 * reach, y) - arm
 
-    hue = _hue(rng, usual=(0.9, 1.04), rare=(0.6, 0.66))
+    hue = _hue(rng, usual=(0.88, 0.98), rare=(0.02, 0.06))
     core = hsv(hue, rng.uniform(0.7, 0.9), rng.uniform(0.75, 0.95))
     rim = hsv(hue + 0.03, rng.uniform(0.8, 0.95), rng.uniform(0.5, 0.65))
     bump = hsv(hue + 0.04, 0.18, 1.0)

@@ -8,26 +8,28 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+
 
 def balanced_cross_entropy(
     seg_logits: Tensor,
     label: Tensor,
     weight: Tensor | None = None,
-    ignore_index: int = 255,
+    ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
-    """Average the mean cross-entropy of background and of foreground pixels.
+    """Averages the mean cross-entropy of background and of foreground pixels.
 
     The half of a kind that no pixel in the batch has is 0.
 
     Args:
-        seg_logits (Tensor): Logits, floating point (B, K+1, H, W), class 0 background.
-        label (Tensor): Labels, int64 (B, H, W).
-        weight (Tensor, optional): Factor of each pixel's loss (B, H, W); the means
-            are still taken over the number of pixels. Defaults to None.
-        ignore_index (int): Label of pixels that do not count. Defaults to 255.
+        seg_logits: Logits, floating point (B, K+1, H, W), class 0 background.
+        label: Labels, int64 (B, H, W).
+        weight: Factor of each pixel's loss (B, H, W); the means are still taken over
+            the number of pixels. Defaults to None.
+        ignore_index: Label of pixels that do not count. Defaults to 255.
 
     Returns:
-        Tensor: Loss, float32 scalar.
+        Loss, float32 scalar.
     """
     losses = F.cross_entropy(
         seg_logits.float(), label, ignore_index=ignore_index, reduction="none"
@@ -37,7 +39,7 @@ def balanced_cross_entropy(
     valid = label != ignore_index
     halves = [
         losses.where(kind, losses.new_zeros(())).sum() / kind.sum().clamp(min=1)
-        for kind in (valid & (label == 0), valid & (label != 0))
+        for kind in (valid & (label == BACKGROUND), valid & (label != BACKGROUND))
     ]
     return 0.5 * (halves[0] + halves[1])
 
@@ -47,11 +49,11 @@ class BalancedCrossEntropyLoss(nn.Module):
     """Balanced cross-entropy as a ``loss_decode`` of mmseg's decode heads.
 
     Args:
-        loss_weight (float): Factor of the loss. Defaults to 1.0.
-        loss_name (str): Key of the loss in the head's losses; only those that start
-            with ``loss_`` are trained on. Defaults to ``'loss_seg'``.
+        loss_weight: Factor of the loss. Defaults to 1.0.
+        loss_name: Key of the loss in the head's losses; only those that start with
+            ``loss_`` are trained on. Defaults to ``'loss_seg'``.
 
-    Examples:
+    Example:
         >>> loss = BalancedCrossEntropyLoss(loss_weight=0.1)
         >>> label = torch.randint(0, 21, (2, 32, 32))
         >>> loss(torch.randn(2, 21, 32, 32), label).shape
@@ -68,13 +70,13 @@ class BalancedCrossEntropyLoss(nn.Module):
         seg_logits: Tensor,
         label: Tensor,
         weight: Tensor | None = None,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORE_INDEX,
     ) -> Tensor:
-        """Compute the loss; see :func:`balanced_cross_entropy` for the arguments."""
+        """Computes the loss; see :func:`balanced_cross_entropy` for the arguments."""
         with torch.autocast(device_type=seg_logits.device.type, enabled=False):
             loss = balanced_cross_entropy(seg_logits, label, weight, ignore_index)
         return self.loss_weight * loss
 
     def extra_repr(self) -> str:
-        """Name the settings in the module's printout."""
+        """Names the settings in the module's printout."""
         return f"loss_weight={self.loss_weight}, loss_name={self.loss_name!r}"

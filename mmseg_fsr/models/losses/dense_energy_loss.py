@@ -11,22 +11,21 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.ops import PermutohedralLattice
-
-_IGNORE_INDEX = 255
 
 
 def bilateral_features(images: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
-    """Place each pixel at its position and colour, in standard deviations.
+    """Places each pixel at its position and colour, in standard deviations.
 
     Args:
-        images (Tensor): RGB images, float32, 0..255 (B, 3, H, W).
-        sigma_rgb (float): Standard deviation of the kernel in colour, in grey levels.
-        sigma_xy (float): Standard deviation of the kernel in position, in pixels.
+        images: RGB images, float32, 0..255 (B, 3, H, W).
+        sigma_rgb: Standard deviation of the kernel in colour, in grey levels.
+        sigma_xy: Standard deviation of the kernel in position, in pixels.
 
     Returns:
-        Tensor: ``(x / sigma_xy, y / sigma_xy, r / sigma_rgb, g / sigma_rgb,
-        b / sigma_rgb)``, float32 (B, 5, H*W).
+        ``(x / sigma_xy, y / sigma_xy, r / sigma_rgb, g / sigma_rgb, b / sigma_rgb)``,
+        float32 (B, 5, H*W).
     """
     batch, _, height, width = images.shape
     columns = torch.arange(width, device=images.device, dtype=images.dtype)
@@ -63,22 +62,22 @@ def dense_energy(
     sigma_rgb: float,
     sigma_xy: float,
 ) -> Tensor:
-    """Compute the gated dense energy of probability maps.
+    """Computes the gated dense energy of probability maps.
 
     With W the bilateral kernel on the permutohedral lattice, not normalised, the
     energy is ``-(1 / B) sum S G (W S)``. The gate G, ``max(0, 1 - max_k S)`` and 1 on
     ignored pixels, lets through what the maps are unsure of; it has no gradient.
 
     Args:
-        images (Tensor): RGB images, float32, 0..255 (B, 3, H, W).
-        probs (Tensor): Probability maps S, float32, 0..1 (B, K+1, H, W).
-        ignored (Tensor): True where the pixel has no label, bool (B, H, W).
-        sigma_rgb (float): Standard deviation of the kernel in colour, in grey levels.
-        sigma_xy (float): Standard deviation of the kernel in position, in pixels.
+        images: RGB images, float32, 0..255 (B, 3, H, W).
+        probs: Probability maps S, float32, 0..1 (B, K+1, H, W).
+        ignored: True where the pixel has no label, bool (B, H, W).
+        sigma_rgb: Standard deviation of the kernel in colour, in grey levels.
+        sigma_xy: Standard deviation of the kernel in position, in pixels.
 
     Returns:
-        Tensor: Energy, float32 scalar, not positive. Its gradient at S is taken as
-        ``-(2 / B) G (W S)``.
+        Energy, float32 scalar, not positive. Its gradient at S is taken as ``-(2 / B) G
+        (W S)``.
     """
     with torch.no_grad():
         confidence = probs.amax(dim=1)
@@ -96,20 +95,20 @@ class DenseEnergyLoss(nn.Module):
     bilinearly. It runs on the tensors' device, in float32 also under autocast.
 
     Args:
-        loss_weight (float): Factor of the loss. Defaults to 5e-9, FSR's 1e-7 of the
-            energy times 0.05 of the loss.
-        sigma_rgb (float): Standard deviation of the kernel in colour, in grey levels
-            of 0..255. Defaults to 15.
-        sigma_xy (float): Standard deviation of the kernel in position, in pixels of
-            the full-size image. Defaults to 100.
-        scale_factor (float): Size at which the energy is computed, relative to the
-            image, in (0, 1]. Defaults to 0.5.
+        loss_weight: Factor of the loss. Defaults to 5e-9, FSR's 1e-7 of the energy
+            times 0.05 of the loss.
+        sigma_rgb: Standard deviation of the kernel in colour, in grey levels of 0..255.
+            Defaults to 15.
+        sigma_xy: Standard deviation of the kernel in position, in pixels of the
+            full-size image. Defaults to 100.
+        scale_factor: Size at which the energy is computed, relative to the image, in
+            (0, 1]. Defaults to 0.5.
 
     Raises:
         ValueError: If a standard deviation is not positive or ``scale_factor`` not in
             (0, 1].
 
-    Examples:
+    Example:
         >>> loss = DenseEnergyLoss()
         >>> images = torch.rand(2, 3, 32, 32) * 255
         >>> label = torch.zeros(2, 32, 32, dtype=torch.long)
@@ -138,17 +137,15 @@ class DenseEnergyLoss(nn.Module):
         self.scale_factor = scale_factor
 
     def forward(self, images: Tensor, seg_logits: Tensor, label: Tensor) -> Tensor:
-        """Compute the loss.
+        """Computes the loss.
 
         Args:
-            images (Tensor): RGB images, not normalised, 0..255, any real dtype
-                (B, 3, H, W).
-            seg_logits (Tensor): Logits at the images' size, floating point
-                (B, K+1, H, W).
-            label (Tensor): Labels, integer (B, H, W), 255 = ignored.
+            images: RGB images, not normalised, 0..255, any real dtype (B, 3, H, W).
+            seg_logits: Logits at the images' size, floating point (B, K+1, H, W).
+            label: Labels, integer (B, H, W), 255 = ignored.
 
         Returns:
-            Tensor: Loss, float32 scalar.
+            Loss, float32 scalar.
 
         Raises:
             ValueError: If the shapes do not agree.
@@ -168,7 +165,7 @@ class DenseEnergyLoss(nn.Module):
             probs = self._resize(
                 seg_logits.float().softmax(dim=1), mode="bilinear", align_corners=False
             )
-            ignored = (label == _IGNORE_INDEX).unsqueeze(1).float()
+            ignored = (label == IGNORE_INDEX).unsqueeze(1).float()
             energy = dense_energy(
                 self._resize(images.float(), mode="nearest"),
                 probs,
@@ -183,7 +180,7 @@ class DenseEnergyLoss(nn.Module):
         return F.interpolate(maps, size=size, **kwargs)
 
     def extra_repr(self) -> str:
-        """Name the settings in the module's printout."""
+        """Names the settings in the module's printout."""
         return (
             f"loss_weight={self.loss_weight}, sigma_rgb={self.sigma_rgb},"
             f" sigma_xy={self.sigma_xy}, scale_factor={self.scale_factor}"

@@ -27,16 +27,15 @@ def uncertain_blocks(
     """Blocks that are neither clear background nor clear foreground.
 
     Args:
-        cams (Tensor): (B, K, H, W) float in 0..1.
-        labels (Tensor): (B, K) multi-hot image labels; an image without any has
-            no uncertain block.
-        block_grid (tuple[int, int]): (bh, bw), at which the CAMs are sampled by
-            the nearest neighbour.
-        low_thr (float): Up to this value, at least 0, a block is background.
-        high_thr (float): From this value on a block is foreground.
+        cams: (B, K, H, W) float in 0..1.
+        labels: (B, K) multi-hot image labels; an image without any has no uncertain
+            block.
+        block_grid: (bh, bw), at which the CAMs are sampled by the nearest neighbour.
+        low_thr: Up to this value, at least 0, a block is background.
+        high_thr: From this value on a block is foreground.
 
     Returns:
-        Tensor: (B, bh, bw) bool.
+        (B, bh, bw) bool.
     """
     own = cams * labels.to(cams)[:, :, None, None]
     # Sampling first and taking the maximum then is the same for less work.
@@ -45,14 +44,14 @@ def uncertain_blocks(
 
 
 def choose_blocks(noise: Tensor, num_masked: int) -> Tensor:
-    """Choose the blocks with the largest noise.
+    """Chooses the blocks with the largest noise.
 
     Args:
-        noise (Tensor): (B, bh, bw) float.
-        num_masked (int): Number of blocks per image.
+        noise: (B, bh, bw) float.
+        num_masked: Number of blocks per image.
 
     Returns:
-        Tensor: (B, bh, bw) bool, ``num_masked`` of them true in each image.
+        (B, bh, bw) bool, ``num_masked`` of them true in each image.
     """
     flat = noise.flatten(1)
     chosen = flat.topk(num_masked, dim=1).indices
@@ -61,43 +60,43 @@ def choose_blocks(noise: Tensor, num_masked: int) -> Tensor:
 
 
 def choose_uncertain_first(noise: Tensor, uncertain: Tensor, num_masked: int) -> Tensor:
-    """Choose uncertain blocks at random and, if they are too few, others too.
+    """Chooses uncertain blocks at random and, if they are too few, others too.
 
     Args:
-        noise (Tensor): (B, bh, bw) float in 0..1.
-        uncertain (Tensor): (B, bh, bw) bool.
-        num_masked (int): Number of blocks per image.
+        noise: (B, bh, bw) float in 0..1.
+        uncertain: (B, bh, bw) bool.
+        num_masked: Number of blocks per image.
 
     Returns:
-        Tensor: (B, bh, bw) bool, ``num_masked`` of them true in each image.
+        (B, bh, bw) bool, ``num_masked`` of them true in each image.
     """
     # Above any noise of a certain block, so that sorting needs no loop.
     return choose_blocks(noise + 2 * uncertain.to(noise), num_masked)
 
 
 def choose_uncertain_only(noise: Tensor, uncertain: Tensor, num_masked: int) -> Tensor:
-    """Choose uncertain blocks at random and no others.
+    """Chooses uncertain blocks at random and no others.
 
     Args:
-        noise (Tensor): (B, bh, bw) float in 0..1.
-        uncertain (Tensor): (B, bh, bw) bool.
-        num_masked (int): Largest number of blocks per image.
+        noise: (B, bh, bw) float in 0..1.
+        uncertain: (B, bh, bw) bool.
+        num_masked: Largest number of blocks per image.
 
     Returns:
-        Tensor: (B, bh, bw) bool, true in at most ``num_masked`` uncertain blocks.
+        (B, bh, bw) bool, true in at most ``num_masked`` uncertain blocks.
     """
     return choose_uncertain_first(noise, uncertain, num_masked) & uncertain
 
 
 def spread_blocks(mask: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Repeat each block over its patches.
+    """Repeats each block over its patches.
 
     Args:
-        mask (Tensor): (B, bh, bw).
-        grid (tuple[int, int]): (h, w), multiples of (bh, bw).
+        mask: (B, bh, bw).
+        grid: (h, w), multiples of (bh, bw).
 
     Returns:
-        Tensor: (B, h, w).
+        (B, h, w).
     """
     rows, cols = grid[0] // mask.shape[1], grid[1] // mask.shape[2]
     return mask.repeat_interleave(rows, dim=1).repeat_interleave(cols, dim=2)

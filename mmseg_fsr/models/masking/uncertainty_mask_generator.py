@@ -1,15 +1,14 @@
 """Masks of view 2 for self-distillation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+
+from mmseg_fsr.engine.training_progress import TrainingProgress
 
 from .block_mask import (
     choose_blocks,
@@ -19,10 +18,6 @@ from .block_mask import (
     spread_blocks,
     uncertain_blocks,
 )
-
-if TYPE_CHECKING:
-    from mmseg_fsr.engine.training_progress import TrainingProgress
-
 
 # How blocks are chosen once the random phase is over: from noise (B, bh, bw),
 # uncertain blocks (B, bh, bw) bool and their number; None chooses at random.
@@ -42,18 +37,17 @@ class UncertaintyMaskGenerator(nn.Module):
     are random. FSR (AAAI 2024).
 
     Args:
-        block_size (int): Side of a block in pixels. Defaults to 64.
-        mask_ratio (float): Share of blocks to mask, rounded up to whole blocks.
-            Defaults to 0.4.
-        low_thr (float): Up to this CAM value a block is background. Defaults to
-            0.2. Not the threshold of pseudo labels.
-        high_thr (float): From this CAM value on a block is foreground. Defaults
-            to 0.7. Not the threshold of pseudo labels.
-        strategy (str): ``'random'``; ``'cam_relaxed'``, uncertain blocks first,
-            then random ones up to ``mask_ratio``; ``'cam_strict'``, uncertain
-            blocks only, up to ``mask_ratio``. Defaults to ``'cam_relaxed'``.
-        random_phase (float): Share of the run with random blocks. Defaults to
-            0.2.
+        block_size: Side of a block in pixels. Defaults to 64.
+        mask_ratio: Share of blocks to mask, rounded up to whole blocks. Defaults to
+            0.4.
+        low_thr: Up to this CAM value a block is background. Defaults to 0.2. Not the
+            threshold of pseudo labels.
+        high_thr: From this CAM value on a block is foreground. Defaults to 0.7. Not the
+            threshold of pseudo labels.
+        strategy: ``'random'``; ``'cam_relaxed'``, uncertain blocks first, then random
+            ones up to ``mask_ratio``; ``'cam_strict'``, uncertain blocks only, up to
+            ``mask_ratio``. Defaults to ``'cam_relaxed'``.
+        random_phase: Share of the run with random blocks. Defaults to 0.2.
 
     Raises:
         ValueError: If an argument is out of range or the strategy unknown.
@@ -109,10 +103,10 @@ class UncertaintyMaskGenerator(nn.Module):
         """Whether this step's mask is chosen by CAMs.
 
         Args:
-            progress (TrainingProgress): Step, from 1, and length of the run.
+            progress: Step, from 1, and length of the run.
 
         Returns:
-            bool: False for the strategy ``'random'`` and through step
+            False for the strategy ``'random'`` and through step
             ``floor(random_phase * max_iters)``, in exact decimals.
         """
         random_steps = math.floor(Fraction(str(self.random_phase)) * progress.max_iters)
@@ -124,24 +118,18 @@ class UncertaintyMaskGenerator(nn.Module):
         batch_size: int,
         size: tuple[int, int],
         device: torch.device | str | None = None,
-        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draw what decides between blocks of equal rank.
+        """Draws what decides between blocks of equal rank.
 
         Args:
-            batch_size (int): B.
-            size (tuple[int, int]): (H, W) of the images in pixels.
-            device (torch.device | str, optional): That of the CAMs. Defaults to
-                None, the default device.
-            generator (torch.Generator, optional): Source of randomness. Defaults
-                to None, the default generator.
+            batch_size: B.
+            size: (H, W) of the images in pixels.
+            device: That of the CAMs. Defaults to None, the default device.
 
         Returns:
-            Tensor: (B, bh, bw) float32, uniform in 0..1.
+            (B, bh, bw) float32, uniform in 0..1.
         """
-        return torch.rand(
-            batch_size, *self.block_grid(size), device=device, generator=generator
-        )
+        return torch.rand(batch_size, *self.block_grid(size), device=device)
 
     def forward(
         self,
@@ -151,21 +139,21 @@ class UncertaintyMaskGenerator(nn.Module):
         cams: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> Tensor:
-        """Choose the patches to mask.
+        """Chooses the patches to mask.
 
         Args:
-            noise (Tensor): (B, bh, bw) float in 0..1, one value a block, see
-                :meth:`noise`. The same noise gives the same mask.
-            size (tuple[int, int]): (H, W) of the images in pixels.
-            grid (tuple[int, int]): (h, w) of the patches.
-            cams (Tensor, optional): (B, K, H, W) float in 0..1, auxiliary CAMs of
-                the images to mask. None masks random blocks, as the first part
-                of a run does, see :meth:`needs_cams`. Defaults to None.
-            labels (Tensor, optional): (B, K) multi-hot image labels, needed with
-                ``cams``. Defaults to None.
+            noise: (B, bh, bw) float in 0..1, one value a block, see :meth:`noise`. The
+                same noise gives the same mask.
+            size: (H, W) of the images in pixels.
+            grid: (h, w) of the patches.
+            cams: (B, K, H, W) float in 0..1, auxiliary CAMs of the images to mask. None
+                masks random blocks, as the first part of a run does, see
+                :meth:`needs_cams`. Defaults to None.
+            labels: (B, K) multi-hot image labels, needed with ``cams``. Defaults to
+                None.
 
         Returns:
-            Tensor: (B, h, w) bool, true = masked.
+            (B, h, w) bool, true = masked.
 
         Raises:
             ValueError: If blocks do not tile the images or the patches, ``noise``
@@ -196,12 +184,12 @@ class UncertaintyMaskGenerator(nn.Module):
         """Largest number of masked patches of an image, known without a mask.
 
         Args:
-            size (tuple[int, int]): (H, W) of the images in pixels.
-            grid (tuple[int, int]): (h, w) of the patches.
+            size: (H, W) of the images in pixels.
+            grid: (h, w) of the patches.
 
         Returns:
-            int: Exactly that many are masked, but for ``'cam_strict'``, which may
-            mask fewer.
+            Exactly that many are masked, but for ``'cam_strict'``, which may mask
+            fewer.
 
         Raises:
             ValueError: If blocks do not tile the images or the patches.

@@ -8,7 +8,9 @@ from mmseg.registry import MODELS
 from mmseg.utils import ConfigType
 from torch import Tensor, nn
 
-from .cam_to_label import BACKGROUND, IGNORE_INDEX, cams_to_label, cams_to_seed
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+
+from .cam_to_label import cams_to_label
 from .cams import CAMs
 from .multi_scale_cams import multi_scale_cams
 
@@ -17,10 +19,10 @@ def quantized_half_images(images: Tensor) -> Tensor:
     """Images as refinement reads them: 8 bits, 0..1, half the size.
 
     Args:
-        images (Tensor): (B, 3, H, W) float RGB in 0..255.
+        images: (B, 3, H, W) float RGB in 0..255.
 
     Returns:
-        Tensor: (B, 3, H // 2, W // 2) float32 in 0..1.
+        (B, 3, H // 2, W // 2) float32 in 0..1.
     """
     quantized = images.float().clamp(0, 255).floor() / 255
     size = (max(images.shape[-2] // 2, 1), max(images.shape[-1] // 2, 1))
@@ -30,17 +32,16 @@ def quantized_half_images(images: Tensor) -> Tensor:
 def gather_image_classes(
     cams: Tensor, labels: Tensor, max_classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring the classes of each image to the front and drop the others.
+    """Brings the classes of each image to the front and drops the others.
 
     Args:
-        cams (Tensor): (B, K, H, W) float.
-        labels (Tensor): (B, K) multi-hot image labels.
-        max_classes (int): M, number of classes to keep; no image may have more.
+        cams: (B, K, H, W) float.
+        labels: (B, K) multi-hot image labels.
+        max_classes: M, number of classes to keep; no image may have more.
 
     Returns:
-        tuple[Tensor, Tensor, Tensor]: CAMs (B, M, H, W); bool (B, M), whether
-        the image has that class; class index (B, M) int64, ascending among the
-        image's classes.
+        CAMs (B, M, H, W); bool (B, M), whether the image has that class; class index
+        (B, M) int64, ascending among the image's classes.
     """
     present = (labels > 0).float()
     present, index = present.sort(dim=1, descending=True, stable=True)
@@ -53,28 +54,28 @@ def class_probabilities(cams: Tensor, present: Tensor, background: float) -> Ten
     """Softmax over a constant background and the image's classes.
 
     Args:
-        cams (Tensor): (B, M, h, w) float in 0..1.
-        present (Tensor): (B, M) bool, whether the image has that class.
-        background (float): Value of the background.
+        cams: (B, M, h, w) float in 0..1.
+        present: (B, M) bool, whether the image has that class.
+        background: Value of the background.
 
     Returns:
-        Tensor: (B, 1 + M, h, w), background first; exactly 0 for classes that
-        the image does not have.
+        (B, 1 + M, h, w), background first; exactly 0 for classes that the image does
+        not have.
     """
     scores = cams.masked_fill(~present[:, :, None, None], float("-inf"))
     return F.pad(scores, (0, 0, 0, 0, 1, 0), value=background).softmax(1)
 
 
 def merge_labels(low: Tensor, high: Tensor) -> Tensor:
-    """Keep what two background thresholds agree on.
+    """Keeps what two background thresholds agree on.
 
     Args:
-        low (Tensor): (B, H, W) int64, labels with little background.
-        high (Tensor): (B, H, W) int64, labels with much background.
+        low: (B, H, W) int64, labels with little background.
+        high: (B, H, W) int64, labels with much background.
 
     Returns:
-        Tensor: (B, H, W) int64: the class where ``high`` names one, background
-        where both say so, 255 elsewhere.
+        (B, H, W) int64: the class where ``high`` names one, background where both say
+        so, 255 elsewhere.
     """
     undecided = (high == BACKGROUND) & (low != BACKGROUND)
     return high.masked_fill(undecided, IGNORE_INDEX)
@@ -87,21 +88,18 @@ class CAMPseudoLabelGenerator(nn.Module):
     No parameters, no gradient; float32 also under autocast. FSR (AAAI 2024).
 
     Args:
-        scales (Sequence[float]): Image scales over which activations are summed.
-            Defaults to (1.0, 0.5, 1.5).
-        low_thr (float): Background threshold below which a pixel is background.
-            Defaults to 0.25.
-        high_thr (float): Background threshold above which a pixel is foreground.
-            Defaults to 0.7 (VOC; 0.65 for COCO).
-        bkg_thr (float): The one background threshold of seeds, which are for
-            scoring. Defaults to 0.5 (VOC; 0.45 for COCO).
-        refiner (dict, optional): Refinement of the maps by the image's colours.
-            None labels by the two thresholds alone. Defaults to
-            ``dict(type='PixelAdaptiveRefinement')``.
+        scales: Image scales over which activations are summed. Defaults to (1.0, 0.5,
+            1.5).
+        low_thr: Background threshold below which a pixel is background. Defaults to
+            0.25.
+        high_thr: Background threshold above which a pixel is foreground. Defaults to
+            0.7 (VOC; 0.65 for COCO).
+        refiner: Refinement of the maps by the image's colours. None labels by the two
+            thresholds alone. Defaults to ``dict(type='PixelAdaptiveRefinement')``.
 
     Raises:
-        ValueError: If thresholds are not ``0 <= low_thr <= high_thr <= 1`` and
-            ``0 <= bkg_thr <= 1``, or ``scales`` is empty or not positive.
+        ValueError: If thresholds are not ``0 <= low_thr <= high_thr <= 1``, or
+            ``scales`` is empty or not positive.
 
     Example:
         >>> generator = CAMPseudoLabelGenerator()
@@ -116,7 +114,6 @@ class CAMPseudoLabelGenerator(nn.Module):
         scales: Sequence[float] = (1.0, 0.5, 1.5),
         low_thr: float = 0.25,
         high_thr: float = 0.7,
-        bkg_thr: float = 0.5,
         refiner: ConfigType | None = dict(type="PixelAdaptiveRefinement"),
     ) -> None:
         super().__init__()
@@ -126,11 +123,6 @@ class CAMPseudoLabelGenerator(nn.Module):
                 f"low_thr={low_thr} and high_thr={high_thr}: set both in "
                 "pseudo_label_generator"
             )
-        if not 0 <= bkg_thr <= 1:
-            raise ValueError(
-                f"expected bkg_thr in 0..1, got {bkg_thr}: set it in "
-                "pseudo_label_generator"
-            )
         if not scales or min(scales) <= 0:
             raise ValueError(
                 f"scales must be one or more positive factors, got {scales}"
@@ -138,46 +130,32 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.scales = tuple(scales)
         self.low_thr = low_thr
         self.high_thr = high_thr
-        self.bkg_thr = bkg_thr
         self.refiner = None if refiner is None else MODELS.build(refiner)
 
     def cams(self, extract: Callable[[Tensor], CAMs], images: Tensor) -> CAMs:
         """Multi-scale activation maps, see :func:`multi_scale_cams`.
 
         Args:
-            extract (Callable): Maps a batch (N, 3, h, w) to its :class:`CAMs`
-                after ReLU, of any resolution; ``top=None`` leaves those out.
-            images (Tensor): (B, 3, H, W) float, normalised.
+            extract: Maps a batch (N, 3, h, w) to its :class:`CAMs` after ReLU, of any
+                resolution; ``top=None`` leaves those out.
+            images: (B, 3, H, W) float, normalised.
 
         Returns:
-            CAMs: Both (B, K, H, W) float32 in 0..1, without gradient.
+            Both (B, K, H, W) float32 in 0..1, without gradient.
         """
         return multi_scale_cams(extract, images, self.scales)
 
     def label(self, cams: Tensor, labels: Tensor) -> Tensor:
-        """Label by the two thresholds, without refinement.
+        """Labels by the two thresholds, without refinement.
 
         Args:
-            cams (Tensor): (B, K, H, W) float in 0..1, of any resolution.
-            labels (Tensor): (B, K) multi-hot image labels.
+            cams: (B, K, H, W) float in 0..1, of any resolution.
+            labels: (B, K) multi-hot image labels.
 
         Returns:
-            Tensor: (B, H, W) int64: 0 background, k + 1 for class k, 255
-            undecided.
+            (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
         return cams_to_label(cams, labels, self.low_thr, self.high_thr)
-
-    def seed(self, cams: Tensor, labels: Tensor) -> Tensor:
-        """Label by the one threshold ``bkg_thr``.
-
-        Args:
-            cams (Tensor): (B, K, H, W) float in 0..1.
-            labels (Tensor): (B, K) multi-hot image labels.
-
-        Returns:
-            Tensor: (B, H, W) int64: 0 background, k + 1 for class k.
-        """
-        return cams_to_seed(cams, labels, self.bkg_thr)
 
     @torch.no_grad()
     def pseudo_label(
@@ -190,19 +168,16 @@ class CAMPseudoLabelGenerator(nn.Module):
         """Refined labels of the pixels, where two thresholds agree.
 
         Args:
-            images (Tensor): (B, 3, H, W) float RGB in 0..255, normalisation
-                undone.
-            cams (Tensor): (B, K, H, W) float in 0..1.
-            labels (Tensor): (B, K) multi-hot image labels. An image without any
-                label is all background.
-            max_classes (int, optional): Largest number of classes of any one
-                image, if it is known without asking the device: the cost grows
-                with it instead of with K. Counted where labels are on the CPU.
-                Defaults to None.
+            images: (B, 3, H, W) float RGB in 0..255, normalisation undone.
+            cams: (B, K, H, W) float in 0..1.
+            labels: (B, K) multi-hot image labels. An image without any label is all
+                background.
+            max_classes: Largest number of classes of any one image, if it is known
+                without asking the device: the cost grows with it instead of with K.
+                Counted where labels are on the CPU. Defaults to None.
 
         Returns:
-            Tensor: (B, H, W) int64: 0 background, k + 1 for class k, 255
-            undecided.
+            (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
         if self.refiner is None:
             return self.label(cams, labels)

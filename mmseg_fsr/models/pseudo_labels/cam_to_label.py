@@ -3,20 +3,19 @@
 import torch
 from torch import Tensor
 
-IGNORE_INDEX = 255
-BACKGROUND = 0
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
 
 def strongest_class(cams: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The image's own class that responds most at each pixel.
 
     Args:
-        cams (Tensor): (B, K, H, W) float, at least 0.
-        labels (Tensor): (B, K) multi-hot image labels.
+        cams: (B, K, H, W) float, at least 0.
+        labels: (B, K) multi-hot image labels.
 
     Returns:
-        tuple[Tensor, Tensor]: Value (B, H, W) float, 0 where the image has no
-        class, and class index (B, H, W) int64 in 0..K-1.
+        Value (B, H, W) float, 0 where the image has no class, and class index (B, H, W)
+        int64 in 0..K-1.
     """
     value, index = (cams * labels.to(cams)[:, :, None, None]).max(1)
     return value, index
@@ -25,17 +24,17 @@ def strongest_class(cams: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def cams_to_label(
     cams: Tensor, labels: Tensor, low_thr: float, high_thr: float
 ) -> Tensor:
-    """Label pixels by two thresholds, leaving those in between undecided.
+    """Labels pixels by two thresholds, leaving those in between undecided.
 
     Args:
-        cams (Tensor): (B, K, H, W) float in 0..1.
-        labels (Tensor): (B, K) multi-hot image labels. An image without any
-            label is all background.
-        low_thr (float): Up to this value a pixel is background.
-        high_thr (float): Above this value a pixel is of its strongest class.
+        cams: (B, K, H, W) float in 0..1.
+        labels: (B, K) multi-hot image labels. An image without any label is all
+            background.
+        low_thr: Up to this value a pixel is background.
+        high_thr: Above this value a pixel is of its strongest class.
 
     Returns:
-        Tensor: (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
+        (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
     """
     value, index = strongest_class(cams, labels)
     label = torch.where(value > high_thr, index + 1, IGNORE_INDEX)
@@ -43,15 +42,15 @@ def cams_to_label(
 
 
 def cams_to_seed(cams: Tensor, labels: Tensor, bkg_thr: float) -> Tensor:
-    """Label every pixel by one threshold.
+    """Labels every pixel by one threshold.
 
     Args:
-        cams (Tensor): (B, K, H, W) float in 0..1.
-        labels (Tensor): (B, K) multi-hot image labels.
-        bkg_thr (float): Up to this value a pixel is background.
+        cams: (B, K, H, W) float in 0..1.
+        labels: (B, K) multi-hot image labels.
+        bkg_thr: Up to this value a pixel is background.
 
     Returns:
-        Tensor: (B, H, W) int64: 0 background, k + 1 for class k.
+        (B, H, W) int64: 0 background, k + 1 for class k.
     """
     value, index = strongest_class(cams, labels)
     return torch.where(value > bkg_thr, index + 1, BACKGROUND)

@@ -9,10 +9,9 @@ class CAMs(NamedTuple):
     """Class activation maps of one batch.
 
     Attributes:
-        top (Tensor, optional): Maps of the classifier on the final features,
-            (B, K, h, w) float. None if nobody asked for them, which saves the
-            backbone's last blocks.
-        aux (Tensor): Maps of the auxiliary classifier, (B, K, h, w) float.
+        top: Maps of the classifier on the final features, (B, K, h, w) float. None if
+            nobody asked for them, which saves the backbone's last blocks.
+        aux: Maps of the auxiliary classifier, (B, K, h, w) float.
     """
 
     top: Tensor | None

@@ -10,14 +10,14 @@ from .cams import CAMs
 
 
 def normalize_cams(maps: Tensor, eps: float = 1e-5) -> Tensor:
-    """Bring the maps of each image and class to 0..1.
+    """Brings the maps of each image and class to 0..1.
 
     Args:
-        maps (Tensor): (B, K, H, W) float.
-        eps (float): Keeps a map without any activation at 0. Defaults to 1e-5.
+        maps: (B, K, H, W) float.
+        eps: Keeps a map without any activation at 0. Defaults to 1e-5.
 
     Returns:
-        Tensor: (B, K, H, W), minimum 0 and maximum just below 1.
+        (B, K, H, W), minimum 0 and maximum just below 1.
     """
     maps = maps - maps.amin((2, 3), keepdim=True)
     return maps / (maps.amax((2, 3), keepdim=True) + eps)
@@ -27,12 +27,12 @@ def merge_mirrored(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maximum of the maps of images and of their mirror images.
 
     Args:
-        maps (Tensor): (2B, K, h, w): the images' maps, then those of the same
-            images mirrored left to right.
-        size (tuple[int, int]): (H, W) at which the two are compared.
+        maps: (2B, K, h, w): the images' maps, then those of the same images mirrored
+            left to right.
+        size: (H, W) at which the two are compared.
 
     Returns:
-        Tensor: (B, K, H, W) float32.
+        (B, K, H, W) float32.
     """
     plain, mirrored = maps.float().chunk(2)
     # Mirroring before the resize is the same map for less memory traffic.
@@ -56,13 +56,13 @@ def multi_scale_cams(
     predecessors. Only one scale's maps are held beside the running sum.
 
     Args:
-        extract (Callable): Maps a batch (2B, 3, h, w) to its :class:`CAMs` after
-            ReLU, of any resolution. ``top=None`` leaves the top maps out.
-        images (Tensor): (B, 3, H, W) float, normalised as the network wants it.
-        scales (Sequence[float]): Scale factors of the images.
+        extract: Maps a batch (2B, 3, h, w) to its :class:`CAMs` after ReLU, of any
+            resolution. ``top=None`` leaves the top maps out.
+        images: (B, 3, H, W) float, normalised as the network wants it.
+        scales: Scale factors of the images.
 
     Returns:
-        CAMs: Both (B, K, H, W) float32 in 0..1, without gradient.
+        Both (B, K, H, W) float32 in 0..1, without gradient.
     """
     size = (images.shape[-2], images.shape[-1])
     top: Tensor | None = None
@@ -81,14 +81,14 @@ def multi_scale_cams(
 
 
 def resize_images(images: Tensor, scale: float) -> Tensor:
-    """Resize a batch by a factor, to whole pixels rounded down.
+    """Resizes a batch by a factor, to whole pixels rounded down.
 
     Args:
-        images (Tensor): (B, 3, H, W) float.
-        scale (float): Factor of height and width.
+        images: (B, 3, H, W) float.
+        scale: Factor of height and width.
 
     Returns:
-        Tensor: (B, 3, int(scale * H), int(scale * W)); the input itself at 1.
+        (B, 3, int(scale * H), int(scale * W)); the input itself at 1.
     """
     size = (int(images.shape[-2] * scale), int(images.shape[-1] * scale))
     if size == tuple(images.shape[-2:]):

@@ -17,14 +17,14 @@ def neighbour_offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def shifted_views(maps: Tensor, offsets: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Look at each pixel's neighbours, without copying the maps for each.
+    """Looks at each pixel's neighbours, without copying the maps for each.
 
     Args:
-        maps (Tensor): (B, C, h, w).
-        offsets (Sequence[tuple[int, int]]): N offsets (y, x).
+        maps: (B, C, h, w).
+        offsets: N offsets (y, x).
 
     Returns:
-        list[Tensor]: N views (B, C, h, w) on one replicate-padded copy.
+        N views (B, C, h, w) on one replicate-padded copy.
     """
     height, width = maps.shape[-2:]
     margin = max(max(abs(y), abs(x)) for y, x in offsets)
@@ -39,11 +39,11 @@ def position_weights(offsets: Sequence[tuple[int, int]], w1: float) -> Tensor:
     """Weights of neighbours by their distance.
 
     Args:
-        offsets (Sequence[tuple[int, int]]): N offsets (y, x), N at least 2.
-        w1 (float): Width of the weighting, in standard deviations.
+        offsets: N offsets (y, x), N at least 2.
+        w1: Width of the weighting, in standard deviations.
 
     Returns:
-        Tensor: (N,) float32, sums to 1.
+        (N,) float32, sums to 1.
     """
     distances = torch.tensor([math.hypot(y, x) for y, x in offsets])
     scaled = distances / (distances.std() + 1e-8) / w1
@@ -56,13 +56,12 @@ def color_weights(
     """Weights of each pixel's neighbours by the similarity of their colours.
 
     Args:
-        images (Tensor): (B, 3, h, w) float in 0..1.
-        offsets (Sequence[tuple[int, int]]): N offsets (y, x), N at least 2.
-        w1 (float): Width of the weighting, in standard deviations of a pixel's
-            neighbours.
+        images: (B, 3, h, w) float in 0..1.
+        offsets: N offsets (y, x), N at least 2.
+        w1: Width of the weighting, in standard deviations of a pixel's neighbours.
 
     Returns:
-        Tensor: (B, N, h, w) float, sums to 1 over the neighbours.
+        (B, N, h, w) float, sums to 1 over the neighbours.
     """
     batch, channels, height, width = images.shape
     affinity = images.new_zeros(batch, len(offsets), height, width)
@@ -77,16 +76,16 @@ def color_weights(
 def refine(
     maps: Tensor, kernel: Tensor, offsets: Sequence[tuple[int, int]], num_iter: int
 ) -> Tensor:
-    """Replace each pixel by the weighted sum of its neighbours, several times.
+    """Replaces each pixel by the weighted sum of its neighbours, several times.
 
     Args:
-        maps (Tensor): (B, C, h, w) float.
-        kernel (Tensor): (B, N, h, w), a weight for each neighbour.
-        offsets (Sequence[tuple[int, int]]): N offsets (y, x).
-        num_iter (int): Number of passes.
+        maps: (B, C, h, w) float.
+        kernel: (B, N, h, w), a weight for each neighbour.
+        offsets: N offsets (y, x).
+        num_iter: Number of passes.
 
     Returns:
-        Tensor: (B, C, h, w). Uses twice the memory of ``maps`` whatever N is.
+        (B, C, h, w). Uses twice the memory of ``maps`` whatever N is.
     """
     weights = kernel.split(1, dim=1)
     for _ in range(num_iter):
@@ -101,7 +100,7 @@ def refine(
 
 @MODELS.register_module()
 class PixelAdaptiveRefinement(nn.Module):
-    """Smooth maps within regions of similar colour, keeping image edges.
+    """Smooths maps within regions of similar colour, keeping image edges.
 
     A local, iterative stand-in for a dense CRF that runs in a training step
     (pixel-adaptive mask refinement, Araslanov and Roth, CVPR 2020), with the
@@ -109,11 +108,11 @@ class PixelAdaptiveRefinement(nn.Module):
     float32 also under autocast.
 
     Args:
-        num_iter (int): Number of passes. Defaults to 10.
-        dilations (Sequence[int]): Distances of the 8 neighbours in pixels.
-            Defaults to (1, 2, 4, 8, 12, 24).
-        w1 (float): Width of the colour and position weights. Defaults to 0.3.
-        w2 (float): Share of the position weights. Defaults to 0.01.
+        num_iter: Number of passes. Defaults to 10.
+        dilations: Distances of the 8 neighbours in pixels. Defaults to (1, 2, 4, 8, 12,
+            24).
+        w1: Width of the colour and position weights. Defaults to 0.3.
+        w2: Share of the position weights. Defaults to 0.01.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -155,10 +154,10 @@ class PixelAdaptiveRefinement(nn.Module):
         """Weights of each pixel's neighbours, to be shared by several maps.
 
         Args:
-            images (Tensor): (B, 3, h, w) in 0..1.
+            images: (B, 3, h, w) in 0..1.
 
         Returns:
-            Tensor: (B, 8 * number of dilations, h, w) float32, sums to 1 + w2.
+            (B, 8 * number of dilations, h, w) float32, sums to 1 + w2.
         """
         with torch.autocast(images.device.type, enabled=False):
             color = color_weights(images.float(), self.offsets, self.w1)
@@ -166,15 +165,14 @@ class PixelAdaptiveRefinement(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, maps: Tensor) -> Tensor:
-        """Refine maps by the images they belong to.
+        """Refines maps by the images they belong to.
 
         Args:
-            images (Tensor): (B, 3, h, w) in 0..1.
-            maps (Tensor): (B, C, H', W'), resized to the images if of another
-                size.
+            images: (B, 3, h, w) in 0..1.
+            maps: (B, C, H', W'), resized to the images if of another size.
 
         Returns:
-            Tensor: (B, C, h, w) float32.
+            (B, C, h, w) float32.
         """
         with torch.autocast(images.device.type, enabled=False):
             maps = F.interpolate(

@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -6,6 +5,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
+from tests.project_files import CONFIGS
 from tests.test_models.test_segmentors.tiny_segmentor import build_tiny
 
 SCHEDULES = CONFIGS / "_base_" / "schedules"

@@ -8,7 +8,6 @@ from mmseg_fsr.models.pseudo_labels import (
     CAMs,
     PixelAdaptiveRefinement,
     cams_to_label,
-    cams_to_seed,
     multi_scale_cams,
 )
 
@@ -86,17 +85,14 @@ def test_reference_thresholds_are_the_defaults(golden):
     assert generator.scales == tuple(golden.meta["cam_scales"])
     label = generator.label(cams, labels)
     assert torch.equal(label, golden["cam/label_two_thresholds"].long())
-    seed = generator.seed(cams, labels)
-    assert torch.equal(seed, golden["cam/label_one_threshold"].long())
 
 
-def test_label_and_seed_use_their_own_thresholds():
-    generator = CAMPseudoLabelGenerator(low_thr=0.1, high_thr=0.9, bkg_thr=0.3)
+def test_label_uses_both_thresholds():
+    generator = CAMPseudoLabelGenerator(low_thr=0.1, high_thr=0.9)
     cams, labels = torch.rand(2, 3, 8, 8), torch.ones(2, 3)
     assert torch.equal(
         generator.label(cams, labels), cams_to_label(cams, labels, 0.1, 0.9)
     )
-    assert torch.equal(generator.seed(cams, labels), cams_to_seed(cams, labels, 0.3))
 
 
 def test_cams_uses_the_scales():
@@ -168,7 +164,6 @@ def test_same_label_under_autocast():
         (dict(low_thr=0.8, high_thr=0.7), "low_thr <= high_thr"),
         (dict(low_thr=-0.1), "low_thr"),
         (dict(high_thr=1.1), "high_thr"),
-        (dict(bkg_thr=2), "bkg_thr"),
         (dict(scales=()), "scales"),
         (dict(scales=(1.0, 0.0)), "scales"),
     ],

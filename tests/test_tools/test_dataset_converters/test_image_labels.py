@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mmseg_fsr.datasets import COCO2014ImageLabelDataset, read_label_file
+from tests.project_files import load_tool
 
 VOC = """<annotation><filename>x.jpg</filename>
 <object><name>dog</name><part><name>head</name></part></object>
@@ -15,8 +16,8 @@ BOMB = """<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "dog"><!ENTITY y "&x;&x;"
 
 
 @pytest.fixture
-def tool(load_tool):
-    return load_tool("image_labels")
+def tool():
+    return load_tool("dataset_converters/image_labels")
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 import pytest
 
+from tests.project_files import load_tool
+
 
 @pytest.fixture
-def tool(load_tool):
-    return load_tool("scenes")
+def tool():
+    return load_tool("dataset_converters/scenes")
 
 
 def arguments(out, train="2"):

@@ -3,12 +3,13 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_fsr.utils import load_state_dict_file
+from tests.project_files import load_tool
 from tests.test_models.test_segmentors.golden_model import golden_model_cfg
 
 
 @pytest.fixture
-def tool(load_tool):
-    return load_tool("official")
+def tool():
+    return load_tool("model_converters/official")
 
 
 @pytest.fixture

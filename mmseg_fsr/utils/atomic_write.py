@@ -1,0 +1,38 @@
+"""Writing files so that a broken-off run leaves no half of one."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
+    """Opens a file that appears under its name only once it is complete.
+
+    It is written aside, in the same folder, and then renamed: an older file of that
+    name stays whole until the new one is, and for good if writing fails.
+
+    Args:
+        path: The file to write, in an existing folder.
+        mode: ``'w'`` for text, in UTF-8, or ``'wb'`` for bytes.
+
+    Yields:
+        The open file.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    path = Path(path)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+        # mkstemp's files are their owner's alone.
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

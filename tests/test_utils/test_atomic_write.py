@@ -1,0 +1,44 @@
+import pytest
+
+from mmseg_fsr.utils.atomic_write import atomic_write
+
+
+@pytest.mark.parametrize(
+    ("mode", "content"), [("w", "Käse\n"), ("wb", "Käse\n".encode())]
+)
+def test_replaces_the_file_readable_for_all(tmp_path, mode, content):
+    path = tmp_path / "x"
+    path.write_text("old")
+    with atomic_write(path, mode) as file:
+        file.write(content)
+        # Not before it is complete.
+        assert path.read_text() == "old"
+    assert path.read_bytes() == "Käse\n".encode()
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", ["old", None])
+def test_failed_write_leaves_what_was_there(tmp_path, error, old):
+    path = tmp_path / "x"
+    if old is not None:
+        path.write_text(old)
+
+    def broken_off():
+        with atomic_write(path, "w") as file:
+            file.write("half")
+            raise error
+
+    with pytest.raises(error):
+        broken_off()
+    left = {item.name: item.read_text() for item in tmp_path.iterdir()}
+    assert left == ({} if old is None else {"x": old})
+
+
+def test_missing_folder_is_an_error(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError),
+        atomic_write(tmp_path / "none" / "x", "w") as file,
+    ):
+        file.write("")
