@@ -14,7 +14,6 @@ model = dict(
     loss_begin=dict(loss_seg=400, loss_energy=400))
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.995, validate='both'),
-    dict(type='CheckpointGuardHook'),
-    dict(type='FiniteLossHook'),
+    *_base_.custom_hooks[1:]
 ]
 default_hooks = dict(checkpoint=dict(interval=1000))

@@ -25,7 +25,6 @@ optim_wrapper = dict(
     optimizer=dict(lr=6e-5), paramwise_cfg=dict(head_lr_mult=20.0))
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.995, validate='both'),
-    dict(type='CheckpointGuardHook'),
-    dict(type='FiniteLossHook'),
+    *_base_.custom_hooks[1:]
 ]
 default_hooks = dict(checkpoint=dict(interval=1000))

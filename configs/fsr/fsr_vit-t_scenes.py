@@ -54,6 +54,5 @@ default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(interval=max_iters))
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.98, validate='both'),
-    dict(type='CheckpointGuardHook'),
-    dict(type='FiniteLossHook'),
+    *_base_.custom_hooks[1:]
 ]

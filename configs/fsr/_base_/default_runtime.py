@@ -27,6 +27,7 @@ default_hooks = dict(
         save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
+# The teacher's hook comes first: configs that change it keep the others.
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.9995, validate='both'),
     dict(type='CheckpointGuardHook'),

@@ -17,9 +17,9 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     ``paramwise_cfg`` takes:
 
-    - ``head_lr_mult`` (float): learning rate of everything outside the backbone over
+    - ``head_lr_mult``: Learning rate of everything outside the backbone over
       the base rate. Defaults to 10.
-    - ``no_decay_keys`` (tuple[str]): parameters whose name contains one of these do
+    - ``no_decay_keys``: Parameters whose name contains one of these do
       not decay. Defaults to ("pos_embed", "cls_token", "mask_token").
     """
 

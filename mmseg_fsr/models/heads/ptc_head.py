@@ -6,15 +6,16 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
-SAME, DIFFERENT, IGNORED = 1, 0, 255
+from mmseg_fsr.label_ids import IGNORE_INDEX
+
+SAME, DIFFERENT = 1, 0
 
 
-def affinity_from_labels(labels: Tensor, ignore_index: int = 255) -> Tensor:
+def affinity_from_labels(labels: Tensor) -> Tensor:
     """Which pairs of cells share a label.
 
     Args:
-        labels: Labels (B, h, w), int64.
-        ignore_index: Label of cells that form no pair. Defaults to 255.
+        labels: Labels (B, h, w), int64; cells of label 255 form no pair.
 
     Returns:
         Affinity (B, hw, hw), uint8: 1 same label, 0 different labels, 255 where a
@@ -22,10 +23,10 @@ def affinity_from_labels(labels: Tensor, ignore_index: int = 255) -> Tensor:
     """
     labels = labels.flatten(1)
     same = labels.unsqueeze(2) == labels.unsqueeze(1)
-    ignored = labels == ignore_index
+    ignored = labels == IGNORE_INDEX
     diagonal = torch.eye(labels.shape[1], dtype=torch.bool, device=labels.device)
     left_out = ignored.unsqueeze(2) | ignored.unsqueeze(1) | diagonal
-    return same.to(torch.uint8).masked_fill_(left_out, IGNORED)
+    return same.to(torch.uint8).masked_fill_(left_out, IGNORE_INDEX)
 
 
 def affinity_loss(features: Tensor, affinity: Tensor) -> Tensor:

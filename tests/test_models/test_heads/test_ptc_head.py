@@ -44,14 +44,6 @@ def test_affinity_matches_slow_version():
     assert torch.equal(affinity_from_labels(labels), slow_affinity(labels))
 
 
-def test_affinity_with_another_ignored_label():
-    labels = torch.tensor([[[7, 0, 255, 255]]])
-    affinity = affinity_from_labels(labels, ignore_index=7)
-    expected = [[255, 255, 255, 255], [255, 255, 0, 0],
-                [255, 0, 255, 1], [255, 0, 1, 255]]  # fmt: skip
-    assert affinity[0].tolist() == expected
-
-
 def test_reference(golden):
     affinity = affinity_from_labels(golden["ptc/label"].long())
     assert torch.equal(affinity, golden["ptc/affinity"])
