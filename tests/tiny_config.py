@@ -22,6 +22,7 @@ model = dict(
             embed_dims=channels, num_layers=3, num_heads=2, feedforward_channels=32
         ),
         img_size={crop_size[0]},
+        patch_size=8,
         aggregator=dict(num_heads=2),
     ),
     decode_head=dict(in_channels=channels, channels=channels),
@@ -29,7 +30,7 @@ model = dict(
     distill_head=dict(
         in_channels=channels, hidden_channels=32, bottleneck_channels=8, out_channels=16
     ),
-    mask_generator=dict(random_phase=0.5),
+    mask_generator=dict(block_size=16, random_phase=0.5),
     loss_begin=dict(loss_seg=1, loss_energy=1, loss_ptc=2),
 )
 max_iters = {max_iters}

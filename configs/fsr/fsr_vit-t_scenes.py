@@ -2,7 +2,8 @@
 # random weights, in minutes on two CPU cores.
 _base_ = [
     './_base_/models/fsr_vit-b.py', './_base_/datasets/scenes.py',
-    './_base_/evaluation.py', './_base_/default_runtime.py'
+    './_base_/schedules/schedule_20k.py', './_base_/evaluation.py',
+    './_base_/default_runtime.py'
 ]
 num_classes = 5
 channels = 128
@@ -15,7 +16,7 @@ model = dict(
             num_heads=4,
             feedforward_channels=4 * channels),
         img_size=96,
-        patch_size=8,
+        patch_size=12,
         drop_path_rate=0.0,
         aggregator=dict(num_heads=4, depth=1)),
     decode_head=dict(
@@ -29,26 +30,21 @@ model = dict(
         hidden_channels=256,
         bottleneck_channels=64,
         out_channels=512),
-    pseudo_label_generator=dict(scales=(1.0, 1.5)),
-    mask_generator=dict(block_size=16),
-    loss_begin=dict(loss_seg=200, loss_energy=200, loss_ptc=200))
+    # One scale, and lower thresholds for CAMs of a short training.
+    pseudo_label_generator=dict(scales=(1.0, ), low_thr=0.2, high_thr=0.45),
+    mask_generator=dict(block_size=24),
+    loss_begin=dict(loss_seg=80, loss_energy=80, loss_ptc=80))
 
-max_iters = 600
+max_iters = 540
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='FSROptimWrapperConstructor',
-    optimizer=dict(
-        type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(head_lr_mult=2.0))
+    optimizer=dict(lr=1e-3), paramwise_cfg=dict(head_lr_mult=2.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=51),
     dict(
         type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters),
 ]
-train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+auto_scale_lr = dict(base_batch_size=24)
 
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(interval=max_iters))
