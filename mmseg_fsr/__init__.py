@@ -7,5 +7,8 @@ check_stack()
 
 with without_import_notes():
     from . import datasets, engine, evaluation, models
+    from .utils.number_types import allow_number_types
+
+allow_number_types()
 
 __all__ = ["__version__", "datasets", "engine", "evaluation", "models"]

@@ -176,7 +176,10 @@ def crop(size):
             ["mask_generator", "low_thr=0.8", "high_thr=0.7"],
         ),
         (
-            {"model__pseudo_label_generator__high_thr": 0.2},
+            {
+                "model__pseudo_label_generator__low_thr": 0.25,
+                "model__pseudo_label_generator__high_thr": 0.2,
+            },
             ["pseudo_label_generator", "low_thr=0.25", "high_thr=0.2"],
         ),
         (
