@@ -9,6 +9,9 @@ from mmseg.utils import register_all_modules
 
 import mmseg_fsr  # noqa: F401  (registers the components)
 
+# The tensors of tests are tiny: threads would cost more than they give.
+torch.set_num_threads(1)
+
 DATA_DIR = Path(__file__).parent / "data"
 
 
