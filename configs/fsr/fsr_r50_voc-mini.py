@@ -11,7 +11,7 @@ model = dict(
     backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     decode_head=dict(num_classes=num_classes + 1),
     cam_head=dict(num_classes=num_classes),
-    loss_begin=dict(loss_seg=400, loss_energy=400))
+    loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.995, validate='both'),
     *_base_.custom_hooks[1:]
