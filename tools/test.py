@@ -77,14 +77,17 @@ def enable_tta(cfg: Config) -> None:
 
 
 def write_predictions(cfg: Config, folder: str) -> None:
-    """Makes every metric that can write label maps write them to the folder."""
+    """Makes the segmentation's metric write its label maps to the folder.
+
+    Metrics derived from ``IoUMetric`` score seeds and pseudo labels, not predictions.
+    """
     evaluators = cfg.test_evaluator
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
     writers = [
         evaluator
         for evaluator in evaluators
-        if issubclass(METRICS.get(evaluator["type"]), IoUMetric)
+        if METRICS.get(evaluator["type"]) is IoUMetric
     ]
     if not writers:
         raise ValueError("--out needs an IoUMetric in the config's test_evaluator")

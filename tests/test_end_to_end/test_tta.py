@@ -20,7 +20,9 @@ def test_scores_student_and_teacher_under_augmentation(straight, tiny, tmp_path)
         (file,) = work_dir.glob("*/*.json")
         return json.loads(file.read_text())
 
-    plain, augmented = scores(), scores("--tta")
+    maps = tmp_path / "maps"
+    plain, augmented = scores(), scores("--tta", "--out", maps)
+    assert len(list(maps.glob("*.png"))) == 4
     assert plain.keys() == augmented.keys()
     for name in ("mIoU", "teacher/mIoU"):
         assert 0 < augmented[name] <= 100

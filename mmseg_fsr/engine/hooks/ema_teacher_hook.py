@@ -182,6 +182,9 @@ class EMATeacherHook(Hook):
     def _begin_scoring(self, runner: Runner, evaluator: Evaluator) -> None:
         if self.validate == "both":
             self._teacher_evaluator = copy.deepcopy(evaluator)
+            for metric in self._teacher_evaluator.metrics:
+                # Written label maps are the student's.
+                metric.output_dir = None
         elif self.validate == "teacher":
             self._student = runner.model
             runner.model = _scored_teacher(runner)

@@ -234,6 +234,17 @@ def test_scores(scored_model, kind, validate, expected):
         assert score(hook, scored_model, kind) == expected
 
 
+def test_written_label_maps_are_the_students(scored_model):
+    metric = Mean()
+    metric.output_dir = "maps"
+    loop = SimpleNamespace(evaluator=Evaluator([metric]))
+    hook = EMATeacherHook(validate="both")
+    hook.before_test_epoch(runner_of(scored_model, test_loop=loop))
+    (teacher_metric,) = hook._teacher_evaluator.metrics
+    assert teacher_metric.output_dir is None
+    assert metric.output_dir == "maps"
+
+
 class Largest(BaseTTAModel):
     """Keeps the largest prediction of an image's versions."""
 
