@@ -75,6 +75,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["mmseg_fsr", "mmseg_fsr.*"]),
+    # Puts the checkout on the path of an editable install: without it a checkout in a
+    # folder named mmseg_fsr hides the package from whoever stands beside the folder.
+    package_dir={"": "."},
     include_package_data=False,
     zip_safe=False,
     install_requires=requirements("runtime"),
