@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
@@ -168,6 +169,8 @@ class CAMIoUMetric(IoUMetric):
         swept = [self.thresholds.index(t) for t in self.sweep]
         best = max(swept, key=lambda t: mean_iou[t])
         fixed = self.thresholds.index(self.bkg_thr)
+        # mmseg's tables do not say what they are of.
+        print_log(f"{self.prefix}: seeds at threshold {self.bkg_thr}", logger="current")
         metrics = super().compute_metrics(
             [(correct[fixed], union[fixed], predicted[fixed], label_area)]
         )

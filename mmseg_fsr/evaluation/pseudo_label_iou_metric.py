@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
@@ -35,3 +36,15 @@ class PseudoLabelIoUMetric(IoUMetric):
             label = label.masked_fill(label == IGNORE_INDEX, BACKGROUND)
             decided.append({**data_sample, "pred_sem_seg": {"data": label}})
         super().process(data_batch, decided)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Scores the pixel counts of all images, under a title in the log.
+
+        Args:
+            results: Counts by image.
+
+        Returns:
+            The scores of mmseg's ``IoUMetric``.
+        """
+        print_log(f"{self.prefix}: undecided is background", logger="current")
+        return super().compute_metrics(results)

@@ -34,7 +34,14 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
             f"init_cfg={init_cfg}: expected dict(type='Pretrained', checkpoint=...)"
         )
     filename = init_cfg["checkpoint"]
-    weights = load_state_dict_file(filename)
+    try:
+        weights = load_state_dict_file(filename)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}, which is `init_cfg.checkpoint` of {type(backbone).__name__}; "
+            "the configs of mmseg_fsr take it from an environment variable such as "
+            "FSR_VIT_B (docs/configs.md, Pretrained weights)"
+        ) from error
     prefix = init_cfg.get("prefix")
     if prefix is None and any(name.startswith("backbone.") for name in weights):
         prefix = "backbone"

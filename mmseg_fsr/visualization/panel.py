@@ -10,6 +10,8 @@ from mmseg_fsr.label_ids import IGNORE_INDEX
 IGNORED_COLOR = (224, 224, 224)
 _TITLE_HEIGHT = 24
 _GAP = 4
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_SCALE = 0.45
 
 
 def colorize_labels(
@@ -52,11 +54,49 @@ def overlay_cams(
     return np.round(gray * (1 - strength) + color * strength).astype(np.uint8)
 
 
-def draw_panel(pictures: dict[str, np.ndarray], width: int = 256) -> np.ndarray:
-    """Puts pictures of one image side by side under their titles.
+def _write(picture: np.ndarray, text: str, left: int, bottom: int) -> None:
+    """Writes a line of black text into a picture."""
+    cv2.putText(
+        picture, text, (left, bottom), _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA
+    )
+
+
+def draw_legend(colors: dict[str, Sequence[int]], width: int) -> np.ndarray:
+    """Lists names beside squares of their colours, in as many lines as needed.
+
+    Args:
+        colors: RGB colours, 0..255, by name.
+        width: Width of the picture in pixels.
+
+    Returns:
+        RGB picture (H, width, 3), uint8; H is 0 without any name.
+    """
+    lines, left = 0, width
+    places = []
+    for name in colors:
+        (text_width, _), _ = cv2.getTextSize(name, _FONT, _FONT_SCALE, 1)
+        if left + _TITLE_HEIGHT + text_width > width:
+            lines, left = lines + 1, 0
+        places.append((lines - 1, left))
+        left += _TITLE_HEIGHT + text_width + 4 * _GAP
+    legend = np.full((lines * _TITLE_HEIGHT, width, 3), 255, np.uint8)
+    for (name, color), (line, left) in zip(colors.items(), places, strict=True):
+        top, bottom = line * _TITLE_HEIGHT + _GAP, (line + 1) * _TITLE_HEIGHT - _GAP
+        legend[top:bottom, left : left + bottom - top] = color
+        _write(legend, name, left + _TITLE_HEIGHT - _GAP, bottom - _GAP)
+    return legend
+
+
+def draw_panel(
+    pictures: dict[str, np.ndarray],
+    legend: dict[str, Sequence[int]],
+    width: int = 256,
+) -> np.ndarray:
+    """Puts pictures of one image side by side under their titles, above a legend.
 
     Args:
         pictures: RGB pictures (H, W, 3), uint8, of one size, by title.
+        legend: RGB colours, 0..255, by what they stand for.
         width: Width of each picture in pixels; heights follow. Defaults to 256.
 
     Returns:
@@ -74,15 +114,7 @@ def draw_panel(pictures: dict[str, np.ndarray], width: int = 256) -> np.ndarray:
         )
         column = np.full((height + _TITLE_HEIGHT, width + _GAP, 3), 255, np.uint8)
         column[_TITLE_HEIGHT:, :width] = scaled
-        cv2.putText(
-            column,
-            title,
-            (4, _TITLE_HEIGHT - 8),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.45,
-            (0, 0, 0),
-            1,
-            cv2.LINE_AA,
-        )
+        _write(column, title, _GAP, _TITLE_HEIGHT - 8)
         columns.append(column)
-    return np.hstack(columns)
+    panel = np.hstack(columns)
+    return np.vstack([panel, draw_legend(legend, panel.shape[1])])

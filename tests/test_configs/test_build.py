@@ -105,7 +105,12 @@ def test_only_the_import_switches_the_package_on(name):
     assert cfg.default_scope == "mmseg"
     assert cfg.custom_imports["imports"] == ["mmseg_fsr"]
     hooks = [hook.type for hook in cfg.custom_hooks]
-    assert hooks == ["EMATeacherHook", "CheckpointGuardHook", "FiniteLossHook"]
+    assert hooks == [
+        "EMATeacherHook",
+        "CheckpointGuardHook",
+        "FiniteLossHook",
+        "NumClassCheckHook",
+    ]
 
 
 @pytest.mark.parametrize(

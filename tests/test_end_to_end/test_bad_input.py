@@ -186,6 +186,10 @@ def crop(size):
             {"model__cam_head__num_classes": 4},
             ["decode_head.num_classes=6", "cam_head.num_classes=4"],
         ),
+        (
+            {"model__decode_head__num_classes": 21, "model__cam_head__num_classes": 20},
+            ["decode_head.num_classes=21", "train_dataloader has 6 classes"],
+        ),
         ({"model__loss_begin": dict(loss_set=1)}, ["loss_begin", "loss_set"]),
         ({"custom_hooks__0__validate": "techer"}, ["validate='techer'", "'both'"]),
         (
@@ -297,6 +301,15 @@ def test_load_from_a_strange_model(tiny, tmp_path):
 def test_testing_another_architecture(straight, wider, tmp_path):
     cfg = load_config(wider, tmp_path / "work")
     with pytest.raises(ValueError, match=SHAPE):
+        score(cfg, straight.work_dir / "iter_2.pth")
+
+
+def test_testing_a_deeper_network(straight, tiny, tmp_path):
+    shallow = dict(
+        model__backbone__arch__num_layers=2, model__backbone__out_indices=(0, -1)
+    )
+    cfg = load_config(tiny, tmp_path / "work", **shallow)
+    with pytest.raises(ValueError, match=r"layers\.2\.\S+ is not in the model"):
         score(cfg, straight.work_dir / "iter_2.pth")
 
 

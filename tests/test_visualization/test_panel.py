@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from mmseg_fsr.visualization import colorize_labels, draw_panel, overlay_cams
+from mmseg_fsr.visualization import (
+    colorize_labels,
+    draw_legend,
+    draw_panel,
+    overlay_cams,
+)
 
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
 GRAY = (224, 224, 224)
@@ -41,7 +46,7 @@ def test_panel_puts_pictures_side_by_side(size):
         name: np.full((*size, 3), color, np.uint8)
         for name, color in zip("abc", colors, strict=True)
     }
-    panel = draw_panel(pictures, width=50)
+    panel = draw_panel(pictures, {}, width=50)
     height = round(size[0] * 50 / size[1])
     assert panel.dtype == np.uint8
     assert panel.shape[0] > height
@@ -59,5 +64,39 @@ def test_panel_puts_pictures_side_by_side(size):
 def test_panel_shrinks_without_aliasing():
     stripes = np.zeros((8, 8, 3), np.uint8)
     stripes[:, ::2] = 200
-    panel = draw_panel(dict(x=stripes), width=4)
+    panel = draw_panel(dict(x=stripes), {}, width=4)
     assert (panel == 100).all(-1).sum() == 16
+
+
+def test_legend_shows_each_colour_beside_its_name():
+    legend = draw_legend(dict(cat=[255, 0, 0], dog=[0, 255, 0]), width=300)
+    assert legend.dtype == np.uint8
+    assert legend.shape[1:] == (300, 3)
+    red, green = (np.argwhere((legend == color).all(-1)) for color in PALETTE[1:])
+    assert len(red) == len(green) > 100
+    assert red[:, 1].max() < green[:, 1].min()
+    between = legend[:, red[:, 1].max() + 1 : green[:, 1].min()]
+    assert (between < 128).any()
+
+
+def test_legend_breaks_into_lines():
+    colors = {f"a class {i}": [10 * i, 0, 200] for i in range(12)}
+    single = draw_legend({"a class 0": [0, 0, 200]}, width=300)
+    legend = draw_legend(colors, width=300)
+    assert legend.shape[0] % single.shape[0] == 0
+    assert legend.shape[0] > single.shape[0]
+    squares = [(legend == color).all(-1).sum() for color in colors.values()]
+    assert len(set(squares)) == 1
+    assert squares[0] > 100
+
+
+def test_legend_without_names_is_empty():
+    assert draw_legend({}, width=40).shape == (0, 40, 3)
+
+
+def test_panel_stands_above_its_legend():
+    pictures = dict(x=np.full((40, 80, 3), 7, np.uint8))
+    plain = draw_panel(pictures, {}, width=80)
+    panel = draw_panel(pictures, dict(cat=[255, 0, 0]), width=80)
+    assert (panel[: len(plain)] == plain).all()
+    assert (panel[len(plain) :] == [255, 0, 0]).all(-1).any()

@@ -32,4 +32,5 @@ custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.9995, validate='both'),
     dict(type='CheckpointGuardHook'),
     dict(type='FiniteLossHook'),
+    dict(type='NumClassCheckHook'),
 ]

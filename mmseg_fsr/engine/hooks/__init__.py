@@ -3,5 +3,11 @@
 from .checkpoint_guard_hook import CheckpointGuardHook
 from .ema_teacher_hook import EMATeacherHook
 from .finite_loss_hook import FiniteLossHook
+from .num_class_check_hook import NumClassCheckHook
 
-__all__ = ["CheckpointGuardHook", "EMATeacherHook", "FiniteLossHook"]
+__all__ = [
+    "CheckpointGuardHook",
+    "EMATeacherHook",
+    "FiniteLossHook",
+    "NumClassCheckHook",
+]

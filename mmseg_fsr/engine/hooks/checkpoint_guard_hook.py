@@ -7,14 +7,21 @@ from mmseg.registry import HOOKS
 from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
 
 
+def _part(name: str) -> str:
+    """The part of the model that a tensor belongs to, such as ``backbone``."""
+    return name.split(".")[0]
+
+
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
     """Turns mmengine's warnings about unmatched weights into errors.
 
     mmengine loads what matches and goes on; a run resumed from another config's
     checkpoint would then train on with part of the network at random. A resumed
-    checkpoint must match altogether. One that is tested must hold the student; one
-    that training starts from, something of the model. Shapes must always match.
+    checkpoint must match altogether. One that is tested must hold the student, and
+    nothing more of a part that the model has: with a layer too many it is another
+    network. One that training starts from must hold something of the model. Shapes
+    must always match.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -33,18 +40,21 @@ class CheckpointGuardHook(Hook):
             and (runner._resume or "pos_embed" not in name)
         ]
         lacking = own.keys() - given.keys()
-        if runner._resume:
-            extra = sorted(given.keys() - own.keys())
-            problems += [f"{name} is not in the model" for name in extra]
-        elif not is_training_run(runner):
-            lacking = {name for name in lacking if not name.startswith("teacher.")}
-        elif own.keys() & given.keys():
-            lacking = set()
+        extra = given.keys() - own.keys()
+        if not is_training_run(runner):
+            parts = {_part(name) for name in own}
+            lacking = {name for name in lacking if _part(name) != "teacher"}
+            extra = {name for name in extra if _part(name) in parts}
+        elif not runner._resume:
+            extra = set()
+            if own.keys() & given.keys():
+                lacking = set()
+        problems += [f"{name} is not in the model" for name in sorted(extra)]
         problems += [f"{name} is missing" for name in sorted(lacking)]
         if problems:
             shown = "; ".join(problems[:5])
             raise ValueError(
                 f"the checkpoint does not fit the model of this config in "
                 f"{len(problems)} tensors: {shown}{'; ...' if problems[5:] else ''}. "
-                "Resume or load a checkpoint that was trained with this config"
+                "Resume, test or load a checkpoint that was trained with this config"
             )

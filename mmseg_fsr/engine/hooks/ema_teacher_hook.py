@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -201,6 +202,7 @@ class EMATeacherHook(Hook):
         if self.validate == "student":
             return
         if self.validate == "both":
+            print_log("Scores of the teacher:", logger="current")
             teacher_metrics = self._teacher_evaluator.evaluate(len(dataloader.dataset))
         else:
             runner.model = self._student

@@ -79,6 +79,18 @@ def test_tested_checkpoint_must_hold_the_student():
         guard(dict(state_dict=weights), resume=False, training=False)
 
 
+def test_tested_checkpoint_must_not_be_of_a_deeper_network():
+    weights = Network().state_dict() | {"linear.1.weight": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"1 tensors: linear\.1\.weight is not in"):
+        guard(dict(state_dict=weights), resume=False, training=False)
+
+
+def test_tested_checkpoint_may_hold_parts_that_only_training_uses():
+    weights = Network().state_dict() | {"distill_head.weight": torch.zeros(1)}
+    weights["teacher.linear.weight"] = torch.zeros(1)
+    guard(dict(state_dict=weights), resume=False, training=False)
+
+
 def test_tested_checkpoint_needs_no_teacher():
     model = Network()
     model.teacher = nn.Linear(2, 2)

@@ -1,0 +1,49 @@
+"""Hook that compares the classes of the model with those of the data."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch.utils.data import Dataset
+
+from mmseg_fsr.engine.runner_state import unwrapped_model
+
+
+@HOOKS.register_module()
+class NumClassCheckHook(Hook):
+    """Refuses a data set that has other classes than the decode head.
+
+    A head left at its base config's ``num_classes`` would otherwise stop the first
+    step with sizes of tensors, or train on outputs that no label ever names. After
+    the hook of that name in mmdet.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Checks the training data, and the validation data before it is needed."""
+        self._check(runner, runner.train_loop.dataloader.dataset, "train_dataloader")
+        if runner.val_loop is not None:
+            self.before_val(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Checks the validation data."""
+        self._check(runner, runner.val_loop.dataloader.dataset, "val_dataloader")
+
+    def before_test(self, runner: Runner) -> None:
+        """Checks the test data."""
+        self._check(runner, runner.test_loop.dataloader.dataset, "test_dataloader")
+
+    def _check(self, runner: Runner, dataset: Dataset, key: str) -> None:
+        """Compares; a data set that does not say its classes passes.
+
+        Raises:
+            ValueError: If the numbers differ; the message names both keys.
+        """
+        classes = getattr(dataset, "metainfo", {}).get("classes")
+        num_classes = unwrapped_model(runner).num_classes
+        if classes is not None and len(classes) != num_classes:
+            raise ValueError(
+                f"model.decode_head.num_classes={num_classes}, but the data set of "
+                f"{key} has {len(classes)} classes, {', '.join(classes[:4])}"
+                f"{', ...' if classes[4:] else ''}: set decode_head.num_classes="
+                f"{len(classes)} and cam_head.num_classes={len(classes) - 1}, which "
+                "leaves the background out"
+            )
