@@ -7,7 +7,7 @@ _base_ = [
 ]
 num_classes = 8
 channels = 384
-pretrained = '{{$FSR_VIT_S14:pretrain/vit_small_patch14_dinov2.pth}}'
+pretrained = '{{$FSR_VIT_S14:pretrain/dinov2_vits14_pretrain.pth}}'
 model = dict(
     backbone=dict(
         arch='dinov2-small',
