@@ -1,4 +1,5 @@
 import email
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,11 @@ def test_wheel_holds_configs_and_tools(wheel, checkout, folder):
     assert {"configs": "configs/lists/train.txt", "tools": "tools/train.py"}[
         folder
     ] in held
+
+
+def test_citation_states_the_version():
+    (line,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M)
+    assert line == __version__
 
 
 @pytest.mark.slow

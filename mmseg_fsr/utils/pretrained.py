@@ -13,6 +13,11 @@ def _some(names: set[str], limit: int = 5) -> str:
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
+def _part(name: str) -> str:
+    """The part of the backbone that a tensor belongs to, such as ``layers``."""
+    return name.split(".")[0]
+
+
 def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     """Loads weights in timm's, mmpretrain's or the backbone's own layout.
 
@@ -27,7 +32,8 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be read as plain weights, nothing in it
-            matches, or a tensor has another shape (another architecture).
+            matches, or it is of another architecture: tensors of other shapes, or
+            other layers.
     """
     if init_cfg.get("type") != "Pretrained" or "checkpoint" not in init_cfg:
         raise ValueError(
@@ -70,6 +76,15 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
         for name in matched
         # The position embedding of another grid is resized while loading.
         if name != "pos_embed" and weights[name].shape != own[name].shape
+    }
+    # A part that is there on both sides matches altogether, or has another depth.
+    # Batch norm's counters came late: older files lack them.
+    parts = {_part(name) for name in weights} - {"aggregator"}
+    differing |= {
+        f"{name} in one of the two alone"
+        for name in own.keys() ^ weights.keys()
+        if _part(name) in parts & {_part(name) for name in own}
+        and not name.endswith("num_batches_tracked")
     }
     if differing:
         raise ValueError(

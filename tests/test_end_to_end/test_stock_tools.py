@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 from mmseg.apis import MMSegInferencer
 
+from tests.project_files import load_tool
+
 from .runs import own_globals, run_process
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "tools"
 
 pytestmark = pytest.mark.slow
-
-
-def last_scores(work_dir):
-    """The metrics that the newest run in a work directory logged last."""
-    scalars = max(work_dir.glob("*/vis_data/scalars.json"))
-    records = map(json.loads, scalars.read_text().splitlines())
-    return [record for record in records if "mIoU" in record][-1]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,7 @@ def stock_work_dir(project, tiny):
 def test_train_writes_checkpoints_and_scores(stock_work_dir):
     saved = {path.name for path in stock_work_dir.glob("*.pth")}
     assert {"iter_2.pth", "iter_4.pth", "best_mIoU_iter_4.pth"} <= saved
-    scores = last_scores(stock_work_dir)
+    scores = load_tool("demo").last_scores(stock_work_dir)
     assert 0 < scores["mIoU"] <= 100
     assert 0 < scores["teacher/mIoU"] <= 100
 
@@ -52,7 +47,8 @@ def test_test_scores_as_the_last_validation_did(project, tiny, stock_work_dir):
         cwd=project,
     )
     (file,) = work_dir.glob("*/*.json")
-    scores, expected = json.loads(file.read_text()), last_scores(stock_work_dir)
+    scores = json.loads(file.read_text())
+    expected = load_tool("demo").last_scores(stock_work_dir)
     for name in ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1", "teacher/mIoU"):
         assert scores[name] == pytest.approx(expected[name], abs=1e-6)
 

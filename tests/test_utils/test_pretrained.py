@@ -27,9 +27,8 @@ def build(grid=GRID, patch_size=PATCH, arch=ARCH, **kwargs):
             arch=arch,
             img_size=grid * patch_size,
             patch_size=patch_size,
-            out_indices=(0, -1),
             aggregator=dict(type="ClassAttentionAggregator", depth=1, num_heads=2),
-            **kwargs,
+            **dict(out_indices=(0, -1)) | kwargs,
         )
     )
 
@@ -178,6 +177,22 @@ def test_by_init_cfg_after_the_initial_weights(tmp_path):
     assert vit.mask_token.any()
 
 
+def test_resnet_without_counters(load):
+    """Files of the days before batch norm counted its batches load all the same."""
+    cfg = dict(type="ResNet", depth=18, stem_channels=4, base_channels=4)
+    weights = MODELS.build(cfg).state_dict()
+    old = {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}
+    report = load(MODELS.build(cfg), old)
+    assert report.startswith(f"{len(old)} of the {len(weights)} tensors")
+
+
+def test_resnet_of_another_depth(load):
+    cfg = dict(type="ResNet", stem_channels=4, base_channels=4)
+    weights = MODELS.build(dict(cfg, depth=34)).state_dict()
+    with pytest.raises(ValueError, match=r"layer1\.2\.\S+ in one of the two alone"):
+        load(MODELS.build(dict(cfg, depth=18)), weights)
+
+
 def test_resnet(load):
     cfg = dict(type="ResNet", depth=18, stem_channels=4, base_channels=4)
     source, resnet = MODELS.build(cfg), MODELS.build(cfg)
@@ -207,12 +222,14 @@ def test_unknown_prefix(load):
         dict(patch_size=4),
         dict(arch=ARCH | dict(embed_dims=16, feedforward_channels=64)),
         dict(arch=ARCH | dict(feedforward_channels=16)),
+        dict(arch=ARCH | dict(num_layers=DEPTH + 1)),
+        dict(layer_scale_init_value=1e-5),
     ],
 )
 def test_another_architecture(load, change):
     vit = build(**change)
     before = {k: x.clone() for k, x in vit.state_dict().items()}
-    message = r"weights of another architecture: .* instead of .*arch and patch_size"
+    message = r"weights of another architecture: .*; set .*arch and patch_size"
     with pytest.raises(ValueError, match=message):
         load(vit, weights_of())
     for name, value in vit.state_dict().items():

@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="Convert checkpoints of the authors' program"
     )
     parser.add_argument("student", help="the student's checkpoint, or the only one")
-    parser.add_argument("out", help="file to write, for --checkpoint or load_from")
+    parser.add_argument("out", help="file to write, for tools/test.py or load_from")
     parser.add_argument(
         "--teacher", help="the teacher's checkpoint; without it only the student"
     )

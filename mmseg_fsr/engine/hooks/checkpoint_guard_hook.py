@@ -6,6 +6,10 @@ from mmseg.registry import HOOKS
 
 from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
 
+# Parts that predictions do not use: a student's own checkpoint has no teacher, one
+# converted from the authors' program no centres.
+TRAINING_PARTS = ("teacher", "distill_head")
+
 
 def _part(name: str) -> str:
     """The part of the model that a tensor belongs to, such as ``backbone``."""
@@ -18,10 +22,10 @@ class CheckpointGuardHook(Hook):
 
     mmengine loads what matches and goes on; a run resumed from another config's
     checkpoint would then train on with part of the network at random. A resumed
-    checkpoint must match altogether. One that is tested must hold the student, and
-    nothing more of a part that the model has: with a layer too many it is another
-    network. One that training starts from must hold something of the model. Shapes
-    must always match.
+    checkpoint must match altogether. One that is tested must hold the student but for
+    what only training uses, and nothing more of a part that the model has: with a
+    layer too many it is another network. One that training starts from must hold
+    something of the model. Shapes must always match.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -43,7 +47,7 @@ class CheckpointGuardHook(Hook):
         extra = given.keys() - own.keys()
         if not is_training_run(runner):
             parts = {_part(name) for name in own}
-            lacking = {name for name in lacking if _part(name) != "teacher"}
+            lacking = {name for name in lacking if _part(name) not in TRAINING_PARTS}
             extra = {name for name in extra if _part(name) in parts}
         elif not runner._resume:
             extra = set()

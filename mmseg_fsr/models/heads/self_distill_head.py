@@ -138,7 +138,7 @@ class SelfDistillHead(BaseModule):
         self,
         student: FSRFeatures,
         teacher: FSRFeatures,
-        teacher_class: Tensor,
+        teacher_cls_token: Tensor,
         teacher_head: "SelfDistillHead",
         mask: Tensor,
         max_masked: int,
@@ -148,7 +148,7 @@ class SelfDistillHead(BaseModule):
         Args:
             student: The student's features of the masked view 2.
             teacher: The teacher's features of view 2, not masked.
-            teacher_class: The teacher's class tokens of view 1 (B, C).
+            teacher_cls_token: The teacher's class tokens of view 1 (B, C).
             teacher_head: The teacher's projector.
             mask: Masked cells of view 2 (B, h, w), bool.
             max_masked: The most cells that an image of the batch has masked; known
@@ -170,7 +170,7 @@ class SelfDistillHead(BaseModule):
             teacher_masked = teacher_head.last_layer(
                 bottleneck.gather(1, index.expand(-1, -1, bottleneck.shape[-1]))
             )
-            teacher_class = teacher_head.project(teacher_class)
+            teacher_class = teacher_head.project(teacher_cls_token)
         losses = self.loss_by_projection(
             self.project(student.cls_token),
             teacher_class,

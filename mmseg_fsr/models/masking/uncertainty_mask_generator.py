@@ -20,7 +20,8 @@ from .block_mask import (
 )
 
 # How blocks are chosen once the random phase is over: from noise (B, bh, bw),
-# uncertain blocks (B, bh, bw) bool and their number; None chooses at random.
+# uncertain blocks (B, bh, bw) bool and the number of blocks to mask; None chooses at
+# random.
 MASK_STRATEGIES: dict[str, Callable[[Tensor, Tensor, int], Tensor] | None] = {
     "random": None,
     "cam_relaxed": choose_uncertain_first,

@@ -1,7 +1,7 @@
 """Pseudo labels from class activation maps."""
 
 from .cam_pseudo_label_generator import CAMPseudoLabelGenerator
-from .cam_to_label import cams_to_label, cams_to_seed
+from .cam_to_label import cams_to_label
 from .cams import CAMs
 from .multi_scale_cams import multi_scale_cams, normalize_cams
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
@@ -11,7 +11,6 @@ __all__ = [
     "CAMs",
     "PixelAdaptiveRefinement",
     "cams_to_label",
-    "cams_to_seed",
     "multi_scale_cams",
     "normalize_cams",
 ]

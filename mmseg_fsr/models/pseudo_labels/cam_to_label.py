@@ -39,18 +39,3 @@ def cams_to_label(
     value, index = strongest_class(cams, labels)
     label = torch.where(value > high_thr, index + 1, IGNORE_INDEX)
     return label.masked_fill(value <= low_thr, BACKGROUND)
-
-
-def cams_to_seed(cams: Tensor, labels: Tensor, bkg_thr: float) -> Tensor:
-    """Labels every pixel by one threshold.
-
-    Args:
-        cams: (B, K, H, W) float in 0..1.
-        labels: (B, K) multi-hot image labels.
-        bkg_thr: Up to this value a pixel is background.
-
-    Returns:
-        (B, H, W) int64: 0 background, k + 1 for class k.
-    """
-    value, index = strongest_class(cams, labels)
-    return torch.where(value > bkg_thr, index + 1, BACKGROUND)

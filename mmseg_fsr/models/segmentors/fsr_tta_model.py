@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import torch
 from mmengine.structures import PixelData
-from mmseg.models import SegTTAModel
+from mmseg.models import EncoderDecoder, SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -16,6 +16,29 @@ class FSRTTAModel(SegTTAModel):
     FSR (AAAI 2024), inference; mmseg's ``SegTTAModel`` averages probabilities
     instead.
     """
+
+    def test_step(self, data: dict[str, list]) -> list[SegDataSample]:
+        """Predicts every version of a batch of images and merges them.
+
+        CAMs and what else ``test_cfg`` asks for come from the first version alone:
+        of the others only the segmentation is merged.
+
+        Args:
+            data: ``inputs`` and ``data_samples``, each a list of versions, each
+                version a batch.
+
+        Returns:
+            Merged samples.
+        """
+        first, *others = (
+            dict(zip(data, version, strict=True))
+            for version in zip(*data.values(), strict=True)
+        )
+        predictions = [self.module.test_step(first)]
+        for version in others:
+            batch = self.module.data_preprocessor(version, False)
+            predictions.append(EncoderDecoder.predict(self.module, **batch))
+        return self.merge_preds(list(zip(*predictions, strict=True)))
 
     def merge_preds(
         self, data_samples_list: list[list[SegDataSample]]

@@ -8,7 +8,7 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.models.backbones import Depth, FSRFeatures
@@ -33,8 +33,8 @@ class WeakSegmentor(EncoderDecoder):
     Args:
         backbone: Config of a backbone that returns
             :class:`~mmseg_fsr.models.backbones.FSRFeatures`.
-        decode_head: Config of any mmseg decode head with K + 1 classes; its
-            ``loss_decode`` is the segmentation loss.
+        decode_head: Config of an mmseg decode head with K + 1 classes and as many
+            outputs; its one ``loss_decode`` is the segmentation loss.
         cam_head: Config of the image-level classifiers.
         pseudo_label_generator: Config of the generator of CAMs and pseudo labels.
         affinity_head: Config of the PTC head. Defaults to None.
@@ -104,6 +104,12 @@ class WeakSegmentor(EncoderDecoder):
             raise ValueError(
                 f"loss_begin names {sorted(unknown)}: expected some of {self.LOSSES}"
             )
+        if isinstance(self.decode_head.loss_decode, nn.ModuleList):
+            raise ValueError(
+                f"decode_head.loss_decode is a list of "
+                f"{len(self.decode_head.loss_decode)}: expected one loss, which the "
+                "pseudo labels train the decoder with"
+            )
         self.cam_head = MODELS.build(cam_head)
         if self.num_classes != self.cam_head.num_classes + 1:
             raise ValueError(
@@ -166,7 +172,9 @@ class WeakSegmentor(EncoderDecoder):
             losses, student1 = self._distill(view1, inputs["view2"], labels)
         losses |= self.cam_head.loss(student1, labels)
 
-        segmenting = not wanted.isdisjoint({"loss_seg", "loss_energy"})
+        segmenting = "loss_seg" in wanted or (
+            self.loss_energy is not None and "loss_energy" in wanted
+        )
         contrasting = self.affinity_head is not None and "loss_ptc" in wanted
         cams = None
         if segmenting or contrasting:
@@ -316,9 +324,7 @@ class WeakSegmentor(EncoderDecoder):
         """
         data_samples = super().predict(inputs, data_samples)
         if self.test_cfg.get("cams") and all(
-            # A mirrored version of test-time augmentation needs no CAMs of its own.
-            "gt_sem_seg" in sample and not sample.get("flip")
-            for sample in data_samples
+            "gt_sem_seg" in sample for sample in data_samples
         ):
             self._add_cams(inputs, data_samples)
         return data_samples

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmseg_fsr.models.pseudo_labels import cams_to_label, cams_to_seed
+from mmseg_fsr.models.pseudo_labels import cams_to_label
 
 
 def slow_label(cams, labels, low_thr, high_thr):
@@ -38,7 +38,7 @@ def test_two_thresholds_match_slow_version(low, high):
 def test_one_threshold_matches_slow_version():
     cams = torch.randint(0, 9, (4, 4, 6, 5)) / 8
     expected = slow_label(cams, LABELS, 0.5, 0.5)
-    actual = cams_to_seed(cams, LABELS, 0.5)
+    actual = cams_to_label(cams, LABELS, 0.5, 0.5)
     assert actual.dtype == torch.int64
     assert torch.equal(actual, expected)
 
@@ -46,7 +46,7 @@ def test_one_threshold_matches_slow_version():
 def test_image_without_label_is_background():
     cams, labels = torch.ones(1, 3, 4, 4), torch.zeros(1, 3)
     assert (cams_to_label(cams, labels, 0.0, 0.7) == 0).all()
-    assert (cams_to_seed(cams, labels, 0.0) == 0).all()
+    assert (cams_to_label(cams, labels, 0.0, 0.0) == 0).all()
 
 
 def test_reference_labels(golden):
@@ -54,5 +54,5 @@ def test_reference_labels(golden):
     low, high = golden.meta["low_thre"], golden.meta["high_thre"]
     two = cams_to_label(cams, labels, low, high)
     assert torch.equal(two, golden["cam/label_two_thresholds"].long())
-    one = cams_to_seed(cams, labels, 0.5)
+    one = cams_to_label(cams, labels, 0.5, 0.5)
     assert torch.equal(one, golden["cam/label_one_threshold"].long())

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from mmseg_fsr.models.segmentors import FSRTTAModel
 from mmseg_fsr.utils import convert_official_state_dict
 
 from .golden_model import golden_model_cfg
+from .tiny_segmentor import SIZE, build_tiny, evaluation_samples
 
 SCALES = (1.0, 1.25, 1.5)
 
@@ -70,3 +73,37 @@ def test_sum_over_mirror_pairs_and_maximum_over_scales(order):
 def test_images_are_merged_one_by_one():
     merged = merge([[sample([1, 0], (8, 8))], [sample([0, 1], (8, 8))]])
     assert [m.pred_sem_seg.data.item() for m in merged] == [0, 1]
+
+
+@torch.no_grad()
+def test_cams_of_the_first_version_alone(monkeypatch):
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    asked = []
+    cams = segmentor.cams
+    monkeypatch.setattr(
+        segmentor, "cams", lambda images: asked.append(len(images)) or cams(images)
+    )
+    small, large = (
+        torch.randint(256, (2, 3, *size)) for size in (SIZE, (2 * SIZE[0], 2 * SIZE[1]))
+    )
+    inputs = [list(small), list(small.flip(3)), list(large)]
+    samples = [evaluation_samples(2) for _ in inputs]
+    for version, images in zip(samples, inputs, strict=True):
+        for sample_, image in zip(version, images, strict=True):
+            sample_.set_metainfo(dict(img_shape=tuple(image.shape[1:])))
+    for sample_ in samples[1]:
+        sample_.set_metainfo(dict(flip=True, flip_direction="horizontal"))
+    model = FSRTTAModel(module=segmentor)
+    data = dict(inputs=inputs, data_samples=samples)
+    merged = model.test_step(copy.deepcopy(data))
+    assert asked == [2]
+    monkeypatch.undo()
+
+    versions = [
+        segmentor.test_step(dict(inputs=x, data_samples=y))
+        for x, y in zip(inputs, samples, strict=True)
+    ]
+    expected = merge(list(zip(*copy.deepcopy(versions), strict=True)))
+    for actual, wanted, first in zip(merged, expected, versions[0], strict=True):
+        assert torch.equal(actual.seg_logits.data, wanted.seg_logits.data)
+        assert torch.equal(actual.cams.data, first.cams.data)

@@ -88,7 +88,8 @@ def test_initialisation_reaches_the_student():
     segmentor = MODELS.build(tiny_cfg())
     segmentor.init_weights()
     assert segmentor.backbone.mask_token.any()
-    assert segmentor.distill_head.last_layer.weight.isfinite().all()
+    std = segmentor.distill_head.last_layer.parametrizations.weight.original1.std()
+    assert 0.015 < std < 0.025
 
 
 # ------------------------------------------------------------------ phases
@@ -382,16 +383,6 @@ def test_cams_come_with_masks_alone(masks):
         for y, x in ((0, 0), (20, 31), (39, 59)):
             nearest = pseudo_labels[i, y * SIZE[0] // 40, x * SIZE[1] // 60]
             assert sample.pseudo_sem_seg.data[0, y, x] == nearest
-
-
-@torch.no_grad()
-def test_no_cams_of_mirrored_versions():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    (sample,) = evaluation_samples(1)
-    sample.set_metainfo(dict(flip=True, flip_direction="horizontal"))
-    (sample,) = segmentor.predict(torch.randn(1, 3, *SIZE), [sample])
-    assert "pred_sem_seg" in sample
-    assert "cams" not in sample
 
 
 @torch.no_grad()

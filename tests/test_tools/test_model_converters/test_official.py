@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmseg.registry import MODELS
 
+from mmseg_fsr.engine.hooks import CheckpointGuardHook
 from mmseg_fsr.utils import load_state_dict_file
 from tests.project_files import load_tool
 from tests.test_models.test_segmentors.golden_model import golden_model_cfg
@@ -41,6 +44,17 @@ def test_both_networks_fill_the_segmentor(tool, sources, golden, tmp_path, capsy
         expected = golden[f"{weights}/encoder.blocks.1.mlp.fc2.weight"]
         assert torch.equal(network.backbone.layers[1].ffn.layers[1].weight, expected)
     assert [path.name for path in out.parent.iterdir()] == ["fsr.pth"]
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_the_guard_lets_it_be_tested(tool, sources, golden, tmp_path, teacher):
+    out = tmp_path / "fsr.pth"
+    arguments = ["--teacher", str(sources["teacher"])] if teacher else []
+    tool.main([str(sources["student"]), str(out), *arguments])
+    runner = SimpleNamespace(
+        model=MODELS.build(golden_model_cfg(golden.meta)), _resume=False, _train_loop={}
+    )
+    CheckpointGuardHook().after_load_checkpoint(runner, load_state_dict_file(out))
 
 
 def test_student_alone(tool, sources, tmp_path, capsys):

@@ -1,4 +1,5 @@
 # Drawn scenes, written by tools/dataset_converters/scenes.py
+_base_ = './two_views_448.py'
 dataset_type = 'ImageLabelDataset'
 data_root = 'data/scenes/'
 metainfo = dict(
@@ -6,44 +7,10 @@ metainfo = dict(
     palette=[[0, 0, 0], [230, 80, 60], [190, 140, 70], [60, 140, 220],
              [80, 180, 80], [190, 90, 200]])
 crop_size = (96, 96)
-
-# one view; each view of an image is its own random draw
-view_pipeline = [
-    dict(
-        type='mmpretrain.RandomResizedCrop',
-        scale=crop_size,
-        crop_ratio_range=(0.32, 1.0),
-        interpolation='bicubic',
-        backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomApply',
-        transforms=[
-            dict(
-                type='mmpretrain.ColorJitter',
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.2,
-                hue=0.1,
-                backend='cv2')
-        ],
-        prob=0.5),
-]
-# Pillow reports a truncated image, OpenCV fills the rest with grey
-train_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(
-        type='mmpretrain.MultiView', num_views=[2],
-        transforms=[view_pipeline]),
-    dict(type='PackMultiViewSegInputs')
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='Resize', scale=crop_size, keep_ratio=False),
-    # after `Resize`: scores are taken at the size of the mask
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].transforms[0][0].scale = crop_size  # the views' random crop
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = crop_size
 
 train_dataloader = dict(
     batch_size=24,
