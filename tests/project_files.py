@@ -1,6 +1,7 @@
 """Configs and tools of the project, which are no part of the package."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -21,5 +22,7 @@ def load_tool(name: str) -> ModuleType:
     path = TOOLS / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"tool_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
+    # Where its worker processes look for its functions.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

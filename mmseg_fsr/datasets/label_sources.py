@@ -1,0 +1,146 @@
+"""Image-level labels from annotations: VOC's XML, COCO's JSON, masks."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+import numpy as np
+
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+
+from .mask_file import read_mask
+
+
+def labels_from_xml(folder: Path, names: Sequence[str] | None) -> dict[str, list[str]]:
+    """Class names in PASCAL VOC annotations, difficult objects included.
+
+    Args:
+        folder: Folder of ``NAME.xml`` files.
+        names: Names to read; all files of the folder if None.
+
+    Returns:
+        Name of each image to its class names, sorted.
+
+    Raises:
+        FileNotFoundError: If an annotation is missing.
+        ValueError: If an annotation is broken or declares a document type.
+    """
+    labels = {}
+    for name in _files(folder, ".xml") if names is None else names:
+        path = folder / f"{name}.xml"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"annotation {path} does not exist: add it or remove '{name}' from the "
+                "split"
+            )
+        found = set()
+        for thing in _parse_xml(path).iterfind("object"):
+            label = (thing.findtext("name") or "").strip()
+            if not label:
+                raise ValueError(f"annotation {path} has an object without a name")
+            found.add(label)
+        labels[name] = sorted(found)
+    return labels
+
+
+def labels_from_coco(path: Path, names: Sequence[str] | None) -> dict[str, list[str]]:
+    """Class names in a COCO instance file, crowds included.
+
+    Args:
+        path: The JSON file, with ``images``, ``annotations`` and ``categories``.
+        names: Image names, without suffix, to keep; all if None.
+
+    Returns:
+        Name of each image to its class names, in the order of their ids. Images
+        without objects have an empty list.
+
+    Raises:
+        ValueError: If the file is broken or lacks an image of ``names``.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        categories = {item["id"]: item["name"] for item in content["categories"]}
+        files = {item["id"]: item["file_name"] for item in content["images"]}
+        found: dict[int, set[int]] = {image: set() for image in files}
+        for item in content["annotations"]:
+            if item["category_id"] not in categories:
+                raise ValueError(f"category_id {item['category_id']} is not declared")
+            if item["image_id"] not in files:
+                raise ValueError(f"image_id {item['image_id']} is not declared")
+            found[item["image_id"]].add(item["category_id"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a COCO instance file ({type(error).__name__}: {error}): "
+            "give one such as instances_train2014.json"
+        ) from error
+    labels = {
+        str(PurePosixPath(files[image]).with_suffix("")): [
+            categories[category] for category in sorted(found[image])
+        ]
+        for image in files
+    }
+    if names is None:
+        return labels
+    missing = [name for name in names if name not in labels]
+    if missing:
+        raise ValueError(
+            f"{path} lacks image '{missing[0]}' of the split ({len(missing)} of "
+            f"{len(names)}): give the split that belongs to it"
+        )
+    return {name: labels[name] for name in names}
+
+
+def labels_from_masks(
+    folder: Path, names: Sequence[str] | None
+) -> dict[str, list[int]]:
+    """Class ids in segmentation masks; 0 and 255 are no class. For testing.
+
+    Args:
+        folder: Folder of single-channel or palette ``NAME.png`` files.
+        names: Names to read; all files of the folder if None.
+
+    Returns:
+        Name of each image to its class ids, ascending.
+
+    Raises:
+        FileNotFoundError: If a mask is missing.
+        ValueError: If a mask cannot be decoded or has several channels.
+    """
+    labels = {}
+    for name in _files(folder, ".png") if names is None else names:
+        path = folder / f"{name}.png"
+        ids = set(map(int, np.unique(read_mask(path))))
+        labels[name] = sorted(ids - {BACKGROUND, IGNORE_INDEX})
+    return labels
+
+
+def _files(folder: Path, suffix: str) -> list[str]:
+    """Names, without suffix, of a folder's files, sorted."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    names = sorted(path.stem for path in folder.glob(f"*{suffix}"))
+    if not names:
+        raise FileNotFoundError(f"{folder} holds no {suffix} file")
+    return names
+
+
+def _parse_xml(path: Path) -> ElementTree.Element:
+    """Root of an XML file; refuses document types, whose entities can explode."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError(
+            f"annotation {path} declares a document type or entities, which are not "
+            "read: remove the declaration"
+        )
+
+    content = path.read_bytes()
+    guard = expat.ParserCreate()
+    guard.StartDoctypeDeclHandler = refuse
+    guard.EntityDeclHandler = refuse
+    try:
+        guard.Parse(content, True)
+        return ElementTree.fromstring(content)
+    except (expat.ExpatError, ElementTree.ParseError) as error:
+        raise ValueError(f"annotation {path} is not valid XML: {error}") from error

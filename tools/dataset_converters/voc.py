@@ -1,0 +1,324 @@
+"""Prepares PASCAL VOC 2012 for training from image labels, and checks it.
+
+Examples:
+    python tools/dataset_converters/voc.py data/VOCdevkit --sbd data/benchmark_RELEASE
+    python tools/dataset_converters/voc.py data/VOCdevkit --sbd SegmentationClassAug
+    python tools/dataset_converters/voc.py data/VOCdevkit --check
+"""
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+import numpy as np
+from mmengine.utils import track_parallel_progress
+from mmseg.datasets import PascalVOCDataset
+from PIL import Image
+from prettytable import PrettyTable
+from scipy.io import loadmat
+
+from mmseg_fsr.datasets import VOCImageLabelDataset, read_label_file, write_label_file
+from mmseg_fsr.datasets.label_sources import labels_from_xml
+from mmseg_fsr.datasets.mask_file import read_mask, write_mask
+from mmseg_fsr.datasets.split_file import read_split, write_split
+from mmseg_fsr.label_ids import IGNORE_INDEX
+
+CLASSES = VOCImageLabelDataset.METAINFO["classes"]
+PALETTE = PascalVOCDataset.METAINFO["palette"]
+# Names in each list of the complete data set.
+FULL_SIZE = dict(train=1464, val=1449, trainval=2913, train_aug=10582)
+VOC_MASKS, ALL_MASKS = "SegmentationClass", "SegmentationClassAug"
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class VOCFolder:
+    """Paths in a folder ``VOCdevkit/VOC2012``."""
+
+    root: Path
+
+    def image(self, name: str) -> Path:
+        """The photograph of that name."""
+        return self.root / "JPEGImages" / f"{name}.jpg"
+
+    def mask(self, folder: str, name: str) -> Path:
+        """The mask of that name in one of the two folders of masks."""
+        return self.root / folder / f"{name}.png"
+
+    def split(self, name: str) -> Path:
+        """The list of that name."""
+        return self.root / "ImageSets" / "Segmentation" / f"{name}.txt"
+
+    @property
+    def label_file(self) -> Path:
+        """The image-level labels."""
+        return self.root / "image_labels.json"
+
+
+@dataclass(frozen=True)
+class SBD:
+    """Names and masks of the Semantic Boundaries Dataset.
+
+    Args:
+        names: The images that it has segmented.
+        read: Reads the mask (H, W) of one of them.
+    """
+
+    names: Sequence[str]
+    read: Callable[[str], np.ndarray]
+
+
+def read_mat(path: Path) -> np.ndarray:
+    """Reads a mask of SBD's release.
+
+    Args:
+        path: A file of ``benchmark_RELEASE/dataset/cls``.
+
+    Returns:
+        (H, W) uint8 class ids, 0 the background.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read or holds no segmentation.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"SBD mask {path} does not exist: unpack SBD again")
+    try:
+        content = loadmat(path, variable_names=["GTcls"], simplify_cells=True)
+        mask = np.asarray(content["GTcls"]["Segmentation"])
+    except Exception as error:  # SciPy raises a dozen kinds for a damaged file.
+        raise ValueError(
+            f"SBD mask {path} cannot be read ({type(error).__name__}: {error}): "
+            "unpack SBD again"
+        ) from error
+    if mask.ndim != 2:
+        raise ValueError(f"SBD mask {path} is {mask.ndim}-dimensional, expected 2")
+    return mask
+
+
+def read_sbd(folder: Path) -> SBD:
+    """Finds out which of SBD's two forms a folder is.
+
+    Args:
+        folder: ``benchmark_RELEASE`` as published, with ``.mat`` masks, or a folder
+            of PNG masks, known as ``SegmentationClassAug``.
+
+    Returns:
+        Its names and masks.
+
+    Raises:
+        FileNotFoundError: If it is neither.
+    """
+    dataset = folder / "dataset"
+    if dataset.is_dir():
+        names = read_split(dataset / "train.txt") + read_split(dataset / "val.txt")
+        return SBD(names, functools.partial(_read_named_mat, dataset / "cls"))
+    names = sorted(path.stem for path in folder.glob("*.png"))
+    if not names:
+        raise FileNotFoundError(
+            f"{folder} is not SBD: expected the folder benchmark_RELEASE with "
+            "dataset/cls/*.mat, or a folder of PNG masks"
+        )
+    return SBD(names, functools.partial(_read_named_png, folder))
+
+
+def _read_named_mat(folder: Path, name: str) -> np.ndarray:
+    return read_mat(folder / f"{name}.mat")
+
+
+def _read_named_png(folder: Path, name: str) -> np.ndarray:
+    return read_mask(folder / f"{name}.png")
+
+
+def check_mask(mask: np.ndarray, mask_name: str, image: Path) -> None:
+    """Raises a ValueError if a mask has unknown ids or is not its image's size."""
+    unknown = set(np.unique(mask).tolist()) - {*range(len(CLASSES)), IGNORE_INDEX}
+    if unknown:
+        raise ValueError(
+            f"{mask_name} has class ids {sorted(unknown)}: expected 0 to "
+            f"{len(CLASSES) - 1} and {IGNORE_INDEX}"
+        )
+    try:
+        with Image.open(image) as picture:
+            width, height = picture.size
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"image {image} does not exist") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"image {image} cannot be decoded: {error}") from error
+    if mask.shape != (height, width):
+        raise ValueError(
+            f"{mask_name} is {mask.shape[1]} x {mask.shape[0]} pixels, its image "
+            f"{width} x {height}"
+        )
+
+
+def convert_mask(voc: VOCFolder, sbd: SBD, overwrite: bool, name: str) -> str | None:
+    """Writes the mask of an image to the folder of all masks.
+
+    VOC's own mask goes before SBD's, which is coarser. A mask that is there already
+    stays, unless it is to be overwritten.
+
+    Returns:
+        What was wrong, if anything.
+    """
+    target = voc.mask(ALL_MASKS, name)
+    if target.exists() and not overwrite:
+        return None
+    own = voc.mask(VOC_MASKS, name)
+    try:
+        mask = read_mask(own) if own.exists() else sbd.read(name)
+        check_mask(mask, f"mask of {name}", voc.image(name))
+        write_mask(target, mask, PALETTE)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+def write_new(path: Path, write: Callable[[Path], None], overwrite: bool) -> None:
+    """Writes a file; one of that name with other contents is kept.
+
+    Raises:
+        FileExistsError: If there is a file of other contents, not to be overwritten.
+    """
+    draft = path.with_name(f".{path.name}.new{path.suffix}")
+    try:
+        write(draft)
+        if path.exists() and not overwrite and path.read_bytes() != draft.read_bytes():
+            raise FileExistsError(
+                f"{path} exists and has other contents: move it away, or replace it "
+                "with --overwrite"
+            )
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def prepare(
+    voc: VOCFolder, sbd_folder: Path | None, workers: int, overwrite: bool
+) -> list[str]:
+    """Writes masks, the list ``train_aug`` and image labels.
+
+    Args:
+        voc: Where to read and write.
+        sbd_folder: See :func:`read_sbd`; without it there is no ``train_aug``.
+        workers: Number of processes.
+        overwrite: Whether to replace what is there.
+
+    Returns:
+        What was wrong, a line for each file that could not be converted.
+    """
+    problems = []
+    train, val = read_split(voc.split("train")), read_split(voc.split("val"))
+    names = {*train, *val}
+    if sbd_folder is not None:
+        sbd = read_sbd(sbd_folder)
+        names |= set(sbd.names)
+        (voc.root / ALL_MASKS).mkdir(exist_ok=True)
+        print(f"Masks in {voc.root / ALL_MASKS}:")
+        convert = functools.partial(convert_mask, voc, sbd, overwrite)
+        results = track_parallel_progress(convert, sorted(names), workers, chunksize=16)
+        print()
+        problems += [result for result in results if result is not None]
+        train_aug = sorted(names - set(val))
+        write_new(
+            voc.split("train_aug"), lambda path: write_split(path, train_aug), overwrite
+        )
+    labels = {}
+    for name in sorted(names):
+        try:
+            labels |= labels_from_xml(voc.root / "Annotations", [name])
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    write_new(voc.label_file, lambda path: write_label_file(path, labels), overwrite)
+    return problems
+
+
+def check(voc: VOCFolder) -> list[str]:
+    """Prints how many images of each class the splits hold.
+
+    Returns:
+        What is missing, a line for each split and kind of file.
+    """
+    problems = []
+    table = PrettyTable(align="r")
+    table.add_column("", ["images", "in all of VOC", *CLASSES[1:]], align="l")
+    for split, full_size in FULL_SIZE.items():
+        if split == "train_aug" and not voc.split(split).exists():
+            continue
+        masks = ALL_MASKS if split == "train_aug" else VOC_MASKS
+        try:
+            names = read_split(voc.split(split))
+            for kind, path_of in (
+                ("image", voc.image),
+                ("mask", functools.partial(voc.mask, masks)),
+            ):
+                absent = [path for path in map(path_of, names) if not path.is_file()]
+                if absent:
+                    problems.append(
+                        f"{split}: {len(absent)} of {len(names)} {kind}s are missing, "
+                        f"the first {absent[0]}"
+                    )
+            labels = read_label_file(voc.label_file, names, CLASSES)
+        except (ValueError, OSError) as error:
+            problems.append(f"{split}: {error}")
+        else:
+            counts = labels.sum(0).astype(int).tolist()
+            table.add_column(split, [len(names), full_size, *counts])
+    print(table)
+    return problems
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("devkit", type=Path, help="folder VOCdevkit, with VOC2012")
+    parser.add_argument(
+        "--sbd",
+        type=Path,
+        help="folder benchmark_RELEASE or SegmentationClassAug; without it train_aug "
+        "is not written",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, check what is there"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="number of processes"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files that are there"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepares the folder, checks it, and tells what was wrong."""
+    args = parse_args(argv)
+    voc = VOCFolder(args.devkit / "VOC2012")
+    problems = []
+    try:
+        if not voc.root.is_dir():
+            raise FileNotFoundError(
+                f"{voc.root} is not a folder: unpack VOC 2012's VOCtrainval archive"
+            )
+        if not args.check:
+            problems += prepare(voc, args.sbd, args.workers, args.overwrite)
+        problems += check(voc)
+    except (ValueError, OSError) as error:
+        problems.append(str(error))
+    for problem in problems[:SHOWN]:
+        print(f"error: {problem}", file=sys.stderr)
+    if problems:
+        sys.exit(f"{len(problems)} problems, {min(len(problems), SHOWN)} of them above")
+
+
+if __name__ == "__main__":
+    main()
