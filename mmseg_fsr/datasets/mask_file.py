@@ -60,3 +60,37 @@ def write_mask(
     image.putpalette(colors.tobytes())
     with atomic_write(path, "wb") as file:
         image.save(file, format="PNG")
+
+
+def check_mask(mask: np.ndarray, title: str, image: Path, num_classes: int) -> None:
+    """Refuses a mask that does not belong to its image or its data set.
+
+    Args:
+        mask: (H, W) class ids.
+        title: What to call it in an error.
+        image: The image's file.
+        num_classes: Number of classes with the background.
+
+    Raises:
+        FileNotFoundError: If there is no such image.
+        ValueError: If the image cannot be decoded or has another size, or the mask
+            has ids other than those of the classes and 255.
+    """
+    unknown = set(np.unique(mask).tolist()) - {*range(num_classes), IGNORE_INDEX}
+    if unknown:
+        raise ValueError(
+            f"{title} has class ids {sorted(unknown)}: expected 0 to "
+            f"{num_classes - 1} and {IGNORE_INDEX}"
+        )
+    try:
+        with Image.open(image) as picture:
+            width, height = picture.size
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"image {image} does not exist") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"image {image} cannot be decoded: {error}") from error
+    if mask.shape != (height, width):
+        raise ValueError(
+            f"{title} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {width} x "
+            f"{height}"
+        )

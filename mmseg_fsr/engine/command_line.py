@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -78,3 +80,16 @@ def load_config(args: argparse.Namespace) -> Config:
         or str(Path("work_dirs") / Path(args.config).stem)
     )
     return cfg
+
+
+def exit_with(problems: Sequence[str], shown: int = 20) -> None:
+    """Ends the program with what went wrong; returns if nothing did.
+
+    Args:
+        problems: A line for each problem.
+        shown: How many to print. Defaults to 20.
+    """
+    for problem in problems[:shown]:
+        print(f"error: {problem}", file=sys.stderr)
+    if problems:
+        sys.exit(f"{len(problems)} problems, {min(len(problems), shown)} of them above")

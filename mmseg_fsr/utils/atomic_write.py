@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -36,3 +36,29 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
     except BaseException:
         os.unlink(draft)
         raise
+
+
+def write_unless_other(
+    path: Path, write: Callable[[Path], None], overwrite: bool
+) -> None:
+    """Writes a file, but keeps one of that name with other contents.
+
+    Args:
+        path: The file to write, in an existing folder.
+        write: Writes the contents to the path that it is given, of the same suffix.
+        overwrite: Whether to replace a file of other contents.
+
+    Raises:
+        FileExistsError: If there is one, not to be replaced.
+    """
+    draft = path.with_name(f".{path.stem}.new{path.suffix}")
+    try:
+        write(draft)
+        if path.exists() and not overwrite and path.read_bytes() != draft.read_bytes():
+            raise FileExistsError(
+                f"{path} exists and has other contents: move it away, or replace it "
+                "with --overwrite"
+            )
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
+import contextlib
+
 import pytest
 
-from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.atomic_write import atomic_write, write_unless_other
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,29 @@ def test_missing_folder_is_an_error(tmp_path):
         atomic_write(tmp_path / "none" / "x", "w") as file,
     ):
         file.write("")
+
+
+@pytest.mark.parametrize("old", [None, "new", "old"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_keeps_a_file_of_other_contents(tmp_path, old, overwrite):
+    path = tmp_path / "x.json"
+    if old is not None:
+        path.write_text(old)
+    kept = old == "old" and not overwrite
+    error = pytest.raises(
+        FileExistsError, match=r"x\.json exists and has other contents"
+    )
+    with error if kept else contextlib.nullcontext():
+        write_unless_other(path, lambda draft: draft.write_text("new"), overwrite)
+    assert path.read_text() == ("old" if kept else "new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_draft_leaves_nothing(tmp_path):
+    def fail(draft):
+        draft.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_unless_other(tmp_path / "x.txt", fail, overwrite=True)
+    assert not list(tmp_path.iterdir())

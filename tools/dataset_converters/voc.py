@@ -9,7 +9,6 @@ Examples:
 import argparse
 import functools
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +19,21 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 import numpy as np
 from mmengine.utils import track_parallel_progress
 from mmseg.datasets import PascalVOCDataset
-from PIL import Image
-from prettytable import PrettyTable
 from scipy.io import loadmat
 
-from mmseg_fsr.datasets import VOCImageLabelDataset, read_label_file, write_label_file
+from mmseg_fsr.datasets import VOCImageLabelDataset, write_label_file
 from mmseg_fsr.datasets.label_sources import labels_from_xml
-from mmseg_fsr.datasets.mask_file import read_mask, write_mask
+from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
 from mmseg_fsr.datasets.split_file import read_split, write_split
-from mmseg_fsr.label_ids import IGNORE_INDEX
+from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
+from mmseg_fsr.engine.command_line import exit_with
+from mmseg_fsr.utils.atomic_write import write_unless_other
 
 CLASSES = VOCImageLabelDataset.METAINFO["classes"]
 PALETTE = PascalVOCDataset.METAINFO["palette"]
 # Names in each list of the complete data set.
 FULL_SIZE = dict(train=1464, val=1449, trainval=2913, train_aug=10582)
 VOC_MASKS, ALL_MASKS = "SegmentationClass", "SegmentationClassAug"
-SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -137,28 +135,6 @@ def _read_named_png(folder: Path, name: str) -> np.ndarray:
     return read_mask(folder / f"{name}.png")
 
 
-def check_mask(mask: np.ndarray, mask_name: str, image: Path) -> None:
-    """Raises a ValueError if a mask has unknown ids or is not its image's size."""
-    unknown = set(np.unique(mask).tolist()) - {*range(len(CLASSES)), IGNORE_INDEX}
-    if unknown:
-        raise ValueError(
-            f"{mask_name} has class ids {sorted(unknown)}: expected 0 to "
-            f"{len(CLASSES) - 1} and {IGNORE_INDEX}"
-        )
-    try:
-        with Image.open(image) as picture:
-            width, height = picture.size
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"image {image} does not exist") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"image {image} cannot be decoded: {error}") from error
-    if mask.shape != (height, width):
-        raise ValueError(
-            f"{mask_name} is {mask.shape[1]} x {mask.shape[0]} pixels, its image "
-            f"{width} x {height}"
-        )
-
-
 def convert_mask(voc: VOCFolder, sbd: SBD, overwrite: bool, name: str) -> str | None:
     """Writes the mask of an image to the folder of all masks.
 
@@ -174,30 +150,11 @@ def convert_mask(voc: VOCFolder, sbd: SBD, overwrite: bool, name: str) -> str | 
     own = voc.mask(VOC_MASKS, name)
     try:
         mask = read_mask(own) if own.exists() else sbd.read(name)
-        check_mask(mask, f"mask of {name}", voc.image(name))
+        check_mask(mask, f"mask of {name}", voc.image(name), len(CLASSES))
         write_mask(target, mask, PALETTE)
     except (ValueError, OSError) as error:
         return str(error)
     return None
-
-
-def write_new(path: Path, write: Callable[[Path], None], overwrite: bool) -> None:
-    """Writes a file; one of that name with other contents is kept.
-
-    Raises:
-        FileExistsError: If there is a file of other contents, not to be overwritten.
-    """
-    draft = path.with_name(f".{path.name}.new{path.suffix}")
-    try:
-        write(draft)
-        if path.exists() and not overwrite and path.read_bytes() != draft.read_bytes():
-            raise FileExistsError(
-                f"{path} exists and has other contents: move it away, or replace it "
-                "with --overwrite"
-            )
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def prepare(
@@ -226,9 +183,10 @@ def prepare(
         results = track_parallel_progress(convert, sorted(names), workers, chunksize=16)
         print()
         problems += [result for result in results if result is not None]
-        train_aug = sorted(names - set(val))
-        write_new(
-            voc.split("train_aug"), lambda path: write_split(path, train_aug), overwrite
+        write_unless_other(
+            voc.split("train_aug"),
+            functools.partial(write_split, names=sorted(names - set(val))),
+            overwrite,
         )
     labels = {}
     for name in sorted(names):
@@ -236,7 +194,9 @@ def prepare(
             labels |= labels_from_xml(voc.root / "Annotations", [name])
         except (ValueError, OSError) as error:
             problems.append(str(error))
-    write_new(voc.label_file, lambda path: write_label_file(path, labels), overwrite)
+    write_unless_other(
+        voc.label_file, lambda path: write_label_file(path, labels), overwrite
+    )
     return problems
 
 
@@ -246,31 +206,14 @@ def check(voc: VOCFolder) -> list[str]:
     Returns:
         What is missing, a line for each split and kind of file.
     """
-    problems = []
-    table = PrettyTable(align="r")
-    table.add_column("", ["images", "in all of VOC", *CLASSES[1:]], align="l")
+    splits = {}
     for split, full_size in FULL_SIZE.items():
         if split == "train_aug" and not voc.split(split).exists():
             continue
         masks = ALL_MASKS if split == "train_aug" else VOC_MASKS
-        try:
-            names = read_split(voc.split(split))
-            for kind, path_of in (
-                ("image", voc.image),
-                ("mask", functools.partial(voc.mask, masks)),
-            ):
-                absent = [path for path in map(path_of, names) if not path.is_file()]
-                if absent:
-                    problems.append(
-                        f"{split}: {len(absent)} of {len(names)} {kind}s are missing, "
-                        f"the first {absent[0]}"
-                    )
-            labels = read_label_file(voc.label_file, names, CLASSES)
-        except (ValueError, OSError) as error:
-            problems.append(f"{split}: {error}")
-        else:
-            counts = labels.sum(0).astype(int).tolist()
-            table.add_column(split, [len(names), full_size, *counts])
+        files = dict(image=voc.image, mask=functools.partial(voc.mask, masks))
+        splits[split] = SplitFiles(voc.split(split), files, full_size)
+    table, problems = report_splits(splits, voc.label_file, CLASSES)
     print(table)
     return problems
 
@@ -314,10 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         problems += check(voc)
     except (ValueError, OSError) as error:
         problems.append(str(error))
-    for problem in problems[:SHOWN]:
-        print(f"error: {problem}", file=sys.stderr)
-    if problems:
-        sys.exit(f"{len(problems)} problems, {min(len(problems), SHOWN)} of them above")
+    exit_with(problems)
 
 
 if __name__ == "__main__":

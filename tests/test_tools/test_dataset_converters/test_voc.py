@@ -122,7 +122,7 @@ def test_prepares_masks_list_and_labels(tool, devkit, form, request, capsys):
         if len(row) == 5 and row[1].strip().isdigit()
     }
     assert table["images"] == [1, 1, 2, 3]
-    assert table["in all of VOC"] == [1464, 1449, 2913, 10582]
+    assert table["as published"] == [1464, 1449, 2913, 10582]
     assert table["dog"] == [0, 1, 1, 1]
     assert table["person"] == [1, 0, 1, 2]
     assert table["cat"] == [0, 0, 0, 0]
