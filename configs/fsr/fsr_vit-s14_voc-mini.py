@@ -15,14 +15,26 @@ model = dict(
         patch_size=14,
         layer_scale_init_value=1e-5,
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
-    decode_head=dict(in_channels=channels, num_classes=num_classes + 1),
-    cam_head=dict(in_channels=channels, num_classes=num_classes),
+    # As for ResNet-50: the paper's head has no norm, and its first losses undo what
+    # the classifiers have learned.
+    decode_head=dict(
+        _delete_=True,
+        type='FCNHead',
+        in_channels=channels,
+        in_index=1,
+        channels=512,
+        num_convs=2,
+        concat_input=False,
+        norm_cfg=dict(type='BN'),
+        num_classes=num_classes + 1,
+        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1)),
+    cam_head=dict(
+        in_channels=channels, num_classes=num_classes, pooling='avg'),
     distill_head=dict(in_channels=channels),
     mask_generator=dict(block_size=56),
-    loss_begin=dict(loss_seg=400, loss_energy=400))
-# The classifiers learn slowly on these features at ten times 6e-5.
-optim_wrapper = dict(
-    optimizer=dict(lr=6e-5), paramwise_cfg=dict(head_lr_mult=20.0))
+    loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))
+# The classifiers learn slowly on these features, and not at all at 6e-5.
+optim_wrapper = dict(paramwise_cfg=dict(head_lr_mult=50.0))
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.995, validate='both'),
     *_base_.custom_hooks[1:]
