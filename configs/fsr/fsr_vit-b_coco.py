@@ -18,6 +18,6 @@ val_evaluator = [
     dict(type='CAMIoUMetric', field='cams', bkg_thr=0.45),
     dict(type='CAMIoUMetric', field='aux_cams', bkg_thr=0.45, prefix='aux_cam'),
     dict(type='PseudoLabelIoUMetric'),
-    dict(type='ImageLabelF1Metric'),
+    dict(type='ImageLabelMetric'),
 ]
 test_evaluator = val_evaluator

@@ -3,7 +3,14 @@ from mmengine.config import Config
 
 from .runs import load_config, read_checkpoint, score, train
 
-SCORES = {"mIoU", "cam/mIoU", "aux_cam/mIoU", "pseudo_label/mIoU", "cls/f1"}
+SCORES = {
+    "mIoU",
+    "cam/mIoU",
+    "aux_cam/mIoU",
+    "pseudo_label/mIoU",
+    "cls/f1",
+    "cls/mAP",
+}
 
 
 def hooks(tiny, validate):

@@ -5,7 +5,7 @@ val_evaluator = [
     dict(type='CAMIoUMetric', field='cams', bkg_thr=0.5),
     dict(type='CAMIoUMetric', field='aux_cams', bkg_thr=0.5, prefix='aux_cam'),
     dict(type='PseudoLabelIoUMetric'),
-    dict(type='ImageLabelF1Metric'),
+    dict(type='ImageLabelMetric'),
 ]
 test_evaluator = val_evaluator
 

@@ -1,9 +1,10 @@
-"""Score of the classifier."""
+"""Scores of the classifier."""
 
 from collections.abc import Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmpretrain.evaluation import AveragePrecision
 from mmseg.registry import METRICS
 from torch import Tensor
 
@@ -26,12 +27,14 @@ def image_f1(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 @METRICS.register_module()
-class ImageLabelF1Metric(BaseMetric):
-    """F1 of the predicted classes of an image, averaged over images.
+class ImageLabelMetric(BaseMetric):
+    """F1 and mAP of the predicted classes of images.
 
-    Classes with a positive logit against the foreground classes in the mask, per
-    image, as FSR (AAAI 2024) scores its classifier. (mmpretrain's
-    ``MultiLabelMetric`` averages over classes or over all decisions instead.)
+    The classes of an image are the foreground classes in its mask. F1 is that of the
+    classes with a positive logit, averaged over images, as FSR (AAAI 2024) scores its
+    classifier (mmpretrain's ``MultiLabelMetric`` averages over classes or over all
+    decisions instead). mAP is mmpretrain's average precision, its mean over the
+    classes that any image has.
 
     Data samples hold ``pred_label`` with ``score``, the logits (K,) of the
     foreground classes, and ``gt_sem_seg``.
@@ -41,7 +44,7 @@ class ImageLabelF1Metric(BaseMetric):
             or ``'gpu'``. Defaults to ``'cpu'``.
         prefix: Prefix of the name. Defaults to None, ``'cls'``.
 
-    Returns of ``evaluate``: ``f1`` in percent.
+    Returns of ``evaluate``, in percent: ``f1`` and ``mAP``.
     """
 
     default_prefix = "cls"
@@ -66,16 +69,22 @@ class ImageLabelF1Metric(BaseMetric):
                     "classes beside background: set num_classes of cam_head to that"
                 )
             mask = data_sample["gt_sem_seg"]["data"].to(logits.device)
-            target = image_labels_from_mask(mask, num_classes) > 0
-            self.results.append(image_f1(logits > 0, target).item())
+            target = image_labels_from_mask(mask, num_classes)
+            self.results.append((logits.float().cpu(), target.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Averages over images.
+        """Scores all images.
 
         Args:
-            results: F1 of each image.
+            results: Logits and target (K,) of each image.
 
         Returns:
-            ``f1`` in percent.
+            ``f1`` and ``mAP``.
         """
-        return {"f1": round(100 * sum(results) / len(results), 2)}
+        logits, target = map(torch.stack, zip(*results, strict=True))
+        precision = AveragePrecision.calculate(logits, target, average=None)
+        return {
+            "f1": round(100 * image_f1(logits > 0, target > 0).mean().item(), 2),
+            # Of a class that is nowhere there is no precision.
+            "mAP": round(precision[target.any(0)].mean().item(), 2),
+        }

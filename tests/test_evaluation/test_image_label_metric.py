@@ -5,7 +5,7 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.registry import METRICS
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.evaluation import ImageLabelF1Metric
+from mmseg_fsr.evaluation import ImageLabelMetric
 
 
 def make_sample(logits, mask):
@@ -16,10 +16,10 @@ def make_sample(logits, mask):
 
 
 def evaluate(samples):
-    evaluator = Evaluator(METRICS.build(dict(type="ImageLabelF1Metric")))
+    evaluator = Evaluator(METRICS.build(dict(type="ImageLabelMetric")))
     evaluator.dataset_meta = dict(classes=["background", "a", "b", "c"])
     evaluator.process(samples)
-    return evaluator.evaluate(len(samples))["cls/f1"]
+    return evaluator.evaluate(len(samples))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def evaluate(samples):
     ],
 )
 def test_f1_of_one_image(logits, mask, expected):
-    score = evaluate([make_sample(logits, mask)])
+    score = evaluate([make_sample(logits, mask)])["cls/f1"]
     assert score == pytest.approx(100 * expected, abs=0.006)
 
 
@@ -47,11 +47,37 @@ def test_averages_over_images_of_any_size():
         make_sample([-1.0, -1.0, 1.0], [1]),
     ]
     expected = 100 * (1 + 2 / 3 + 0) / 3
-    assert evaluate(samples) == pytest.approx(expected, abs=0.006)
+    assert evaluate(samples)["cls/f1"] == pytest.approx(expected, abs=0.006)
+
+
+def slow_average_precision(scores, targets):
+    """Mean of the precisions at the ranks of the images that have the class."""
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    precisions, found = [], 0
+    for rank, i in enumerate(order, start=1):
+        if targets[i]:
+            found += 1
+            precisions.append(found / rank)
+    return sum(precisions) / len(precisions)
+
+
+def test_mean_average_precision_of_the_classes_that_there_are():
+    masks = [[0, 1], [1, 2], [2, 255], [0, 0], [1, 1], [2, 1]]
+    logits = torch.randn(len(masks), 3).tolist()
+    scores = evaluate(list(map(make_sample, logits, masks)))
+    # No image has class 3.
+    expected = [
+        slow_average_precision(
+            [row[k] for row in logits], [k + 1 in mask for mask in masks]
+        )
+        for k in range(2)
+    ]
+    assert scores["cls/mAP"] == pytest.approx(100 * sum(expected) / 2, abs=0.006)
+    assert scores.keys() == {"cls/f1", "cls/mAP"}
 
 
 def test_refuses_logits_of_another_number_of_classes():
-    metric = ImageLabelF1Metric()
+    metric = ImageLabelMetric()
     metric.dataset_meta = dict(classes=["background", "a"])
     sample = make_sample([1.0, 1.0, 1.0], [1]).to_dict()
     with pytest.raises(ValueError, match=r"\(3,\).*1 classes beside background"):
