@@ -46,6 +46,23 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_converter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the converters of whole data sets share.
+
+    Args:
+        parser: The parser to extend.
+    """
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, check what is there"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="number of processes"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files that are there"
+    )
+
+
 def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:
     """Ends the program with one line if a file is missing.
 

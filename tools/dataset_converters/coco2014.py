@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import functools
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from mmseg_fsr.datasets.label_sources import labels_from_coco
 from mmseg_fsr.datasets.mask_file import check_mask, write_mask
 from mmseg_fsr.datasets.split_file import write_split
 from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
-from mmseg_fsr.engine.command_line import exit_with
+from mmseg_fsr.engine.command_line import add_converter_arguments, exit_with
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import write_unless_other
 
@@ -224,15 +223,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "root", type=Path, help="folder with annotations/, train2014/ and val2014/"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing, check what is there"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="number of processes"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that are there"
-    )
+    add_converter_arguments(parser)
     return parser.parse_args(argv)
 
 

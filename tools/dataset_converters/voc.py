@@ -8,7 +8,6 @@ Examples:
 
 import argparse
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from mmseg_fsr.datasets.label_sources import labels_from_xml
 from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
 from mmseg_fsr.datasets.split_file import read_split, write_split
 from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
-from mmseg_fsr.engine.command_line import exit_with
+from mmseg_fsr.engine.command_line import add_converter_arguments, exit_with
 from mmseg_fsr.utils.atomic_write import write_unless_other
 
 CLASSES = VOCImageLabelDataset.METAINFO["classes"]
@@ -230,15 +229,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="folder benchmark_RELEASE or SegmentationClassAug; without it train_aug "
         "is not written",
     )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing, check what is there"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="number of processes"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that are there"
-    )
+    add_converter_arguments(parser)
     return parser.parse_args(argv)
 
 
