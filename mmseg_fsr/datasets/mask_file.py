@@ -1,5 +1,6 @@
 """Segmentation masks as PNG files of class ids."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,23 +44,38 @@ def read_mask(path: str | Path) -> np.ndarray:
     return mask
 
 
-def write_mask(
-    path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]]
-) -> None:
-    """Writes a mask as a palette PNG, which viewers show in colour.
+def encode_mask(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
+    """Encodes a mask as a palette PNG, which viewers show in colour.
 
     Args:
-        path: The file; it appears under its name only once it is complete.
         mask: (H, W) class ids, 255 for pixels that do not count.
         palette: RGB colours, 0..255, by class id.
+
+    Returns:
+        The contents of the file.
     """
     colors = np.zeros((256, 3), np.uint8)
     colors[: len(palette)] = palette
     colors[IGNORE_INDEX] = _IGNORED_COLOR
     image = Image.fromarray(mask.astype(np.uint8))
     image.putpalette(colors.tobytes())
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
+
+
+def write_mask(
+    path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]]
+) -> None:
+    """Writes a mask as :func:`encode_mask` encodes it.
+
+    Args:
+        path: The file; it appears under its name only once it is complete.
+        mask: (H, W) class ids, 255 for pixels that do not count.
+        palette: RGB colours, 0..255, by class id.
+    """
     with atomic_write(path, "wb") as file:
-        image.save(file, format="PNG")
+        file.write(encode_mask(mask, palette))
 
 
 def check_mask(mask: np.ndarray, title: str, image: Path, num_classes: int) -> None:

@@ -1,0 +1,102 @@
+"""Packs predicted label maps for PASCAL VOC's evaluation server.
+
+Example:
+    python tools/voc_submission.py maps \
+        data/VOCdevkit/VOC2012/ImageSets/Segmentation/test.txt \
+        data/VOCdevkit/VOC2012/JPEGImages submission.tar
+"""
+
+import argparse
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+from mmengine.utils import track_iter_progress
+
+from mmseg_fsr.datasets import VOCImageLabelDataset
+from mmseg_fsr.datasets.mask_file import check_mask, encode_mask, read_mask
+from mmseg_fsr.datasets.split_file import read_split
+from mmseg_fsr.engine.command_line import exit_with
+from mmseg_fsr.label_ids import IGNORE_INDEX
+from mmseg_fsr.utils.atomic_write import atomic_write
+
+METAINFO = VOCImageLabelDataset.METAINFO
+# Where the server looks: segmentation, trained on any data.
+FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
+
+
+def encoded_map(maps: Path, images: Path, name: str) -> bytes:
+    """A label map as the server takes it, a palette PNG.
+
+    Raises:
+        FileNotFoundError: If map or image is missing.
+        ValueError: If the map cannot be decoded, is not of the image's size, or has
+            ids other than 0 to 20.
+    """
+    path = maps / f"{name}.png"
+    label = read_mask(path)
+    check_mask(
+        label, f"label map {path}", images / f"{name}.jpg", len(METAINFO["classes"])
+    )
+    if (label == IGNORE_INDEX).any():
+        raise ValueError(
+            f"label map {path} has undecided pixels ({IGNORE_INDEX}): the server "
+            "wants a class for every pixel"
+        )
+    return encode_mask(label, METAINFO["palette"])
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("maps", type=Path, help="folder that test.py --out wrote")
+    parser.add_argument("split", type=Path, help="list of the images to be scored")
+    parser.add_argument("images", type=Path, help="folder of the images")
+    parser.add_argument("out", type=Path, help="the .tar file to write")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the .tar file if it exists"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Checks all label maps and writes the archive if all are right."""
+    args = parse_args(argv)
+    problems = []
+    try:
+        if args.out.exists() and not args.overwrite:
+            raise FileExistsError(f"{args.out} exists: replace it with --overwrite")
+        names = read_split(args.split)
+        surplus = {path.stem for path in args.maps.glob("*.png")} - set(names)
+        if surplus:
+            problems.append(
+                f"{args.maps} has {len(surplus)} maps that {args.split} does not name, "
+                f"such as {min(surplus)}"
+            )
+        with atomic_write(args.out, "wb") as file:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                for name in track_iter_progress(names):
+                    try:
+                        content = encoded_map(args.maps, args.images, name)
+                    except (ValueError, OSError) as error:
+                        problems.append(str(error))
+                        continue
+                    entry = tarfile.TarInfo(f"{FOLDER}/{name}.png")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
+            if problems:
+                raise ValueError(f"{args.out} is not written")
+    except (ValueError, OSError) as error:
+        problems.append(str(error))
+    exit_with(problems)
+    print(f"\nwrote {args.out}: {len(names)} label maps")
+
+
+if __name__ == "__main__":
+    main()
