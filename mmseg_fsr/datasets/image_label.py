@@ -142,7 +142,7 @@ class ImageLabelDataset(BaseSegDataset):
             if folder and "://" not in folder and not osp.isdir(folder):
                 raise FileNotFoundError(
                     f"`{key}` {folder} is not a folder: put the data set there or "
-                    "correct the config"
+                    "correct the config (docs/data.md)"
                 )
         if self.ann_file and not osp.exists(self.ann_file):
             raise FileNotFoundError(

@@ -109,4 +109,4 @@ def exit_with(problems: Sequence[str], shown: int = 20) -> None:
     for problem in problems[:shown]:
         print(f"error: {problem}", file=sys.stderr)
     if problems:
-        sys.exit(f"{len(problems)} problems, {min(len(problems), shown)} of them above")
+        sys.exit(f"problems: {len(problems)}, shown: {min(len(problems), shown)}")

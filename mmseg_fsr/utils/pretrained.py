@@ -45,8 +45,8 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error}, which is `init_cfg.checkpoint` of {type(backbone).__name__}; "
-            "the configs of mmseg_fsr take it from an environment variable such as "
-            "FSR_VIT_B (docs/configs.md, Pretrained weights)"
+            "the configs of mmseg_fsr take it from the environment: FSR_VIT_B, FSR_R50 "
+            "or FSR_VIT_S14 (docs/configs.md, Pretrained weights)"
         ) from error
     prefix = init_cfg.get("prefix")
     if prefix is None and any(name.startswith("backbone.") for name in weights):

@@ -247,7 +247,5 @@ def test_other_init_cfg(init_cfg):
 
 def test_missing_file(tmp_path):
     path = tmp_path / "none.pth"
-    with pytest.raises(
-        FileNotFoundError, match=r"none\.pth does not exist: .* as FSR_VIT_B"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth does not exist: .*FSR_R50"):
         load_pretrained_backbone(build(), dict(type="Pretrained", checkpoint=str(path)))

@@ -63,7 +63,6 @@ class FSRViT(VisionTransformer):
             arch=arch,
             img_size=img_size,
             patch_size=patch_size,
-            out_indices=list(out_indices),
             with_cls_token=False,
             out_type="featmap",
             # A trailing strip smaller than a patch is cut, not padded.
@@ -71,9 +70,10 @@ class FSRViT(VisionTransformer):
             **kwargs,
         )
         last = self.num_layers - 1
+        self.out_indices = [i if i >= 0 else self.num_layers + i for i in out_indices]
         if (
             len(out_indices) != 2
-            or not self.out_indices[0] < self.out_indices[1] == last
+            or not 0 <= self.out_indices[0] < self.out_indices[1] == last
         ):
             raise ValueError(
                 f"out_indices={tuple(out_indices)} of a ViT with {self.num_layers} "
