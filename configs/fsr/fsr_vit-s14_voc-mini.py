@@ -1,7 +1,7 @@
 # For comparing variants of a ViT: DINOv2's ViT-S/14 has seen far more images
 # than ImageNet, so what comes out is not "image-level labels only".
 _base_ = [
-    './_base_/models/fsr_vit-b.py', './_base_/datasets/voc_mini.py',
+    './_base_/models/fsr_vit-b_fcn.py', './_base_/datasets/voc_mini.py',
     './_base_/schedules/schedule_4k.py', './_base_/evaluation.py',
     './_base_/default_runtime.py'
 ]
@@ -15,21 +15,8 @@ model = dict(
         patch_size=14,
         layer_scale_init_value=1e-5,
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
-    # As for ResNet-50: the paper's head has no norm, and its first losses undo what
-    # the classifiers have learned.
-    decode_head=dict(
-        _delete_=True,
-        type='FCNHead',
-        in_channels=channels,
-        in_index=1,
-        channels=512,
-        num_convs=2,
-        concat_input=False,
-        norm_cfg=dict(type='BN'),
-        num_classes=num_classes + 1,
-        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1)),
-    cam_head=dict(
-        in_channels=channels, num_classes=num_classes, pooling='avg'),
+    decode_head=dict(in_channels=channels, num_classes=num_classes + 1),
+    cam_head=dict(in_channels=channels, num_classes=num_classes),
     distill_head=dict(in_channels=channels),
     mask_generator=dict(block_size=56),
     loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))

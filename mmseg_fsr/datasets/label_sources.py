@@ -45,42 +45,73 @@ def labels_from_xml(folder: Path, names: Sequence[str] | None) -> dict[str, list
     return labels
 
 
-def labels_from_coco(path: Path, names: Sequence[str] | None) -> dict[str, list[str]]:
-    """Class names in a COCO instance file, crowds included.
+def read_coco_instances(path: Path) -> dict:
+    """Reads a COCO instance file and checks what labels are taken from.
 
     Args:
         path: The JSON file, with ``images``, ``annotations`` and ``categories``.
-        names: Image names, without suffix, to keep; all if None.
 
     Returns:
-        Name of each image to its class names, in the order of their ids. Images
-        without objects have an empty list.
+        Its contents.
 
     Raises:
-        ValueError: If the file is broken or lacks an image of ``names``.
+        ValueError: If the file is broken, or an annotation's image or category is not
+            declared.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        categories = {item["id"]: item["name"] for item in content["categories"]}
-        files = {item["id"]: item["file_name"] for item in content["images"]}
-        found: dict[int, set[int]] = {image: set() for image in files}
+        declared = {
+            "category_id": {item["id"]: item["name"] for item in content["categories"]},
+            "image_id": {item["id"]: item["file_name"] for item in content["images"]},
+        }
         for item in content["annotations"]:
-            if item["category_id"] not in categories:
-                raise ValueError(f"category_id {item['category_id']} is not declared")
-            if item["image_id"] not in files:
-                raise ValueError(f"image_id {item['image_id']} is not declared")
-            found[item["image_id"]].add(item["category_id"])
+            for key, ids in declared.items():
+                if item[key] not in ids:
+                    raise ValueError(f"{key} {item[key]} is not declared")
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path} is not a COCO instance file ({type(error).__name__}: {error}): "
             "give one such as instances_train2014.json"
         ) from error
-    labels = {
-        str(PurePosixPath(files[image]).with_suffix("")): [
-            categories[category] for category in sorted(found[image])
+    return content
+
+
+def labels_of_coco_instances(content: dict) -> dict[str, list[str]]:
+    """Class names in COCO's annotations, crowds included.
+
+    Args:
+        content: See :func:`read_coco_instances`.
+
+    Returns:
+        Name of each image to its class names, in the order of their ids. Images
+        without objects have an empty list.
+    """
+    categories = {item["id"]: item["name"] for item in content["categories"]}
+    found: dict[int, set[int]] = {item["id"]: set() for item in content["images"]}
+    for item in content["annotations"]:
+        found[item["image_id"]].add(item["category_id"])
+    return {
+        str(PurePosixPath(item["file_name"]).with_suffix("")): [
+            categories[category] for category in sorted(found[item["id"]])
         ]
-        for image in files
+        for item in content["images"]
     }
+
+
+def labels_from_coco(path: Path, names: Sequence[str] | None) -> dict[str, list[str]]:
+    """Class names in a COCO instance file, crowds included.
+
+    Args:
+        path: See :func:`read_coco_instances`.
+        names: Image names, without suffix, to keep; all if None.
+
+    Returns:
+        See :func:`labels_of_coco_instances`.
+
+    Raises:
+        ValueError: If the file is broken or lacks an image of ``names``.
+    """
+    labels = labels_of_coco_instances(read_coco_instances(path))
     if names is None:
         return labels
     missing = [name for name in names if name not in labels]

@@ -4,6 +4,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from .safe_load import load_state_dict_file
+from .tensor_names import part_of
 from .vit_layout import is_timm_layout, timm_to_mmpretrain
 
 
@@ -11,11 +12,6 @@ def _some(names: set[str], limit: int = 5) -> str:
     """The first few of some names, for a message."""
     shown = ", ".join(sorted(names)[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
-
-
-def _part(name: str) -> str:
-    """The part of the backbone that a tensor belongs to, such as ``layers``."""
-    return name.split(".")[0]
 
 
 def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
@@ -79,11 +75,11 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     }
     # A part that is there on both sides matches altogether, or has another depth.
     # Batch norm's counters came late: older files lack them.
-    parts = {_part(name) for name in weights} - {"aggregator"}
+    parts = {part_of(name) for name in weights} - {"aggregator"}
     differing |= {
         f"{name} in one of the two alone"
         for name in own.keys() ^ weights.keys()
-        if _part(name) in parts & {_part(name) for name in own}
+        if part_of(name) in parts & {part_of(name) for name in own}
         and not name.endswith("num_batches_tracked")
     }
     if differing:

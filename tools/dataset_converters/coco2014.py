@@ -20,7 +20,10 @@ import numpy as np
 from mmengine.utils import track_parallel_progress
 
 from mmseg_fsr.datasets import COCO2014ImageLabelDataset, write_label_file
-from mmseg_fsr.datasets.label_sources import labels_from_coco
+from mmseg_fsr.datasets.label_sources import (
+    labels_of_coco_instances,
+    read_coco_instances,
+)
 from mmseg_fsr.datasets.mask_file import check_mask, write_mask
 from mmseg_fsr.datasets.split_file import write_split
 from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
@@ -160,12 +163,14 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
     problems = []
     labels = {}
     for split in FULL_SIZE:
-        path = instance_file(root, split)
-        split_labels = labels_from_coco(path, None)
+        content = read_coco_instances(instance_file(root, split))
+        split_labels = labels_of_coco_instances(content)
         names = sorted(name for name in split_labels if split_labels[name])
         labels |= {name: split_labels[name] for name in names}
+        coco = COCO()
+        coco.dataset = content
         with contextlib.redirect_stdout(io.StringIO()):  # its own notes
-            coco = COCO(path)
+            coco.createIndex()
         shown = sorted(i for i in coco.imgs if coco.imgToAnns[i])
         folder = mask_path(root, split, "").parent
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ Examples:
 
 import argparse
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,15 +61,22 @@ class VOCFolder:
 
 @dataclass(frozen=True)
 class SBD:
-    """Names and masks of the Semantic Boundaries Dataset.
+    """Masks of the Semantic Boundaries Dataset.
 
     Args:
         names: The images that it has segmented.
-        read: Reads the mask (H, W) of one of them.
+        folder: Where their masks are.
+        suffix: ``.mat`` or ``.png``.
     """
 
     names: Sequence[str]
-    read: Callable[[str], np.ndarray]
+    folder: Path
+    suffix: str
+
+    def read(self, name: str) -> np.ndarray:
+        """Mask (H, W) of one of the images."""
+        path = self.folder / f"{name}{self.suffix}"
+        return read_mat(path) if self.suffix == ".mat" else read_mask(path)
 
 
 def read_mat(path: Path) -> np.ndarray:
@@ -116,22 +123,14 @@ def read_sbd(folder: Path) -> SBD:
     dataset = folder / "dataset"
     if dataset.is_dir():
         names = read_split(dataset / "train.txt") + read_split(dataset / "val.txt")
-        return SBD(names, functools.partial(_read_named_mat, dataset / "cls"))
+        return SBD(names, dataset / "cls", ".mat")
     names = sorted(path.stem for path in folder.glob("*.png"))
     if not names:
         raise FileNotFoundError(
             f"{folder} is not SBD: expected the folder benchmark_RELEASE with "
             "dataset/cls/*.mat, or a folder of PNG masks"
         )
-    return SBD(names, functools.partial(_read_named_png, folder))
-
-
-def _read_named_mat(folder: Path, name: str) -> np.ndarray:
-    return read_mat(folder / f"{name}.mat")
-
-
-def _read_named_png(folder: Path, name: str) -> np.ndarray:
-    return read_mask(folder / f"{name}.png")
+    return SBD(names, folder, ".png")
 
 
 def convert_mask(voc: VOCFolder, sbd: SBD, overwrite: bool, name: str) -> str | None:
@@ -194,7 +193,7 @@ def prepare(
         except (ValueError, OSError) as error:
             problems.append(str(error))
     write_unless_other(
-        voc.label_file, lambda path: write_label_file(path, labels), overwrite
+        voc.label_file, functools.partial(write_label_file, labels=labels), overwrite
     )
     return problems
 

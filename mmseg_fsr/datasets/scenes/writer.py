@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from ..label_file import write_label_file
+from ..mask_file import write_mask
+from ..split_file import write_split
 from .scene import CLASSES, PALETTE, draw_scene
 
 MANIFEST = "scenes.json"
@@ -107,7 +108,6 @@ def _write_pictures(
     """Draws and writes pictures, masks, splits and the label file."""
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
-    palette = np.array(PALETTE, np.uint8).ravel().tolist()
     labels: dict[str, list[int]] = {}
     for split, count in (("train", train), ("val", val)):
         names = [f"{split}_{number:05d}" for number in range(count)]
@@ -115,12 +115,9 @@ def _write_pictures(
             scene = draw_scene(_FIRST_INDEX[split] + number, seed, size)
             picture = Image.fromarray(scene.image)
             picture.save(root / "JPEGImages" / f"{name}.jpg", quality=92)
-            mask = Image.fromarray(scene.mask)
-            mask.putpalette(palette)
-            mask.save(root / "SegmentationClass" / f"{name}.png")
+            write_mask(root / "SegmentationClass" / f"{name}.png", scene.mask, PALETTE)
             labels[name] = scene.labels
             if progress is not None:
                 progress(len(labels), train + val)
-        text = "".join(f"{name}\n" for name in names)
-        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(text)
+        write_split(root / "ImageSets" / "Segmentation" / f"{split}.txt", names)
     write_label_file(root / "image_labels.json", labels)

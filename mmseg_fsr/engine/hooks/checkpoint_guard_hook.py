@@ -5,15 +5,11 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
+from mmseg_fsr.utils.tensor_names import part_of
 
 # Parts that predictions do not use: a student's own checkpoint has no teacher, one
 # converted from the authors' program no centres.
 TRAINING_PARTS = ("teacher", "distill_head")
-
-
-def _part(name: str) -> str:
-    """The part of the model that a tensor belongs to, such as ``backbone``."""
-    return name.split(".")[0]
 
 
 @HOOKS.register_module()
@@ -46,9 +42,9 @@ class CheckpointGuardHook(Hook):
         lacking = own.keys() - given.keys()
         extra = given.keys() - own.keys()
         if not is_training_run(runner):
-            parts = {_part(name) for name in own}
-            lacking = {name for name in lacking if _part(name) not in TRAINING_PARTS}
-            extra = {name for name in extra if _part(name) in parts}
+            parts = {part_of(name) for name in own}
+            lacking = {name for name in lacking if part_of(name) not in TRAINING_PARTS}
+            extra = {name for name in extra if part_of(name) in parts}
         elif not runner._resume:
             extra = set()
             if own.keys() & given.keys():

@@ -1,5 +1,5 @@
 # FSR on a dilated ResNet-50 (stride 16), norm layers frozen.
-_base_ = './fsr_vit-b.py'
+_base_ = './fsr_vit-b_fcn.py'
 channels = 2048
 model = dict(
     backbone=dict(
@@ -20,19 +20,6 @@ model = dict(
         in_channels=channels,
         stride=16,
         aggregator=dict(type='AveragePoolingAggregator')),
-    # The paper's head has no norm: on ResNet's large activations its first
-    # losses undo what the classifiers have learned.
-    decode_head=dict(
-        _delete_=True,
-        type='FCNHead',
-        in_channels=channels,
-        in_index=1,
-        channels=512,
-        num_convs=2,
-        concat_input=False,
-        norm_cfg=dict(type='BN'),
-        num_classes=_base_.num_classes + 1,
-        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1)),
-    # Maximum pooling of 2,048 channels learns too unsteadily.
-    cam_head=dict(in_channels=channels, aux_in_channels=1024, pooling='avg'),
+    decode_head=dict(in_channels=channels),
+    cam_head=dict(in_channels=channels, aux_in_channels=1024),
     distill_head=dict(in_channels=channels))
