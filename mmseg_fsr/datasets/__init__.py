@@ -3,12 +3,13 @@
 from .coco import COCO2014ImageLabelDataset
 from .image_label import ImageLabelDataset
 from .label_file import read_label_file, write_label_file
-from .transforms import PackMultiViewSegInputs
+from .transforms import PackImageLabelSegInputs, PackMultiViewSegInputs
 from .voc import VOCImageLabelDataset
 
 __all__ = [
     "COCO2014ImageLabelDataset",
     "ImageLabelDataset",
+    "PackImageLabelSegInputs",
     "PackMultiViewSegInputs",
     "VOCImageLabelDataset",
     "read_label_file",

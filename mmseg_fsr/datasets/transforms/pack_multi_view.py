@@ -9,6 +9,8 @@ from mmengine.structures import LabelData
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 
+from .gt_label import gt_label_of
+
 
 @TRANSFORMS.register_module()
 class PackMultiViewSegInputs(BaseTransform):
@@ -52,17 +54,12 @@ class PackMultiViewSegInputs(BaseTransform):
                 "PackMultiViewSegInputs expects a list of views in 'img', got "
                 f"{type(views).__name__}: put `mmpretrain.MultiView` before it"
             )
-        if "gt_label" not in results:
-            raise ValueError(
-                f"image {results.get('img_path')} comes without 'gt_label': set the "
-                "`label_file` of an image-label data set"
-            )
+        label = gt_label_of(results)
         results = {**results, "img_shape": views[0].shape[:2]}
         sample = SegDataSample(
             metainfo={key: results[key] for key in self.meta_keys if key in results}
         )
-        sample.set_metainfo(dict(num_labels=int(results["gt_label"].sum())))
-        label = torch.as_tensor(results["gt_label"], dtype=torch.float32)
+        sample.set_metainfo(dict(num_labels=int(label.sum())))
         sample.gt_label = LabelData(label=label)
         inputs = {
             f"view{number}": torch.from_numpy(

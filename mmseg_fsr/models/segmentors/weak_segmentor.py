@@ -49,9 +49,9 @@ class WeakSegmentor(EncoderDecoder):
             trains (true in the paper's runs). Defaults to None.
         loss_begin: Number of first steps in which a loss weighs 0, by the loss's
             name. Defaults to none.
-        test_cfg: As in mmseg; with ``cams=True`` prediction on data with masks also
-            gives CAMs, pseudo label and class scores for the image's true classes,
-            which the metrics of :mod:`mmseg_fsr.evaluation` score.
+        test_cfg: As in mmseg; with ``cams=True`` prediction on data with image labels
+            or masks also gives CAMs, pseudo label and class scores for the image's
+            true classes, which the metrics of :mod:`mmseg_fsr.evaluation` score.
         **kwargs: ``data_preprocessor``, ``train_cfg`` and ``init_cfg`` of mmseg's
             ``EncoderDecoder``; a ``neck`` or ``auxiliary_head`` has no place here.
 
@@ -317,35 +317,56 @@ class WeakSegmentor(EncoderDecoder):
             data_samples: Samples with the images' metadata. Defaults to None.
 
         Returns:
-            Samples with ``seg_logits`` and ``pred_sem_seg``; with
-            ``test_cfg.cams`` and ground-truth masks also ``cams`` and ``aux_cams``
-            (K, H, W), 0 for classes that are not in the image, ``pseudo_sem_seg``
-            (1, H, W), 255 where undecided, and ``pred_label.score`` (K,), logits.
+            Samples with ``seg_logits`` and ``pred_sem_seg``; with ``test_cfg.cams``
+            also what :meth:`add_cams` gives, for the classes in ``gt_label``, or else
+            in ``gt_sem_seg``, if each sample has one of the two.
         """
         data_samples = super().predict(inputs, data_samples)
         if self.test_cfg.get("cams") and all(
-            "gt_sem_seg" in sample for sample in data_samples
+            "gt_label" in sample or "gt_sem_seg" in sample for sample in data_samples
         ):
-            self._add_cams(inputs, data_samples)
+            labels = [self._true_labels(sample) for sample in data_samples]
+            self.add_cams(inputs, data_samples, torch.stack(labels))
         return data_samples
 
-    def _add_cams(self, inputs: Tensor, data_samples: list[SegDataSample]) -> None:
-        """Adds CAMs, pseudo label and class scores to predicted samples."""
+    def _true_labels(self, sample: SegDataSample) -> Tensor:
+        """The given labels of a sample, or else those of its mask, (K,)."""
+        if "gt_label" in sample:
+            return sample.gt_label.label
+        return image_labels_from_mask(sample.gt_sem_seg.data, self.num_classes)
+
+    def add_cams(
+        self,
+        inputs: Tensor,
+        data_samples: list[SegDataSample],
+        labels: Tensor | None = None,
+    ) -> None:
+        """Adds CAMs, pseudo label and class scores to predicted samples.
+
+        They get ``cams`` and ``aux_cams`` (K, H, W), 0 for classes that are not in
+        the image, ``pseudo_sem_seg`` (1, H, W), 255 where undecided, all of the
+        original size, and ``pred_label.score`` (K,), logits.
+
+        Args:
+            inputs: Images (B, 3, H, W), normalised.
+            data_samples: Their samples.
+            labels: Classes in the images, multi-hot (B, K) float. Defaults to None,
+                the predicted ones: those with a positive logit.
+
+        Raises:
+            ValueError: If images are padded.
+        """
         if any(_is_padded(sample.metainfo) for sample in data_samples):
             raise ValueError(
                 "test_cfg.cams=True scores images without padding: take size and "
                 "size_divisor out of data_preprocessor.test_cfg, or set cams=False"
             )
-        labels = torch.stack(
-            [
-                image_labels_from_mask(sample.gt_sem_seg.data, self.num_classes)
-                for sample in data_samples
-            ]
-        )
+        scores, _ = self.cam_head(self.backbone(inputs, up_to="feat"))
+        if labels is None:
+            labels = (scores > 0).float()
         cams = self.cams(inputs)
         rgb = self.data_preprocessor.denormalize(inputs)
         pseudo_labels = self.pseudo_label_generator.pseudo_label(rgb, cams.top, labels)
-        scores, _ = self.cam_head(self.backbone(inputs, up_to="feat"))
         for i, sample in enumerate(data_samples):
             size = sample.ori_shape
             for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.structures import LabelData
 from mmseg.registry import MODELS
 
 from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
@@ -355,14 +356,48 @@ def test_prediction_does_not_compute_the_class_token():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("masks", [True, False])
-def test_cams_come_with_masks_alone(masks):
+def test_without_labels_or_masks_there_are_no_cams():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    samples = evaluation_samples(masks=False)
+    samples[0].gt_label = LabelData(label=torch.tensor([1.0, 0, 0]))
+    samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
+    assert all("cams" not in sample for sample in samples)
+
+
+@torch.no_grad()
+def test_given_labels_come_before_those_of_the_mask():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    samples = evaluation_samples()
+    samples[0].gt_label = LabelData(label=torch.tensor([0.0, 1, 1]))
+    samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
+    shown = [sample.cams.data.flatten(1).any(1).tolist() for sample in samples]
+    assert shown == [[False, True, True], [False, True, False]]
+
+
+@torch.no_grad()
+def test_cams_of_predicted_classes():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    weight = segmentor.cam_head.top_classifier.weight
+    weight[1] = -weight[0]  # one of the two is predicted, the other is not
+    images = torch.randn(1, 3, *SIZE)
+    scores, _ = segmentor.cam_head(segmentor.backbone(images))
+    predicted = (scores[0] > 0).float()
+    assert 0 < predicted.sum() < NUM_CLASSES
+    (sample,) = evaluation_samples(1, masks=False)
+    segmentor.add_cams(images, [sample])
+    (given,) = evaluation_samples(1, masks=False)
+    given.gt_label = LabelData(label=predicted)
+    (given,) = segmentor.predict(images, [given])
+    for name in ("cams", "aux_cams", "pseudo_sem_seg"):
+        assert torch.equal(sample.get(name).data, given.get(name).data)
+    assert not sample.cams.data[predicted == 0].any()
+
+
+@torch.no_grad()
+def test_cams_of_the_classes_in_the_mask():
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
     images = torch.randn(2, 3, *SIZE)
-    samples = segmentor.predict(images, evaluation_samples(masks=masks))
-    if not masks:
-        assert all("cams" not in sample for sample in samples)
-        return
+    samples = segmentor.predict(images, evaluation_samples())
     cams = segmentor.cams(images)
     scores, _ = segmentor.cam_head(segmentor.backbone(images))
     labels = torch.stack(
