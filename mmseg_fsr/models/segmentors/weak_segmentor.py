@@ -345,7 +345,8 @@ class WeakSegmentor(EncoderDecoder):
 
         They get ``cams`` and ``aux_cams`` (K, H, W), 0 for classes that are not in
         the image, ``pseudo_sem_seg`` (1, H, W), 255 where undecided, all of the
-        original size, and ``pred_label.score`` (K,), logits.
+        original image's size and, if the input is its mirror image, mirrored back,
+        and ``pred_label.score`` (K,), logits.
 
         Args:
             inputs: Images (B, 3, H, W), normalised.
@@ -376,14 +377,23 @@ class WeakSegmentor(EncoderDecoder):
                     mode="bilinear",
                     align_corners=False,
                 )
-                sample.set_field(PixelData(data=maps[0]), name, dtype=PixelData)
+                maps = _flip_back(maps[0], sample.metainfo)
+                sample.set_field(PixelData(data=maps), name, dtype=PixelData)
             pseudo_label = F.interpolate(
                 pseudo_labels[i][None, None].float(), size, mode="nearest"
             )
-            sample.pseudo_sem_seg = PixelData(data=pseudo_label[0].long())
+            pseudo_label = _flip_back(pseudo_label[0].long(), sample.metainfo)
+            sample.pseudo_sem_seg = PixelData(data=pseudo_label)
             sample.pred_label = LabelData(score=scores[i])
 
 
 def _is_padded(meta: dict) -> bool:
     """Whether an image of this metadata was padded for its batch."""
     return any(meta.get("img_padding_size") or meta.get("padding_size") or ())
+
+
+def _flip_back(maps: Tensor, meta: dict) -> Tensor:
+    """Maps (C, H, W) of the original image, if its metadata says it was flipped."""
+    if not meta.get("flip"):
+        return maps
+    return maps.flip(2 if meta["flip_direction"] == "horizontal" else 1)

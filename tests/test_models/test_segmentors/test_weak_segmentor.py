@@ -421,6 +421,22 @@ def test_cams_of_the_classes_in_the_mask():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("direction", "dim"), [("horizontal", 3), ("vertical", 2)])
+def test_cams_of_a_mirror_image_are_mirrored_back(direction, dim):
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    images = torch.randn(2, 3, *SIZE)
+    plain = segmentor.predict(images, evaluation_samples())
+    samples = evaluation_samples()
+    for sample in samples:
+        sample.set_metainfo(dict(flip=True, flip_direction=direction))
+    mirrored = segmentor.predict(images, samples)
+    for actual, expected in zip(mirrored, plain, strict=True):
+        for name in ("cams", "aux_cams", "pseudo_sem_seg"):
+            maps = expected.get(name).data.flip(dim - 1)
+            assert torch.equal(actual.get(name).data, maps), name
+
+
+@torch.no_grad()
 def test_refuses_cams_of_padded_images():
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
     (sample,) = evaluation_samples(1, ori_shape=(28, 41))
