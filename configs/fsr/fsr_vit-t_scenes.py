@@ -33,6 +33,8 @@ model = dict(
     # One scale, and lower thresholds for CAMs of a short training.
     pseudo_label_generator=dict(scales=(1.0, ), low_thr=0.2, high_thr=0.45),
     mask_generator=dict(block_size=24),
+    # without drop path: the same CAMs for less
+    reuse_features=True,
     loss_begin=dict(loss_seg=80, loss_energy=80, loss_ptc=80))
 
 max_iters = 540

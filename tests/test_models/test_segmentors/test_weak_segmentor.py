@@ -194,9 +194,9 @@ def count_cams(segmentor, monkeypatch):
     """Records how many images pass for CAMs and how deep."""
     calls, original = [], type(segmentor).cams
 
-    def cams(self, images, up_to="feat"):
+    def cams(self, images, up_to, *features):
         calls.append(up_to)
-        return original(self, images, up_to)
+        return original(self, images, up_to, *features)
 
     monkeypatch.setattr(type(segmentor), "cams", cams)
     return calls
@@ -242,6 +242,28 @@ def test_forward_passes_of_a_step(training_step, monkeypatch):
         )
     segmentor.loss(*training_batch())
     assert batches == [4, 4]
+
+
+@pytest.mark.parametrize("begin", [{}, dict(loss_seg=99, loss_energy=99)])
+def test_reused_features_save_a_pass_and_change_no_loss(begin, training_step):
+    training_step(60, MAX_ITERS)
+    batch = training_batch()
+    losses, passed, state = [], [], None
+    for reuse in (False, True):
+        segmentor = build_tiny(reuse_features=reuse, loss_begin=begin).train()
+        state = state or {k: v.clone() for k, v in segmentor.state_dict().items()}
+        segmentor.load_state_dict(state)
+        passed.append(0)
+
+        def count(_, inputs, __):
+            passed[-1] += len(inputs[0])
+
+        segmentor.backbone.register_forward_hook(count)
+        torch.manual_seed(0)
+        losses.append(segmentor.loss(*batch))
+    assert passed[0] - passed[1] == 2
+    for name, loss in losses[0].items():
+        torch.testing.assert_close(losses[1][name], loss, rtol=1e-5, atol=1e-6)
 
 
 def test_without_self_distillation_view_2_is_not_looked_at(training_step):
