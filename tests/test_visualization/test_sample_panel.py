@@ -4,7 +4,12 @@ import torch
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.visualization import MaskedView, draw_sample, overlay_heat
+from mmseg_fsr.visualization import (
+    MaskedView,
+    draw_sample,
+    overlay_heat,
+    sample_panel,
+)
 from tests.panel_tiles import tiles_of
 
 CLASSES = ("background", "ball", "fish", "leaf")
@@ -71,6 +76,16 @@ def test_a_picture_for_each_class_of_the_image(sample, max_cams):
     assert len(cams) == len(expected[:max_cams])
     for found, wanted in zip(cams, expected, strict=False):
         assert (found == wanted).all()
+
+
+def test_titles_name_the_classes(sample, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        sample_panel, "draw_panel", lambda tiles, _: drawn.update(tiles)
+    )
+    draw(sample, max_cams=4)
+    titles = ["CAM: ball", "CAM: leaf", "pseudo label", "prediction", "ground truth"]
+    assert list(drawn) == ["image", *titles]
 
 
 def test_given_labels_name_the_classes(sample):

@@ -53,8 +53,7 @@ def build_hook(**kwargs):
 @pytest.fixture
 def batch():
     """Two images as a data loader gives them, BGR; view 2 is white."""
-    view1 = torch.zeros(3, *SIZE, dtype=torch.uint8)
-    view1[0], view1[1, :9], view1[2, :, 20:] = 90, 30, 210
+    view1 = torch.randint(256, (3, *SIZE), dtype=torch.uint8)
     views = dict(view1=[view1, 255 - view1], view2=[torch.full_like(view1, 255)] * 2)
     labels = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
     samples = [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
@@ -143,7 +142,6 @@ def test_draws_the_first_image_as_the_network_sees_it(batch, training_step):
     for i, (tile, picture) in enumerate(zip(found, expected, strict=True)):
         scaled = cv2.resize(picture, (256, 171), interpolation=cv2.INTER_NEAREST)
         assert (tile == scaled).all(), i
-    assert rgb[0, 0].tolist() == [0, 30, 90]
 
 
 def test_restores_modes_and_moves_nothing(batch, training_step):
