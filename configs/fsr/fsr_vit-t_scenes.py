@@ -49,7 +49,9 @@ train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 auto_scale_lr = dict(base_batch_size=24)
 
 default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=max_iters))
+    logger=dict(interval=20),
+    checkpoint=dict(interval=max_iters),
+    cam_visualization=dict(interval=90))
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.98, validate='both'),
     *_base_.custom_hooks[1:]
