@@ -23,7 +23,9 @@ def count_by_part(names: Iterable[str]) -> list[str]:
         names: Names of tensors.
 
     Returns:
-        Such as ``["backbone (2 tensors)", "head (1 tensors)"]``.
+        Such as ``["backbone (2 tensors)", "head (1 tensor)"]``.
     """
     counts = Counter(map(part_of, names))
-    return [f"{part} ({count} tensors)" for part, count in counts.items()]
+    return [
+        f"{part} ({count} tensor{'s' * (count > 1)})" for part, count in counts.items()
+    ]

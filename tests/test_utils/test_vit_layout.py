@@ -59,7 +59,7 @@ def test_ours_to_timm(images, scale):
     converted = convert_vit(ours.state_dict(), "timm")
     assert set(converted.left_out) == {
         "aggregator (17 tensors)",
-        "mask_token (1 tensors)",
+        "mask_token (1 tensor)",
     }
     assert converted.lacking == ["cls_token and its position in pos_embed"]
     tokens, raw = timm_features(converted.tensors, images, HEADS)
@@ -120,7 +120,7 @@ def test_a_mask_token_comes_along_where_there_is_a_place():
     weights = timm_weights(CHANNELS, DEPTH, GRID, PATCH)
     weights["mask_token"] = torch.ones(1, CHANNELS)
     assert convert_vit(weights, "fsr").tensors["mask_token"].all()
-    assert "mask_token (1 tensors)" in convert_vit(weights, "mmpretrain").left_out
+    assert "mask_token (1 tensor)" in convert_vit(weights, "mmpretrain").left_out
 
 
 @pytest.mark.parametrize(
