@@ -24,7 +24,7 @@ IMAGES = [
     (NASTY, 0.1, [0, 1]),
     ("two", 0.2, [0, 1, 2]),
     ("three", 0.3, [0, 2]),
-    ("four", 0.4, [0, 1, 3]),
+    ("four" * 20, 0.4, [0, 1, 3]),
     ("five", 0.5, [0, 2]),
     ("six", None, [0]),
 ]
@@ -97,7 +97,7 @@ def page_values(steps: int = 8, images: int = len(IMAGES)) -> dict:
         page_environment=[("torch", "2")],
         commands="python tools/train.py a_config_with_a_long_name.py " + "x" * 200,
         config=f"name = {NASTY!r}\n</pre></script>{'y' * 300}",
-        config_name="c.py",
+        config_name="work_dirs/" + "z" * 60 + "/config.py",
         version="0",
         date="2026-01-01 00:00",
         data=dict(

@@ -114,7 +114,7 @@ def cut(page, stage):
 
 
 def test_images_are_sorted_worst_first(page):
-    assert names(page) == [NASTY, "two", "three", "four", "five", "six"]
+    assert names(page) == [NASTY, "two", "three", "four" * 20, "five", "six"]
     scores = [card.get_attribute("data-iou") for card in all_of(page, ".card")]
     assert scores[-1] == ""
     assert all(float(a) < float(b) for a, b in pairwise(scores[:-1]))
@@ -128,7 +128,7 @@ def test_the_filter_shows_images_with_the_class(page):
     assert names(page) == ["two", "three", "five"]
     assert one(page, "#count").text == "3 of 3 images with dog"
     chips[3].click()
-    assert names(page) == ["four"]
+    assert names(page) == ["four" * 20]
     pressed = [chip.get_attribute("aria-pressed") for chip in chips]
     assert pressed == ["false", "false", "false", "true"]
     chips[0].click()
