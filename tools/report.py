@@ -351,10 +351,9 @@ def describe_run(
 
 def describe_environment(environment: dict[str, str]) -> list[tuple[str, str]]:
     """Rows about the machine that trained."""
-    devices = [value for name, value in environment.items() if name[:4] == "GPU "]
     elsewhere = ("seed", "GPU number", "CUDA available")
     rows = [item for item in environment.items() if item[0] not in elsewhere]
-    if environment and len(devices) == ("GPU number" in environment):
+    if environment.get("CUDA available") == "False":
         rows.append(("Device", "CPU"))
     return rows
 

@@ -147,23 +147,37 @@ def test_the_handle_follows_the_mouse(page):
     assert cut(page, all_of(page, ".stage")[0]) == pytest.approx(50, abs=1)
 
 
-def test_the_handle_follows_a_finger(page):
-    stage = all_of(page, ".stage")[0]
-    into_view(page, stage)
-    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", dict(enabled=True))
+def touch(page, element, *places):
+    """Puts a finger on an element, moves and lifts it; places in parts of its size."""
+    into_view(page, element)
     box = page.execute_script(
-        "return arguments[0].getBoundingClientRect().toJSON()", stage
+        "return arguments[0].getBoundingClientRect().toJSON()", element
     )
-    for kind, share in (("Start", 0.5), ("Move", 0.4), ("Move", 0.25), ("End", None)):
-        point = dict(
-            x=box["x"] + box["width"] * (share or 0), y=box["y"] + box["height"] / 2
-        )
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", dict(enabled=True))
+    for index, (x, y) in enumerate(places):
+        point = dict(x=box["x"] + box["width"] * x, y=box["y"] + box["height"] * y)
         page.execute_cdp_cmd(
             "Input.dispatchTouchEvent",
-            dict(type=f"touch{kind}", touchPoints=[point] if share else []),
+            dict(type="touchMove" if index else "touchStart", touchPoints=[point]),
         )
+    page.execute_cdp_cmd(
+        "Input.dispatchTouchEvent", dict(type="touchEnd", touchPoints=[])
+    )
     page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", dict(enabled=False))
+
+
+def test_the_handle_follows_a_finger(page):
+    stage = all_of(page, ".stage")[0]
+    touch(page, stage, (0.5, 0.5), (0.4, 0.5), (0.25, 0.5))
     assert cut(page, stage) == pytest.approx(25, abs=1)
+    touch(page, stage, (0.7, 0.5))
+    assert cut(page, stage) == pytest.approx(70, abs=1)
+
+
+def test_a_finger_that_scrolls_leaves_the_handle(page):
+    stage = all_of(page, ".stage")[0]
+    touch(page, stage, (0.2, 0.9), (0.2, 0.6), (0.2, 0.3), (0.2, 0.1))
+    assert cut(page, stage) == pytest.approx(50, abs=1)
 
 
 def test_the_handle_moves_by_keyboard(page):

@@ -189,7 +189,8 @@
     const follow = (event) => move(place(event.clientX - plot.getBoundingClientRect().left));
     plot.addEventListener("pointerdown", follow);
     plot.addEventListener("pointermove", follow);
-    plot.addEventListener("pointerleave", () => move(null));
+    // A finger that is lifted leaves its values to be read.
+    plot.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") move(null); });
     plot.addEventListener("blur", () => move(null));
     plot.addEventListener("keydown", (event) => {
       const now = state.cursor === null ? steps.length - 1 : state.cursor;
@@ -269,15 +270,26 @@
       range.value = Math.round(clamp((event.clientX - box.left) / box.width, 0, 1) * 100);
       cut();
     }
+    // A finger that goes up or down scrolls the page: it moves the handle only once it
+    // goes sideways, or with a tap.
+    let start = null;
     node.addEventListener("pointerdown", (event) => {
       if (event.button) return;
       node.setPointerCapture(event.pointerId);
-      range.focus({ preventScroll: true, focusVisible: false });
-      drag(event);
+      range.focus({ preventScroll: true });
+      start = { x: event.clientX, y: event.clientY, drags: event.pointerType !== "touch" };
+      if (start.drags) drag(event);
     });
     node.addEventListener("pointermove", (event) => {
-      if (node.hasPointerCapture(event.pointerId)) drag(event);
+      if (!start) return;
+      start.drags ||= Math.abs(event.clientX - start.x) > Math.abs(event.clientY - start.y);
+      if (start.drags) drag(event);
     });
+    node.addEventListener("pointerup", (event) => {
+      if (start && (start.drags || Math.hypot(event.clientX - start.x, event.clientY - start.y) < 10)) drag(event);
+      start = null;
+    });
+    node.addEventListener("pointercancel", () => { start = null; });
     range.addEventListener("input", cut);
     redraw();
     return { node, redraw };
