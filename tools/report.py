@@ -371,6 +371,8 @@ def write_report(args: argparse.Namespace) -> None:
     if not args.checkpoint.is_file():
         raise FileNotFoundError(f"checkpoint not found: {args.checkpoint}")
     out = args.out or args.work_dir / "report.html"
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"folder of {out} not found: make it first")
     if out.exists() and not is_report(out):
         raise FileExistsError(
             f"{out} exists and is no report: name another file with --out"

@@ -94,6 +94,7 @@ def test_a_resumed_runs_logs_are_joined(resumed, tmp_path):
     assert "All 1 predicted images" in page
 
 
+@pytest.mark.slow
 def test_an_older_report_is_replaced_and_nothing_else(work_dir, capsys):
     report = work_dir / "report.html"
     report.write_text("mine")
@@ -167,6 +168,15 @@ def test_what_is_missing_or_damaged_is_named_in_one_line(work_dir, spoil, capsys
     assert line.startswith("report.py: error: ")
     assert words in line
     assert not (work_dir / "report.html").exists()
+
+
+def test_the_pages_folder_must_be_there(straight, tmp_path, capsys):
+    out = tmp_path / "new" / "page.html"
+    code, line = fails(capsys, straight.work_dir, "--out", out)
+    assert (code, line) == (
+        2,
+        f"report.py: error: folder of {out} not found: make it first",
+    )
 
 
 def test_a_checkpoint_that_is_named_must_be_there(straight, capsys):
