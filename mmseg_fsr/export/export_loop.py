@@ -148,7 +148,9 @@ class PseudoLabelExportLoop(TestLoop):
         finally:
             if self.crf is not None:
                 self.crf.close()
-        self.problems = sum(all_gather_object(self.problems), [])
+        self.problems = [
+            line for part in all_gather_object(self.problems) for line in part
+        ]
         barrier()
         self.report = self._complete() if is_main_process() else None
         return metrics

@@ -115,7 +115,7 @@ def test_overwriting_starts_over(half, root):
 def test_masks_are_not_replaced(root, overwrite):
     folder = folder_of(root)
     write(folder, "a")
-    with pytest.raises(FileExistsError, match="no manifest.json: they may be masks"):
+    with pytest.raises(FileExistsError, match=r"no manifest\.json: they may be masks"):
         folder.missing(NAMES, overwrite)
     assert (root / "a.png").read_bytes() == b"a"
 
