@@ -1,6 +1,6 @@
 """Test loop that writes label maps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,21 @@ from mmengine.dist import (
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
+from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, LOOPS, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.datasets.mask_file import write_mask
-from mmseg_fsr.engine.loops.refinement_queue import read_image
+from mmseg_fsr.engine.loops import RefinementQueue
 from mmseg_fsr.engine.runner_state import unwrapped_model
 from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.models.segmentors import WeakSegmentor, given_image_labels
 from mmseg_fsr.version import __version__
 
-from .crf_queue import CRFQueue
 from .fingerprint import config_sha256, file_sha256, labels_sha256
 from .label_folder import LabelFolder
-from .label_maps import SOURCES, label_map, present_classes, probability_map
+from .label_maps import SOURCES, class_logits, label_map, present_classes
 from .label_report import report_labels
 from .readable_items import ReadableBatch, ReadableItems, collate_readable
 
@@ -95,7 +95,8 @@ class PseudoLabelExportLoop(TestLoop):
         self.masks = self._find_masks(masks)
         self.problems: list[str] = []
         self.crf = None if crf is None else MODELS.build(crf)
-        self._queue = None if self.crf is None else CRFQueue(self.crf)
+        if self.crf is not None:
+            self._queue = RefinementQueue(self.crf, self._write_refined)
 
         def plan() -> tuple[LabelFolder, list[int]]:
             settings_of_labels = dict(
@@ -143,8 +144,8 @@ class PseudoLabelExportLoop(TestLoop):
         _on_first_process(lambda: self.folder.begin(self.names, self.overwrite))
         try:
             metrics = super().run()
-            if self._queue is not None:
-                self._write_all(self._queue.rest())
+            if self.crf is not None:
+                self._queue.flush()
         finally:
             if self.crf is not None:
                 self.crf.close()
@@ -172,7 +173,7 @@ class PseudoLabelExportLoop(TestLoop):
             with autocast(enabled=self.fp16):
                 samples = self.runner.model.test_step(data_batch.data)
         for sample in samples:
-            self._write_all(self._label_maps(sample))
+            self._label(sample)
         self.runner.call_hook(
             "after_test_iter",
             batch_idx=idx,
@@ -180,29 +181,37 @@ class PseudoLabelExportLoop(TestLoop):
             outputs=samples,
         )
 
-    def _label_maps(self, sample: SegDataSample) -> Iterator[tuple[str, Tensor]]:
-        """Label maps that are ready once this sample is predicted, by name."""
+    def _label(self, sample: SegDataSample) -> None:
+        """Writes the label map of a sample, or hands it to the CRF first."""
         name = self.dataset.image_name(sample.img_path)
         labels = given_image_labels(sample, len(self.mask_ids))
         classes = present_classes(labels)
         # Where there is nothing but background a CRF has nothing to decide.
-        if self._queue is None or len(classes) == 1:
-            yield name, label_map(sample, labels, self.source, self.bkg_thr)
+        if self.crf is None or len(classes) == 1:
+            self._write(name, label_map(sample, labels, self.source, self.bkg_thr))
             return
-        probabilities = probability_map(sample, labels, self.source, self.bkg_thr)
-        image = read_image(sample.img_path).to(probabilities.device)
-        yield from self._queue.add(name, image, probabilities, classes)
+        logits = class_logits(sample, labels, self.source, self.bkg_thr)
+        own_classes = SegDataSample(metainfo=dict(img_path=sample.img_path))
+        own_classes.seg_logits = PixelData(data=logits)
+        own_classes.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
+        self._queue.put([own_classes], name, classes)
 
-    def _write_all(self, label_maps: Iterator[tuple[str, Tensor]]) -> None:
-        """Writes label maps with the ids and colours of the data set's masks."""
+    def _write_refined(
+        self, samples: Sequence[SegDataSample], name: str, classes: Tensor
+    ) -> None:
+        """Writes what the CRF made of a sample."""
+        (sample,) = samples
+        self._write(name, classes[sample.pred_sem_seg.data[0]])
+
+    def _write(self, name: str, label: Tensor) -> None:
+        """Writes a label map with the ids and colours of the data set's masks."""
         ids = np.full(256, IGNORE_INDEX)
         ids[: len(self.mask_ids)] = self.mask_ids
         palette = np.zeros((max(self.mask_ids) + 1, 3), np.uint8)
         palette[self.mask_ids] = self.dataset.metainfo["palette"]
-        for name, label in label_maps:
-            path = self.folder.path(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_mask(path, ids[label.cpu().numpy()], palette)
+        path = self.folder.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_mask(path, ids[label.cpu().numpy()], palette)
 
     def _thresholds(self, model: WeakSegmentor) -> dict[str, float]:
         """The thresholds that the source depends on."""

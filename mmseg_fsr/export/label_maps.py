@@ -1,4 +1,4 @@
-"""Label maps, and class probabilities for a CRF, from what a model predicts."""
+"""Label maps, and logits for a CRF, from what a model predicts."""
 
 import torch
 from mmseg.structures import SegDataSample
@@ -25,19 +25,6 @@ def present_classes(labels: Tensor) -> Tensor:
     """
     classes = labels.nonzero()[:, 0] + 1
     return torch.cat([classes.new_tensor([BACKGROUND]), classes])
-
-
-def restricted_probabilities(logits: Tensor, classes: Tensor) -> Tensor:
-    """Softmax over some of the classes.
-
-    Args:
-        logits: (K + 1, H, W) float.
-        classes: Ids of P of them, int64.
-
-    Returns:
-        (P, H, W) float32.
-    """
-    return logits[classes].float().softmax(0)
 
 
 def label_probabilities(
@@ -87,16 +74,16 @@ def label_map(
     return classes[sample.seg_logits.data[classes].argmax(0)]
 
 
-def probability_map(
+def class_logits(
     sample: SegDataSample, labels: Tensor, source: str, bkg_thr: float | None = None
 ) -> Tensor:
-    """Probabilities of the background and an image's classes, for a CRF.
+    """Logits of the background and an image's classes, for a CRF.
 
     Args:
         sample: As for :func:`label_map`.
         labels: As for :func:`label_map`.
-        source: As for :func:`label_map`. The decoder's probabilities are its softmax;
-            those of the other two come from their label map.
+        source: As for :func:`label_map`. The decoder's logits are its own; those of
+            the other two are the logarithm of :func:`label_probabilities`.
         bkg_thr: As for :func:`label_map`.
 
     Returns:
@@ -104,5 +91,6 @@ def probability_map(
     """
     classes = present_classes(labels)
     if source == "seg":
-        return restricted_probabilities(sample.seg_logits.data, classes)
-    return label_probabilities(label_map(sample, labels, source, bkg_thr), classes)
+        return sample.seg_logits.data[classes].float()
+    label = label_map(sample, labels, source, bkg_thr)
+    return label_probabilities(label, classes).log()

@@ -390,7 +390,7 @@ def test_chosen_classes_keep_the_ids_of_the_masks(straight, tiny, tmp_path):
     loop = PseudoLabelExportLoop.__new__(PseudoLabelExportLoop)
     loop.dataset, loop.mask_ids = dataset, dataset.mask_ids()
     loop.folder = type("Folder", (), dict(path=lambda _, name: tmp_path / name))()
-    loop._write_all(iter([("x.png", torch.tensor([[0, 1, 2, 255]]))]))
+    loop._write("x.png", torch.tensor([[0, 1, 2, 255]]))
     assert read_mask(tmp_path / "x.png").tolist() == [[0, 3, 2, 255]]
 
 
