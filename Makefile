@@ -1,4 +1,4 @@
-# make demo and make test need Python 3.10 to 3.12, git, make and a C compiler.
+# make demo and make test need Python 3.10 to 3.12, git, make and a C++ compiler.
 PYTHON ?= python3
 PYTHON_OPENMMLAB ?= $(PYTHON)
 PYTEST_ARGS ?=

@@ -83,7 +83,8 @@ setup(
     zip_safe=False,
     install_requires=requirements("runtime"),
     extras_require={
-        name: requirements(name) for name in ("onedl", "openmmlab", "coco", "test")
+        name: requirements(name)
+        for name in ("onedl", "openmmlab", "coco", "crf", "test")
     },
     cmdclass={"build_py": BuildWithMim},
     classifiers=[

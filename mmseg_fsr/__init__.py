@@ -6,9 +6,17 @@ from .version import __version__
 check_stack()
 
 with without_import_notes():
-    from . import apis, datasets, engine, evaluation, models
+    from . import apis, datasets, engine, evaluation, export, models
     from .utils.number_types import allow_number_types
 
 allow_number_types()
 
-__all__ = ["__version__", "apis", "datasets", "engine", "evaluation", "models"]
+__all__ = [
+    "__version__",
+    "apis",
+    "datasets",
+    "engine",
+    "evaluation",
+    "export",
+    "models",
+]

@@ -17,6 +17,7 @@ from mmseg_fsr.engine.command_line import (
     require_file,
 )
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+from mmseg_fsr.engine.test_options import enable_crf, require_keys
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,20 +36,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--tta", action="store_true", help="use the config's test-time augmentation"
     )
+    parser.add_argument(
+        "--crf", action="store_true", help="refine predictions by the config's DenseCRF"
+    )
     add_common_arguments(parser)
     args = parser.parse_args()
     require_file(parser, "config", args.config)
     require_file(parser, "checkpoint", args.checkpoint)
     return args
-
-
-def require_keys(cfg: Config, argument: str, *keys: str) -> None:
-    """Raises a ValueError naming what the config lacks for an argument."""
-    missing = [key for key in keys if key not in cfg]
-    if missing:
-        raise ValueError(
-            f"{argument} needs {', '.join(missing)} in the config {cfg.filename}"
-        )
 
 
 def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
@@ -107,6 +102,8 @@ def main() -> None:
         enable_drawing(cfg, args)
     if args.tta:
         enable_tta(cfg)
+    if args.crf:
+        enable_crf(cfg)
     if args.out is not None:
         write_predictions(cfg, args.out)
     prepare_cpu_distributed(cfg)

@@ -83,7 +83,7 @@ class ImageLabelDataset(BaseSegDataset):
         kept = self._kept_columns()
         self._check_paths()
         data_list = super().load_data_list()
-        names = [self._image_name(info["img_path"]) for info in data_list]
+        names = [self.image_name(info["img_path"]) for info in data_list]
         self._check_names(names)
         if self.label_file is None:
             if not self.test_mode:
@@ -115,6 +115,27 @@ class ImageLabelDataset(BaseSegDataset):
         except Exception as error:
             self._blame_file(self.get_data_info(idx), error)
             raise
+
+    def image_name(self, path: str) -> str:
+        """The name of an image in the split and label files.
+
+        Args:
+            path: ``img_path`` of an item.
+
+        Returns:
+            The path within the folder of images, without suffix.
+        """
+        folder = self.data_prefix.get("img_path", "")
+        return osp.relpath(path, folder or ".")[: -len(self.img_suffix)]
+
+    def image_names(self) -> list[str]:
+        """The names of all images, in the order of the items."""
+        infos = (self.get_data_info(index) for index in range(len(self)))
+        return [self.image_name(info["img_path"]) for info in infos]
+
+    def mask_ids(self) -> list[int]:
+        """The id that each class has in masks: its own unless classes are chosen."""
+        return [0, *(int(column) + 1 for column in self._kept_columns())]
 
     def _all_classes(self) -> tuple[str, ...]:
         """The classes that label files and masks count, before any choice."""
@@ -149,11 +170,6 @@ class ImageLabelDataset(BaseSegDataset):
                 f"split file `ann_file` {self.ann_file} does not exist: write it, an "
                 "image name without suffix a line, or correct the config"
             )
-
-    def _image_name(self, path: str) -> str:
-        """The name of an image in the split and label files."""
-        folder = self.data_prefix.get("img_path", "")
-        return osp.relpath(path, folder or ".")[: -len(self.img_suffix)]
 
     def _check_names(self, names: list[str]) -> None:
         """Refuses a split that is empty, has an empty line or repeats a name."""

@@ -1,6 +1,15 @@
 """Parts of the model."""
 
-from . import aggregators, backbones, heads, losses, masking, pseudo_labels, segmentors
+from . import (
+    aggregators,
+    backbones,
+    heads,
+    losses,
+    masking,
+    postprocessing,
+    pseudo_labels,
+    segmentors,
+)
 from .data_preprocessor import MultiViewSegDataPreProcessor
 
 __all__ = [
@@ -10,6 +19,7 @@ __all__ = [
     "heads",
     "losses",
     "masking",
+    "postprocessing",
     "pseudo_labels",
     "segmentors",
 ]

@@ -13,6 +13,8 @@ from torch import Tensor
 _EMPTY = torch.iinfo(torch.int64).max
 _MAX_KEY = 2.0**62
 _MAX_COORDINATE = 2**24
+# What pydensecrf adds to the sums that it divides by.
+_TINY = 1e-20
 
 
 def elevate(features: Tensor) -> Tensor:
@@ -166,10 +168,10 @@ class PermutohedralLattice:
 
     ``filter`` computes, for the points i and j of one image and up to a constant
     factor, ``sum_j exp(-|f_i - f_j|^2 / 2) v_j``, in time linear in the number of
-    points. The result is not normalised: the factor falls from 0.9 (d = 1) to 0.5
-    (d = 5, images). The kernel's relative error is 0.06 to 0.15 (Frobenius norm), and
-    it is not quite symmetric. The lattice is built once, for a batch of images at a
-    time, and filters any number of values; images do not mix.
+    points. The result is not normalised unless asked for: the factor falls from 0.9
+    (d = 1) to 0.5 (d = 5, images). The kernel's relative error is 0.06 to 0.15
+    (Frobenius norm), and it is not quite symmetric. The lattice is built once, for a
+    batch of images at a time, and filters any number of values; images do not mix.
 
     A key holds the image and d coordinates in 62 bits: B times the product over the
     coordinates of (range + 3d + 1) must stay below 2^62, and each coordinate, about
@@ -180,6 +182,12 @@ class PermutohedralLattice:
     Args:
         features: Positions in units of the kernel's standard deviation, float32 or
             float64 (B, d, N).
+        normalized: Whether to divide the kernel, at both of its points, by the root
+            of the sum of its row: ``D W D`` with ``D = diag(W 1)^(-1/2)``. Defaults to
+            False.
+        compact: Whether the host waits for the number of vertices also where that is
+            not on the CPU, and holds no more of them. It pays where one lattice filters
+            many times. Defaults to False.
 
     Raises:
         ValueError: If ``features`` is no floating point tensor of shape (B, d, N)
@@ -192,7 +200,9 @@ class PermutohedralLattice:
     """
 
     @torch.no_grad()
-    def __init__(self, features: Tensor) -> None:
+    def __init__(
+        self, features: Tensor, normalized: bool = False, compact: bool = False
+    ) -> None:
         if (
             features.dim() != 3
             or features.dtype not in (torch.float32, torch.float64)
@@ -210,7 +220,7 @@ class PermutohedralLattice:
         weights = weights.transpose(1, 2).reshape(-1, corners)
         keys, order = keys.transpose(1, 2).flatten().sort(stable=True)
         row = F.pad((keys[1:] != keys[:-1]).long().cumsum(dim=0), (1, 0))
-        room = table_size(row)
+        room = int(row[-1]) + 1 if compact else table_size(row)
         starts = torch.searchsorted(row, torch.arange(room + 1, device=row.device))
         table = torch.cat([keys, keys.new_full((1,), _EMPTY)])[starts]
 
@@ -223,6 +233,15 @@ class PermutohedralLattice:
         )
         gain = 1 / (1 + 2.0**-dim)
         self._slice_weights = (weights * gain).masked_fill(~fits, math.nan)
+        if normalized:
+            self._normalize()
+
+    def _normalize(self) -> None:
+        """Puts the roots of the kernel's row sums into the weights."""
+        ones = self._slice_weights.new_ones(len(self._slice_weights), 1)
+        scale = self.filter_rows(ones).add_(_TINY).rsqrt_()
+        self._splat_weights *= scale.squeeze(1).index_select(0, self._splat_points)
+        self._slice_weights *= scale
 
     @torch.no_grad()
     def filter(self, values: Tensor) -> Tensor:
@@ -249,21 +268,34 @@ class PermutohedralLattice:
                 f" lattice's features, but got {tuple(values.shape)}"
             )
         points = values.to(self._slice_weights.dtype).transpose(1, 2).flatten(0, 1)
+        sliced = self.filter_rows(points.contiguous())
+        return sliced.view(self.batch, self.num_points, -1).transpose(1, 2).contiguous()
+
+    @torch.no_grad()
+    def filter_rows(self, rows: Tensor) -> Tensor:
+        """Filters values that lie as the filter works, a row a point.
+
+        Args:
+            rows: Values (B*N, C), contiguous, in the dtype of the lattice's features;
+                the N points of the first image come first.
+
+        Returns:
+            Filtered values (B*N, C), memory of their own.
+        """
         # embedding_bag sums weighted rows in one pass and in a fixed order; the last
         # row of the table stays zero and stands for every vertex that is not there
         table = F.embedding_bag(
             self._splat_points,
-            points.contiguous(),
+            rows,
             self._splat_offsets,
             mode="sum",
             per_sample_weights=self._splat_weights,
         )
-        for rows in self._neighbours:
-            table.add_(F.embedding_bag(rows, table, mode="sum"), alpha=0.5)
-        sliced = F.embedding_bag(
+        for neighbours in self._neighbours:
+            table.add_(F.embedding_bag(neighbours, table, mode="sum"), alpha=0.5)
+        return F.embedding_bag(
             self._slice_rows,
             table,
             mode="sum",
             per_sample_weights=self._slice_weights,
         )
-        return sliced.view(self.batch, self.num_points, -1).transpose(1, 2).contiguous()

@@ -282,6 +282,34 @@ def test_keys_that_do_not_fit_give_nan():
     assert PermutohedralLattice(features).filter(torch.ones(1, 1, 20)).isnan().all()
 
 
+def test_rows_are_filtered_as_maps_are():
+    lattice = PermutohedralLattice(torch.randn(2, 3, 11))
+    values = torch.rand(2, 4, 11)
+    rows = values.transpose(1, 2).reshape(22, 4)
+    got = lattice.filter_rows(rows).view(2, 11, 4).transpose(1, 2)
+    assert torch.equal(got, lattice.filter(values))
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_normalized_kernel_is_divided_by_the_roots_of_its_row_sums(dim):
+    features = torch.randn(2, dim, 31, dtype=torch.float64)
+    values = torch.rand(2, 4, 31, dtype=torch.float64)
+    plain = PermutohedralLattice(features)
+    root = plain.filter(torch.ones_like(values[:, :1])).sqrt()
+    got = PermutohedralLattice(features, normalized=True).filter(values)
+    torch.testing.assert_close(got, plain.filter(values / root) / root)
+
+
+def test_compact_lattice_counts_its_vertices(monkeypatch):
+    features, values = torch.randn(2, 5, 60) * 0.3, torch.rand(2, 3, 60)
+    # as on a device where counting makes the host wait
+    monkeypatch.setattr(permutohedral_lattice, "table_size", len)
+    roomy = PermutohedralLattice(features)
+    compact = PermutohedralLattice(features, compact=True)
+    assert compact._neighbours.shape[1] < roomy._neighbours.shape[1] == 2 * 60 * 6 + 1
+    assert torch.equal(compact.filter(values), roomy.filter(values))
+
+
 @pytest.mark.parametrize(
     "features",
     [torch.rand(5, 9), torch.rand(1, 5, 0), torch.ones(1, 5, 9, dtype=torch.long)],

@@ -28,3 +28,5 @@ tta_pipeline = [
             [dict(type='PackSegInputs')],
         ]),
 ]
+# What the paper refines the result by, with --crf. PyDenseCRF is the other engine.
+crf = dict(type='DenseCRF')

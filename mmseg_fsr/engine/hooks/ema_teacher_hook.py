@@ -5,16 +5,15 @@ import math
 from collections.abc import Sequence
 
 import torch
-from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import Runner, TestLoop, ValLoop
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
-from torch.utils.data import DataLoader
 
+from mmseg_fsr.engine.loops import DenseCRFTestLoop
 from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
 from mmseg_fsr.engine.training_progress import TrainingProgress
 
@@ -67,8 +66,9 @@ class EMATeacherHook(Hook):
         momentum: Share of the old teacher at the first step. Defaults to 0.9995.
         end_momentum: What the share rises to by a cosine. Defaults to 1.0.
         validate: Which network validation and testing score: "student", "teacher" or
-            "both". The teacher's metrics carry the prefix ``teacher/``. Defaults to
-            "student".
+            "both". The teacher's metrics carry the prefix ``teacher/``. What
+            :class:`DenseCRFTestLoop` does to predictions, it does to both networks'.
+            Defaults to "student".
 
     Raises:
         ValueError: If ``validate`` is unknown or a momentum is outside 0..1.
@@ -142,7 +142,7 @@ class EMATeacherHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Puts the teacher in place, or beside the student."""
-        self._begin_scoring(runner, runner.val_loop.evaluator)
+        self._begin_scoring(runner, runner.val_loop)
 
     def after_val_iter(
         self,
@@ -158,11 +158,11 @@ class EMATeacherHook(Hook):
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         """Adds the teacher's metrics."""
-        self._end_scoring(runner, runner.val_loop.dataloader, metrics)
+        self._end_scoring(runner, runner.val_loop, metrics)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Puts the teacher in place, or beside the student."""
-        self._begin_scoring(runner, runner.test_loop.evaluator)
+        self._begin_scoring(runner, runner.test_loop)
 
     def after_test_iter(
         self,
@@ -178,14 +178,18 @@ class EMATeacherHook(Hook):
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         """Adds the teacher's metrics."""
-        self._end_scoring(runner, runner.test_loop.dataloader, metrics)
+        self._end_scoring(runner, runner.test_loop, metrics)
 
-    def _begin_scoring(self, runner: Runner, evaluator: Evaluator) -> None:
+    def _begin_scoring(self, runner: Runner, loop: ValLoop | TestLoop) -> None:
         if self.validate == "both":
-            self._teacher_evaluator = copy.deepcopy(evaluator)
+            self._teacher_evaluator = copy.deepcopy(loop.evaluator)
             for metric in self._teacher_evaluator.metrics:
                 # Written label maps are the student's.
                 metric.output_dir = None
+            self._teacher_queue = None
+            if isinstance(loop, DenseCRFTestLoop):
+                process = self._teacher_evaluator.process
+                self._teacher_queue = loop.refinement_queue(process)
         elif self.validate == "teacher":
             self._student = runner.model
             runner.model = _scored_teacher(runner)
@@ -193,17 +197,23 @@ class EMATeacherHook(Hook):
     def _score_teacher(self, runner: Runner, data_batch: dict) -> None:
         if self.validate == "both":
             samples = _scored_teacher(runner).test_step(data_batch)
-            self._teacher_evaluator.process(samples, data_batch)
+            if self._teacher_queue is None:
+                self._teacher_evaluator.process(samples, data_batch)
+            else:
+                self._teacher_queue.put(samples, data_batch)
 
     def _end_scoring(
-        self, runner: Runner, dataloader: DataLoader, metrics: dict[str, float]
+        self, runner: Runner, loop: ValLoop | TestLoop, metrics: dict[str, float]
     ) -> None:
         """Puts the teacher's metrics into ``metrics``, which later hooks read."""
         if self.validate == "student":
             return
         if self.validate == "both":
+            if self._teacher_queue is not None:
+                self._teacher_queue.flush()
             print_log("Scores of the teacher:", logger="current")
-            teacher_metrics = self._teacher_evaluator.evaluate(len(dataloader.dataset))
+            size = len(loop.dataloader.dataset)
+            teacher_metrics = self._teacher_evaluator.evaluate(size)
         else:
             runner.model = self._student
             teacher_metrics = dict(metrics)

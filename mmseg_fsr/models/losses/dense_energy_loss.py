@@ -12,27 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
-from mmseg_fsr.ops import PermutohedralLattice
-
-
-def bilateral_features(images: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
-    """Places each pixel at its position and colour, in standard deviations.
-
-    Args:
-        images: RGB images, float32, 0..255 (B, 3, H, W).
-        sigma_rgb: Standard deviation of the kernel in colour, in grey levels.
-        sigma_xy: Standard deviation of the kernel in position, in pixels.
-
-    Returns:
-        ``(x / sigma_xy, y / sigma_xy, r / sigma_rgb, g / sigma_rgb, b / sigma_rgb)``,
-        float32 (B, 5, H*W).
-    """
-    batch, _, height, width = images.shape
-    columns = torch.arange(width, device=images.device, dtype=images.dtype)
-    rows = torch.arange(height, device=images.device, dtype=images.dtype)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    position = torch.stack([x, y]).expand(batch, -1, -1, -1) / sigma_xy
-    return torch.cat([position, images / sigma_rgb], dim=1).flatten(2)
+from mmseg_fsr.ops import PermutohedralLattice, bilateral_features
 
 
 class _GatedEnergy(torch.autograd.Function):

@@ -14,7 +14,7 @@ from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.models.backbones import Depth, FSRFeatures
 from mmseg_fsr.models.pseudo_labels import CAMs
 
-from .image_labels import image_labels_from_mask
+from .image_labels import given_image_labels
 
 
 @MODELS.register_module()
@@ -339,15 +339,11 @@ class WeakSegmentor(EncoderDecoder):
         if self.test_cfg.get("cams") and all(
             "gt_label" in sample or "gt_sem_seg" in sample for sample in data_samples
         ):
-            labels = [self._true_labels(sample) for sample in data_samples]
+            labels = [
+                given_image_labels(sample, self.num_classes) for sample in data_samples
+            ]
             self.add_cams(inputs, data_samples, torch.stack(labels))
         return data_samples
-
-    def _true_labels(self, sample: SegDataSample) -> Tensor:
-        """The given labels of a sample, or else those of its mask, (K,)."""
-        if "gt_label" in sample:
-            return sample.gt_label.label
-        return image_labels_from_mask(sample.gt_sem_seg.data, self.num_classes)
 
     def add_cams(
         self,

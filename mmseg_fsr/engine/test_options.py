@@ -1,0 +1,42 @@
+"""What arguments of a testing tool change in a config."""
+
+from mmengine.config import Config
+
+
+def require_keys(cfg: Config, argument: str, *keys: str) -> None:
+    """Refuses an argument that the config is not made for.
+
+    Args:
+        cfg: The config.
+        argument: The argument, for the message.
+        *keys: What it needs in the config.
+
+    Raises:
+        ValueError: Naming what the config lacks.
+    """
+    missing = [key for key in keys if key not in cfg]
+    if missing:
+        raise ValueError(
+            f"{argument} needs {', '.join(missing)} in the config {cfg.filename}"
+        )
+
+
+def enable_crf(cfg: Config) -> None:
+    """Refines the tested predictions by the dense CRF that the config names.
+
+    Args:
+        cfg: The config, with the engine as ``crf``. Changed in place: ``test_cfg``,
+            whose settings stay.
+
+    Raises:
+        ValueError: If the config names no engine, or has a test loop of its own.
+    """
+    require_keys(cfg, "--crf", "crf", "test_cfg")
+    loop = cfg.test_cfg.get("type", "TestLoop")
+    if loop not in ("TestLoop", "DenseCRFTestLoop"):
+        raise ValueError(
+            "--crf replaces mmengine's TestLoop, but test_cfg.type in the config"
+            f" {cfg.filename} is {loop}"
+        )
+    cfg.test_cfg.type = "DenseCRFTestLoop"
+    cfg.test_cfg.crf = cfg.crf

@@ -1,0 +1,270 @@
+"""Test loop that writes label maps."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import (
+    all_gather_object,
+    barrier,
+    broadcast_object_list,
+    is_main_process,
+)
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner, TestLoop
+from mmengine.runner.amp import autocast
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS, LOOPS, MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_fsr.datasets.mask_file import write_mask
+from mmseg_fsr.engine.loops import RefinementQueue
+from mmseg_fsr.engine.runner_state import unwrapped_model
+from mmseg_fsr.label_ids import IGNORE_INDEX
+from mmseg_fsr.models.segmentors import WeakSegmentor, given_image_labels
+from mmseg_fsr.version import __version__
+
+from .fingerprint import config_sha256, file_sha256, labels_sha256
+from .label_folder import LabelFolder
+from .label_maps import SOURCES, class_logits, label_map, present_classes
+from .label_report import report_labels
+from .readable_items import ReadableBatch, ReadableItems, collate_readable
+
+
+@LOOPS.register_module()
+class PseudoLabelExportLoop(TestLoop):
+    """Writes a label map for each image of the test data set.
+
+    Label maps are palette PNGs of the images' size, under the images' names, with the
+    ids that the data set's masks have. ``manifest.json`` beside them says how they
+    were made and what they hold. Label maps that are there are not made again; in a
+    distributed run each process writes its share of the others. An image that cannot
+    be read is noted in ``problems``, and the rest is done.
+
+    Args:
+        runner: The runner, of a :class:`~mmseg_fsr.models.WeakSegmentor`.
+        dataloader: Config of the test data loader; its data set is an
+            :class:`~mmseg_fsr.datasets.ImageLabelDataset`.
+        evaluator: Not used; the report counts and scores the files.
+        out: The folder.
+        source: What the labels come from, see
+            :func:`~mmseg_fsr.export.label_maps.label_map`.
+        checkpoint: The file whose weights the runner loads.
+        bkg_thr: Background threshold of ``source='cam'``. Defaults to None.
+        crf: Config of a CRF that refines the labels. Defaults to None.
+        masks: Folder of masks that the report scores the label maps with. Defaults to
+            None, ``seg_map_path`` of the data set if it has one.
+        settings: More of what the labels depend on, plain values, for the manifest.
+            Defaults to none.
+        overwrite: Whether label maps of other settings are replaced. Defaults to
+            False.
+
+    Raises:
+        FileExistsError: If ``out`` holds label maps of other settings, or masks.
+        ValueError: If ``source`` is unknown, its threshold is not in 0..1, or
+            ``masks`` has no mask of the images.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict,
+        evaluator: Evaluator | list,
+        out: str,
+        source: str,
+        checkpoint: str,
+        bkg_thr: float | None = None,
+        crf: dict | None = None,
+        masks: str | None = None,
+        settings: dict[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        if source not in SOURCES:
+            raise ValueError(f"source='{source}': expected one of {SOURCES}")
+        if source == "cam" and not (bkg_thr is not None and 0 <= bkg_thr <= 1):
+            raise ValueError(f"bkg_thr={bkg_thr}: expected a threshold in 0..1")
+        self.source = source
+        self.bkg_thr = bkg_thr
+        self.overwrite = overwrite
+        self.dataset = DATASETS.build(dataloader["dataset"])
+        self.names = self.dataset.image_names()
+        self.mask_ids = self.dataset.mask_ids()
+        self.masks = self._find_masks(masks)
+        self.problems: list[str] = []
+        self.crf = None if crf is None else MODELS.build(crf)
+        if self.crf is not None:
+            self._queue = RefinementQueue(self.crf, self._write_refined)
+
+        def plan() -> tuple[LabelFolder, list[int]]:
+            settings_of_labels = dict(
+                source=source,
+                **self._thresholds(unwrapped_model(runner)),
+                crf=crf and {k: v for k, v in crf.items() if k != "num_workers"},
+                **(settings or {}),
+                config_sha256=config_sha256(
+                    dict(
+                        model=runner.cfg.model,
+                        pipeline=dataloader["dataset"]["pipeline"],
+                        classes=self.dataset.metainfo["classes"],
+                    )
+                ),
+                checkpoint_sha256=file_sha256(checkpoint),
+                labels_sha256=labels_sha256(self.names, self._labels()),
+                mmseg_fsr=__version__,
+            )
+            origin = dict(
+                config=str(runner.cfg.filename),
+                checkpoint=str(checkpoint),
+                images=len(self.names),
+            )
+            folder = LabelFolder(Path(out), settings_of_labels, origin)
+            return folder, folder.missing(self.names, overwrite)
+
+        self.folder, self.missing = _on_first_process(plan)
+        # A share without repetitions, however many processes there are.
+        sampler = dict(type="DefaultSampler", shuffle=False, round_up=False)
+        items = ReadableItems(self.dataset, self.missing)
+        super().__init__(
+            runner,
+            dict(
+                dataloader, dataset=items, sampler=sampler, collate_fn=collate_readable
+            ),
+            evaluator,
+        )
+
+    def run(self) -> dict:
+        """Writes what is missing, then the report.
+
+        Returns:
+            No scores: they are in ``report``, on the first process.
+        """
+        _on_first_process(lambda: self.folder.begin(self.names, self.overwrite))
+        try:
+            metrics = super().run()
+            if self.crf is not None:
+                self._queue.flush()
+        finally:
+            if self.crf is not None:
+                self.crf.close()
+        self.problems = [
+            line for part in all_gather_object(self.problems) for line in part
+        ]
+        barrier()
+        self.report = self._complete() if is_main_process() else None
+        return metrics
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: ReadableBatch) -> None:
+        """Predicts and writes one batch.
+
+        Args:
+            idx: Its number.
+            data_batch: What could be read of it.
+        """
+        self.runner.call_hook(
+            "before_test_iter", batch_idx=idx, data_batch=data_batch.data
+        )
+        self.problems += data_batch.problems
+        samples: Sequence[SegDataSample] = []
+        if data_batch.data is not None:
+            with autocast(enabled=self.fp16):
+                samples = self.runner.model.test_step(data_batch.data)
+        for sample in samples:
+            self._label(sample)
+        self.runner.call_hook(
+            "after_test_iter",
+            batch_idx=idx,
+            data_batch=data_batch.data,
+            outputs=samples,
+        )
+
+    def _label(self, sample: SegDataSample) -> None:
+        """Writes the label map of a sample, or hands it to the CRF first."""
+        name = self.dataset.image_name(sample.img_path)
+        labels = given_image_labels(sample, len(self.mask_ids))
+        classes = present_classes(labels)
+        # Where there is nothing but background a CRF has nothing to decide.
+        if self.crf is None or len(classes) == 1:
+            self._write(name, label_map(sample, labels, self.source, self.bkg_thr))
+            return
+        logits = class_logits(sample, labels, self.source, self.bkg_thr)
+        own_classes = SegDataSample(metainfo=dict(img_path=sample.img_path))
+        own_classes.seg_logits = PixelData(data=logits)
+        own_classes.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
+        self._queue.put([own_classes], name, classes)
+
+    def _write_refined(
+        self, samples: Sequence[SegDataSample], name: str, classes: Tensor
+    ) -> None:
+        """Writes what the CRF made of a sample."""
+        (sample,) = samples
+        self._write(name, classes[sample.pred_sem_seg.data[0]])
+
+    def _write(self, name: str, label: Tensor) -> None:
+        """Writes a label map with the ids and colours of the data set's masks."""
+        ids = np.full(256, IGNORE_INDEX)
+        ids[: len(self.mask_ids)] = self.mask_ids
+        palette = np.zeros((max(self.mask_ids) + 1, 3), np.uint8)
+        palette[self.mask_ids] = self.dataset.metainfo["palette"]
+        path = self.folder.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_mask(path, ids[label.cpu().numpy()], palette)
+
+    def _thresholds(self, model: WeakSegmentor) -> dict[str, float]:
+        """The thresholds that the source depends on."""
+        if self.source == "cam":
+            return dict(bkg_thr=self.bkg_thr)
+        if self.source == "par":
+            generator = model.pseudo_label_generator
+            return dict(low_thr=generator.low_thr, high_thr=generator.high_thr)
+        return {}
+
+    def _labels(self) -> list[np.ndarray | None]:
+        """The given labels of all images."""
+        count = len(self.dataset)
+        return [self.dataset.get_data_info(i).get("gt_label") for i in range(count)]
+
+    def _find_masks(self, folder: str | None) -> dict[str, Path]:
+        """Masks by image name: those that are there."""
+        folder = folder or self.dataset.data_prefix.get("seg_map_path")
+        if folder is None:
+            return {}
+        suffix = self.dataset.seg_map_suffix
+        paths = {name: Path(folder) / f"{name}{suffix}" for name in self.names}
+        masks = {name: path for name, path in paths.items() if path.is_file()}
+        if not masks:
+            raise ValueError(
+                f"{folder} has no mask of these images, such as "
+                f"{paths[self.names[0]].name}: correct --masks, or leave it out"
+            )
+        return masks
+
+    def _complete(self) -> dict[str, Any]:
+        """Counts and scores the files, and completes the manifest."""
+        paths = {name: self.folder.path(name) for name in self.names}
+        report = report_labels(
+            {name: path for name, path in paths.items() if path.is_file()},
+            self.dataset.metainfo["classes"],
+            self.mask_ids,
+            self.masks,
+        )
+        report["problems"] = self.problems
+        self.folder.complete(report)
+        return report
+
+
+def _on_first_process(function: Callable[[], Any]) -> Any:
+    """Runs a function on the first process; all get its result, or its error."""
+    outcome: list[Any] = [None, None]
+    if is_main_process():
+        try:
+            outcome[0] = function()
+        except (OSError, ValueError) as error:
+            outcome[1] = error
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]

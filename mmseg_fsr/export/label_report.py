@@ -1,0 +1,130 @@
+"""What the label maps of a folder hold, and how good they are."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.utils import track_iter_progress
+from prettytable import PrettyTable
+
+from mmseg_fsr.datasets.mask_file import read_mask
+from mmseg_fsr.evaluation import PseudoLabelIoUMetric
+from mmseg_fsr.label_ids import IGNORE_INDEX
+
+
+def class_lookup(mask_ids: Sequence[int]) -> np.ndarray:
+    """Table from ids in masks to classes.
+
+    Args:
+        mask_ids: Id of each class in masks.
+
+    Returns:
+        (256,) uint8; 255 for ids of no class.
+    """
+    lookup = np.full(256, IGNORE_INDEX, np.uint8)
+    lookup[list(mask_ids)] = np.arange(len(mask_ids))
+    return lookup
+
+
+def report_labels(
+    label_maps: Mapping[str, Path],
+    classes: Sequence[str],
+    mask_ids: Sequence[int],
+    masks: Mapping[str, Path],
+) -> dict[str, Any]:
+    """Counts images and pixels of each class, and scores what has a mask.
+
+    Undecided pixels are scored as background, as by ``PseudoLabelIoUMetric``.
+
+    Args:
+        label_maps: Files of label maps by image name.
+        classes: Names of the classes, the background first.
+        mask_ids: Their ids in label maps and masks.
+        masks: Files of the masks by image name; may lack some.
+
+    Returns:
+        ``labels`` and ``pixels``, numbers of both; ``undecided``, the share of the
+        pixels that are 255; ``classes``, ``images`` and ``pixels`` of each by its name;
+        with masks also ``scores``: ``images`` and, in percent, ``mIoU`` and ``IoU`` of
+        each class.
+
+    Raises:
+        ValueError: If a file cannot be decoded, or a mask has another size than the
+            label map.
+    """
+    lookup = class_lookup(mask_ids)
+    metric = PseudoLabelIoUMetric()
+    metric.dataset_meta = dict(classes=tuple(classes))
+    images, pixels = np.zeros((2, 256), np.int64)
+    for name, path in track_iter_progress(list(label_maps.items())):
+        label = read_mask(path)
+        counts = np.bincount(lookup[label].ravel(), minlength=256)
+        pixels += counts
+        images += counts > 0
+        if name in masks:
+            mask = read_mask(masks[name])
+            if mask.shape != label.shape:
+                raise ValueError(
+                    f"mask {masks[name]} is {mask.shape[1]} x {mask.shape[0]} pixels, "
+                    f"the label map {path} {label.shape[1]} x {label.shape[0]}"
+                )
+            metric.process({}, [_sample(lookup[label], lookup[mask])])
+    print()
+    total = int(pixels.sum())
+    report: dict[str, Any] = dict(
+        labels=len(label_maps),
+        pixels=total,
+        undecided=float(pixels[IGNORE_INDEX] / max(total, 1)),
+        classes={
+            name: dict(images=int(images[k]), pixels=int(pixels[k]))
+            for k, name in enumerate(classes)
+        },
+    )
+    if metric.results:
+        report["scores"] = _scores(metric, classes)
+    return report
+
+
+def report_table(report: Mapping[str, Any]) -> PrettyTable:
+    """The counts and scores of :func:`report_labels`, a row a class."""
+    ious = report.get("scores", {}).get("IoU", {})
+    table = PrettyTable(["", "images", "% of pixels", *(["IoU"] if ious else [])])
+    table.align = "r"
+    table.align[""] = "l"
+    for name, counts in report["classes"].items():
+        share = 100 * counts["pixels"] / max(report["pixels"], 1)
+        iou = [_percent(ious[name])] if ious else []
+        table.add_row([name, counts["images"], _percent(share), *iou])
+    undecided = _percent(100 * report["undecided"])
+    table.add_row(["undecided", "", undecided, *([""] if ious else [])])
+    return table
+
+
+def _sample(label: np.ndarray, mask: np.ndarray) -> dict:
+    return dict(
+        pseudo_sem_seg=dict(data=torch.from_numpy(label.astype(np.int64))[None]),
+        gt_sem_seg=dict(data=torch.from_numpy(mask.astype(np.int64))[None]),
+    )
+
+
+def _scores(metric: PseudoLabelIoUMetric, classes: Sequence[str]) -> dict[str, Any]:
+    """IoU of the counted pixels; None for a class that is nowhere."""
+    intersect, union = (
+        torch.stack(areas).sum(0).double()
+        for areas in list(zip(*metric.results, strict=True))[:2]
+    )
+    ious = 100 * intersect / union
+    return dict(
+        images=len(metric.results),
+        mIoU=round(ious.nanmean().item(), 2),
+        IoU={
+            name: None if iou.isnan() else round(iou.item(), 2)
+            for name, iou in zip(classes, ious, strict=True)
+        },
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,86 @@
+"""The data set whose labels are exported, from those of a training config."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from mmseg_fsr.datasets import ImageLabelDataset
+
+
+def prediction_pipeline(pipeline: Sequence[dict]) -> list[dict]:
+    """A test pipeline that carries image labels instead of masks.
+
+    Args:
+        pipeline: Steps, those of ``TestTimeAug`` included, with mmseg's
+            ``PackSegInputs``.
+
+    Returns:
+        The steps without ``LoadAnnotations``, packed by ``PackImageLabelSegInputs``.
+    """
+    steps = []
+    for step in pipeline:
+        if isinstance(step, list | tuple):
+            # An empty list of alternatives would leave TestTimeAug no version.
+            steps += [inner] if (inner := prediction_pipeline(step)) else []
+            continue
+        if step["type"] == "LoadAnnotations":
+            continue
+        step = dict(step)
+        if step["type"] == "PackSegInputs":
+            step["type"] = "PackImageLabelSegInputs"
+        if "transforms" in step:
+            step["transforms"] = prediction_pipeline(step["transforms"])
+        steps.append(step)
+    return steps
+
+
+def split_dataset(cfg: Config, split: str, pipeline: Sequence[dict]) -> dict[str, Any]:
+    """Settings of the data set of a split.
+
+    Args:
+        cfg: Config of an FSR training.
+        split: ``'train'`` or ``'val'``, or the path of a list of names of images, whose
+            folder and labels are the training data set's.
+        pipeline: The test pipeline.
+
+    Returns:
+        Settings of an ``ImageLabelDataset``. It has masks only where it has no label
+        file: their classes are the image labels then, as in validation.
+
+    Raises:
+        FileNotFoundError: If there is no such list.
+        ValueError: If the data set is of another kind, or has neither image labels
+            nor masks.
+    """
+    key = "val_dataloader" if split == "val" else "train_dataloader"
+    if cfg.get(key) is None:
+        raise ValueError(f"--split {split} needs {key} in the config {cfg.filename}")
+    dataset = cfg[key].dataset.to_dict()
+    kind = DATASETS.get(dataset["type"])
+    if not (isinstance(kind, type) and issubclass(kind, ImageLabelDataset)):
+        raise ValueError(
+            f"{key}.dataset of {cfg.filename} is a {dataset['type']}: expected an "
+            "ImageLabelDataset or one derived from it"
+        )
+    if split not in ("train", "val"):
+        path = Path(split)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"split file {split} does not exist: give train, val or a list of "
+                "images, a name without suffix a line"
+            )
+        dataset["ann_file"] = str(path.resolve())
+    if dataset.get("label_file") is None:
+        if "seg_map_path" not in dataset.get("data_prefix", {}):
+            raise ValueError(
+                f"{key}.dataset of {cfg.filename} has neither image labels nor masks: "
+                "set its label_file"
+            )
+        dataset["pipeline"] = list(pipeline)
+    else:
+        dataset["pipeline"] = prediction_pipeline(pipeline)
+    dataset["test_mode"] = True
+    return dataset

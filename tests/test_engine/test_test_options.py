@@ -1,0 +1,28 @@
+import pytest
+from mmengine.config import Config
+
+from mmseg_fsr.engine.test_options import enable_crf
+
+
+def test_the_loop_is_replaced_and_its_settings_stay():
+    crf = dict(type="PyDenseCRF", num_workers=3)
+    cfg = Config(dict(crf=crf, test_cfg=dict(type="TestLoop", fp16=True)))
+    for _ in range(2):
+        enable_crf(cfg)
+        assert cfg.test_cfg == dict(type="DenseCRFTestLoop", fp16=True, crf=crf)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(test_cfg=dict(type="TestLoop")), r"--crf needs crf in the config"),
+        (dict(crf=dict(type="DenseCRF")), r"--crf needs test_cfg in the config"),
+        (
+            dict(crf=dict(type="DenseCRF"), test_cfg=dict(type="OtherLoop")),
+            r"--crf replaces mmengine's TestLoop, but test_cfg\.type .* is OtherLoop",
+        ),
+    ],
+)
+def test_a_config_that_it_does_not_fit_is_told(settings, message):
+    with pytest.raises(ValueError, match=message):
+        enable_crf(Config(settings))

@@ -1,0 +1,202 @@
+"""Writes the labels that a model gives its training images as masks.
+
+A second, fully supervised model can be trained on them (docs/second_stage.md).
+
+Example:
+    python tools/export_pseudo_labels.py configs/fsr/fsr_vit-b_voc.py \
+        work_dirs/fsr_vit-b_voc/iter_20000.pth --source seg --crf \
+        --out data/VOCdevkit/VOC2012/PseudoLabels
+"""
+
+import argparse
+import pickle
+import sys
+from collections.abc import Sequence
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+from mmseg_fsr.engine.test_options import require_keys
+
+from mmseg_fsr.engine.command_line import (
+    add_common_arguments,
+    exit_with,
+    load_config,
+    require_file,
+)
+from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+from mmseg_fsr.export.label_maps import SOURCES
+from mmseg_fsr.export.label_report import report_table
+from mmseg_fsr.export.split_dataset import split_dataset
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line; ends with one line if something does not fit."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="the config of the training")
+    parser.add_argument("checkpoint", help="the checkpoint file")
+    parser.add_argument("--out", required=True, help="folder for the label maps")
+    parser.add_argument(
+        "--source",
+        required=True,
+        choices=SOURCES,
+        help="cam: seeds, the strongest CAM above a threshold; par: the refined pseudo "
+        "label, 255 where undecided; seg: the decoder's strongest class among "
+        "background and the image's labels",
+    )
+    parser.add_argument(
+        "--split",
+        default="train",
+        help="train, val, or a list of images of the training folder (default: train)",
+    )
+    parser.add_argument(
+        "--bkg-thr",
+        type=float,
+        help="background threshold of --source cam (default: that of the config's "
+        "CAMIoUMetric)",
+    )
+    parser.add_argument(
+        "--crf", action="store_true", help="refine the labels by the config's crf"
+    )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="use the config's test-time augmentation (--source seg only)",
+    )
+    parser.add_argument(
+        "--teacher", action="store_true", help="use the EMA teacher, not the student"
+    )
+    parser.add_argument(
+        "--masks",
+        help="folder of masks to score the label maps with (default: the split's "
+        "own, if it has some)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start over: replace the label maps of an earlier export",
+    )
+    add_common_arguments(parser)
+    args = parser.parse_args(argv)
+    require_file(parser, "config", args.config)
+    require_file(parser, "checkpoint", args.checkpoint)
+    if args.bkg_thr is not None and args.source != "cam":
+        parser.error("--bkg-thr is for --source cam")
+    if args.tta and args.source != "seg":
+        parser.error("--tta is for --source seg: CAMs have scales of their own")
+    return args
+
+
+def background_threshold(cfg: Config) -> float:
+    """The threshold that the config scores its CAM seeds at.
+
+    Raises:
+        ValueError: If it scores none.
+    """
+    evaluators = cfg.get("test_evaluator") or []
+    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+        if evaluator["type"] == "CAMIoUMetric" and (
+            evaluator.get("field", "cams") == "cams"
+        ):
+            return evaluator.get("bkg_thr", 0.5)
+    raise ValueError(
+        f"{cfg.filename} has no CAMIoUMetric in its test_evaluator: give --bkg-thr"
+    )
+
+
+def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
+    """Turns a config's test run into the export.
+
+    Raises:
+        ValueError: If the config lacks what an argument needs.
+        FileNotFoundError: If a split list is missing.
+    """
+    if args.crf:
+        require_keys(cfg, "--crf", "crf")
+    if args.tta:
+        require_keys(cfg, "--tta", "tta_model", "tta_pipeline")
+    bkg_thr = args.bkg_thr
+    if args.source == "cam" and bkg_thr is None:
+        bkg_thr = background_threshold(cfg)
+    cfg.load_from = args.checkpoint
+    pipeline = cfg.tta_pipeline if args.tta else cfg.test_dataloader.dataset.pipeline
+    dataset = split_dataset(cfg, args.split, pipeline)
+    cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
+    if args.tta:
+        cfg.tta_model.module = cfg.model
+        cfg.model = cfg.tta_model
+    cfg.test_dataloader = dict(cfg.test_dataloader, dataset=dataset)
+    cfg.test_cfg = dict(
+        type="PseudoLabelExportLoop",
+        out=args.out,
+        source=args.source,
+        checkpoint=args.checkpoint,
+        bkg_thr=bkg_thr,
+        crf=cfg.crf if args.crf else None,
+        masks=args.masks,
+        settings=dict(split=args.split, teacher=args.teacher, tta=args.tta),
+        overwrite=args.overwrite,
+    )
+    cfg.test_evaluator = []
+    # Those that an export needs, and no other that a config may have.
+    cfg.custom_hooks = [
+        dict(type="CheckpointGuardHook"),
+        dict(type="NumClassCheckHook"),
+    ]
+    if args.teacher:
+        cfg.custom_hooks.append(dict(type="EMATeacherHook", validate="teacher"))
+
+
+def load_checkpoint(runner: Runner) -> None:
+    """Loads the weights before anything is written.
+
+    Raises:
+        ValueError: If the file is damaged or does not fit the model.
+    """
+    try:
+        runner.load_or_resume()
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{runner._load_from} cannot be read as a checkpoint: {error}"
+        ) from error
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exports, prints what was written, and ends with 1 if images are missing."""
+    args = parse_args(argv)
+    try:
+        cfg = load_config(args)
+        if args.work_dir is None:
+            # The training's copy of its config stays what it is.
+            cfg.work_dir += "/export"
+        prepare_export(cfg, args)
+        prepare_cpu_distributed(cfg)
+        runner = Runner.from_cfg(cfg)
+        load_checkpoint(runner)
+        runner.test()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if not is_main_process():
+        return
+    loop = runner.test_loop
+    print(report_table(loop.report))
+    if "scores" in loop.report:
+        scores = loop.report["scores"]
+        print(
+            f"mIoU {scores['mIoU']:.2f} on {scores['images']} images with masks "
+            "(undecided pixels are background)"
+        )
+    print(
+        f"{args.out}: {loop.report['labels']} label maps of {len(loop.names)} images, "
+        f"{len(loop.names) - len(loop.missing)} of them from before"
+    )
+    exit_with(loop.problems)
+
+
+if __name__ == "__main__":
+    main()
