@@ -1,5 +1,6 @@
 """Several processes on a machine without an accelerator."""
 
+import atexit
 import datetime
 
 import torch.distributed
@@ -31,6 +32,8 @@ def prepare_cpu_distributed(cfg: Config) -> bool:
         torch.distributed.init_process_group(
             backend="gloo", timeout=datetime.timedelta(seconds=timeout)
         )
+        # Left to the interpreter's end, gloo's threads abort the process now and then.
+        atexit.register(_leave_process_group)
     wrapper = cfg.get("model_wrapper_cfg") or dict(
         # What MMEngine wraps with when the config says nothing.
         type="MMDistributedDataParallel",
@@ -40,3 +43,8 @@ def prepare_cpu_distributed(cfg: Config) -> bool:
     wrapper["device_ids"] = None
     cfg.model_wrapper_cfg = wrapper
     return True
+
+
+def _leave_process_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
