@@ -6,12 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import (
-    all_gather_object,
-    barrier,
-    broadcast_object_list,
-    is_main_process,
-)
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
@@ -149,10 +144,9 @@ class PseudoLabelExportLoop(TestLoop):
         finally:
             if self.crf is not None:
                 self.crf.close()
-        self.problems = [
-            line for part in all_gather_object(self.problems) for line in part
-        ]
-        barrier()
+        # Also waits until every process has written its share.
+        shares = all_gather_object(self.problems)
+        self.problems = [problem for share in shares for problem in share]
         self.report = self._complete() if is_main_process() else None
         return metrics
 
