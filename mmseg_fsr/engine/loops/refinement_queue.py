@@ -30,7 +30,7 @@ def read_image(path: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def submit_sample(crf: BaseDenseCRF, sample: SegDataSample) -> "Future[Tensor]":
+def submit_sample(crf: BaseDenseCRF, sample: SegDataSample) -> Future[Tensor]:
     """Hands the softmax of a sample's logits to the CRF, with the image as on disk.
 
     Args:

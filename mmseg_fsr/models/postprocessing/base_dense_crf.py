@@ -85,7 +85,7 @@ class BaseDenseCRF(metaclass=ABCMeta):
         """
 
     @abstractmethod
-    def submit(self, image: Tensor, probs: Tensor) -> "Future[Tensor]":
+    def submit(self, image: Tensor, probs: Tensor) -> Future[Tensor]:
         """Refines the probabilities of one image, in the background if it can.
 
         The tensors must stay as they are until the future is done.

@@ -107,7 +107,7 @@ class DenseCRF(BaseDenseCRF):
         refined = q.view(batch, -1, classes).transpose(1, 2).contiguous()
         return require_finite(refined.view_as(probs))
 
-    def submit(self, image: Tensor, probs: Tensor) -> "Future[Tensor]":
+    def submit(self, image: Tensor, probs: Tensor) -> Future[Tensor]:
         """Refines one image at once; see :class:`BaseDenseCRF`."""
         check_inputs(image, probs, batched=False)
         future: Future[Tensor] = Future()

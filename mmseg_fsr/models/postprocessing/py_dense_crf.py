@@ -141,7 +141,7 @@ class PyDenseCRF(BaseDenseCRF):
         futures = [self.submit(*pair) for pair in zip(images, probs, strict=True)]
         return torch.stack([future.result() for future in futures])
 
-    def submit(self, image: Tensor, probs: Tensor) -> "Future[Tensor]":
+    def submit(self, image: Tensor, probs: Tensor) -> Future[Tensor]:
         """Refines one image in a process; see :class:`BaseDenseCRF`."""
         check_inputs(image, probs, batched=False)
         if self._stop is None:

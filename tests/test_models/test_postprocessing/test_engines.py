@@ -80,14 +80,14 @@ def test_one_pixel_hears_itself_with_the_sum_of_the_weights(build):
     torch.testing.assert_close(got.double(), q, rtol=1e-5, atol=0)
 
 
-def test_certain_pixels_are_held_at_1e_5(build):
-    """What the network calls impossible, neighbours can still make true."""
+@pytest.mark.parametrize(("weight", "moved"), [(10, False), (20, True)])
+def test_certain_pixels_are_held_at_1e_5(build, weight, moved):
+    """What the network calls impossible costs 11.5: more of its like outweigh that."""
     image = torch.full((3, 9, 9), 90, dtype=torch.uint8)
     probs = torch.zeros(2, 9, 9)
     probs[0], probs[:, 4, 4] = 1, torch.tensor([0.0, 1.0])
-    got = build(bi_weight=40)(image[None], probs[None])[0]
-    assert got.isfinite().all()
-    assert got.argmax(dim=0).sum() == 0
+    got = build(pos_weight=0, bi_weight=weight)(image[None], probs[None])[0]
+    assert got.argmax(dim=0).sum() == (0 if moved else 1)
 
 
 def test_colours_are_red_green_and_blue_of_one_pixel(build):
