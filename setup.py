@@ -79,6 +79,7 @@ setup(
     # folder named mmseg_fsr hides the package from whoever stands beside the folder.
     package_dir={"": "."},
     include_package_data=False,
+    package_data={"mmseg_fsr.report": ["templates/*"]},
     zip_safe=False,
     install_requires=requirements("runtime"),
     extras_require={

@@ -70,8 +70,10 @@ class PlainFSR:
                         token = w["encoder.mask_token"][0]
                     tokens.append(token + positions[row, col])
             batch.append(torch.stack(tokens))
-        x = torch.stack(batch)
+        return self._run_blocks(w, torch.stack(batch))
 
+    def _run_blocks(self, w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The network after the patch embedding, of tokens (B, N, C)."""
         depth = 1 + max(int(k.split(".")[2]) for k in w if "encoder.blocks." in k)
         aux = None
         for i in range(depth):
@@ -119,9 +121,12 @@ class PlainFSR:
             heads.append(scores.softmax(-1) @ v)
         return torch.cat(heads, -1)
 
+    @staticmethod
+    def _gelu(x: Tensor) -> Tensor:
+        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
     def _mlp(self, w: Weights, name: str, x: Tensor) -> Tensor:
-        hidden = self._linear(w, f"{name}.fc1", x)
-        hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
+        hidden = self._gelu(self._linear(w, f"{name}.fc1", x))
         return self._linear(w, f"{name}.fc2", hidden)
 
     def _block(self, w: Weights, name: str, x: Tensor) -> Tensor:
@@ -175,7 +180,7 @@ class PlainFSR:
         x = tokens
         for i in (0, 2, 4):
             if i:
-                x = 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+                x = self._gelu(x)
             x = self._linear(w, f"projector.mlp.{i}", x)
         x = x / x.norm(dim=-1, keepdim=True)
         direction = w["projector.last_layer.weight_v"]
@@ -183,6 +188,11 @@ class PlainFSR:
         return x @ (w["projector.last_layer.weight_g"] * direction).T
 
     # ------------------------------------------------------- CAMs and labels
+
+    def class_maps(self, w: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens (B, N, C) of the top and of the auxiliary classifier."""
+        tokens, aux = self.encode(w, images)
+        return tokens[:, 1:], aux
 
     @torch.no_grad()
     def cams(self, w: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,8 +204,8 @@ class PlainFSR:
             pairs = [[], []]
             for mirrored in (False, True):
                 batch = scaled.flip(3) if mirrored else scaled
-                tokens, aux = self.encode(w, batch)
-                for i, (x, name) in enumerate(((tokens[:, 1:], "top"), (aux, "aux"))):
+                tokens = self.class_maps(w, batch)
+                for i, (x, name) in enumerate(zip(tokens, ("top", "aux"), strict=True)):
                     kernel = w[f"{name}_classifier.weight"]
                     maps = F.conv2d(self.to_map(x, batch), kernel).clamp(min=0)
                     maps = resize(maps, (height, width))

@@ -98,15 +98,15 @@ def test_citation_states_the_version():
 
 
 @pytest.mark.slow
-def test_wheel_holds_every_module_and_no_tests(wheel, checkout):
+def test_wheel_holds_every_module_and_template_and_no_tests(wheel, checkout):
     names = wheel.namelist()
     held = {
         name for name in names if name.startswith("mmseg_fsr/") and "/.mim/" not in name
     }
-    modules = {
-        name for name in files_below(checkout, "mmseg_fsr") if name[-3:] == ".py"
-    }
-    assert modules <= held
+    sources = files_below(checkout, "mmseg_fsr")
+    templates = {name for name in sources if "/templates/" in name}
+    assert len(templates) == 3
+    assert {name for name in sources if name[-3:] == ".py"} | templates <= held
     assert {
         name.split("/")[0] for name in names if not name.startswith("mmseg_fsr/")
     } == {f"mmseg_fsr-{__version__}.dist-info"}
@@ -120,7 +120,7 @@ def test_wheel_requires_no_stack_and_offers_the_extras(wheel):
     assert metadata["Requires-Python"] == ">=3.10"
     required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
     bare = {item.name for item in required if item.marker is None}
-    assert bare == {"numpy", "packaging"}
+    assert bare == {"jinja2", "numpy", "packaging"}
     for extra, index in (("onedl", 0), ("openmmlab", -1)):
         offered = {
             item.name

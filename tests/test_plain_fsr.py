@@ -60,7 +60,8 @@ def step(golden, plain, student):
 
 
 def assert_close(actual, expected, atol=1e-5):
-    torch.testing.assert_close(actual, expected, atol=atol, rtol=0)
+    # Relative: float32 rounds large values by as much on other processors.
+    torch.testing.assert_close(actual, expected, atol=atol, rtol=2e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Draws scenes, trains on image labels, shows scores and pictures."""
+"""Draws scenes, trains on image labels, shows scores, pictures, a report."""
 
 import argparse
 import json
@@ -43,12 +43,14 @@ def main() -> None:
     last = (ROOT / work_dir / "last_checkpoint").read_text().strip()
     pictures = work_dir / "pictures"
     run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures))
+    run("tools/report.py", str(work_dir))
 
     scores = last_scores(ROOT / work_dir)
     print("\nmIoU on the 200 validation scenes, trained on image labels only")
     for title, name in SCORES.items():
         print(f"  {title:<24}{scores[name]:6.2f}")
     print(f"\nPictures: {(ROOT / pictures).resolve()}")
+    print(f"Report:   {(ROOT / work_dir / 'report.html').resolve()}")
 
 
 if __name__ == "__main__":

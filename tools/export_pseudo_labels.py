@@ -19,7 +19,6 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
-from mmseg_fsr.engine.test_options import require_keys
 
 from mmseg_fsr.engine.command_line import (
     add_common_arguments,
@@ -28,6 +27,7 @@ from mmseg_fsr.engine.command_line import (
     require_file,
 )
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+from mmseg_fsr.engine.test_options import require_keys
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
 from mmseg_fsr.export.split_dataset import split_dataset

@@ -20,7 +20,7 @@ from mmengine.utils import track_iter_progress
 from mmseg_fsr.datasets import VOCImageLabelDataset
 from mmseg_fsr.datasets.mask_file import check_mask, encode_mask, read_mask
 from mmseg_fsr.datasets.split_file import read_split
-from mmseg_fsr.engine.command_line import exit_with
+from mmseg_fsr.engine.command_line import exit_with, require_new
 from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -70,8 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     problems = []
     try:
-        if args.out.exists() and not args.overwrite:
-            raise FileExistsError(f"{args.out} exists: replace it with --overwrite")
+        require_new(args.out, args.overwrite)
         names = read_split(args.split)
         surplus = {path.stem for path in args.maps.glob("*.png")} - set(names)
         if surplus:

@@ -33,6 +33,8 @@ model = dict(
     # One scale, and lower thresholds for CAMs of a short training.
     pseudo_label_generator=dict(scales=(1.0, ), low_thr=0.2, high_thr=0.45),
     mask_generator=dict(block_size=24),
+    # without drop path: the same CAMs for less
+    reuse_features=True,
     loss_begin=dict(loss_seg=80, loss_energy=80, loss_ptc=80))
 
 max_iters = 540
@@ -47,7 +49,9 @@ train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 auto_scale_lr = dict(base_batch_size=24)
 
 default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=max_iters))
+    logger=dict(interval=20),
+    checkpoint=dict(interval=max_iters),
+    cam_visualization=dict(interval=90))
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.98, validate='both'),
     *_base_.custom_hooks[1:]

@@ -28,7 +28,7 @@ def labels_from_xml(folder: Path, names: Sequence[str] | None) -> dict[str, list
         ValueError: If an annotation is broken or declares a document type.
     """
     labels = {}
-    for name in _files(folder, ".xml") if names is None else names:
+    for name in files_in(folder, ".xml") if names is None else names:
         path = folder / f"{name}.xml"
         if not path.is_file():
             raise FileNotFoundError(
@@ -140,14 +140,14 @@ def labels_from_masks(
         ValueError: If a mask cannot be decoded or has several channels.
     """
     labels = {}
-    for name in _files(folder, ".png") if names is None else names:
+    for name in files_in(folder, ".png") if names is None else names:
         path = folder / f"{name}.png"
         ids = set(map(int, np.unique(read_mask(path))))
         labels[name] = sorted(ids - {BACKGROUND, IGNORE_INDEX})
     return labels
 
 
-def _files(folder: Path, suffix: str) -> list[str]:
+def files_in(folder: Path, suffix: str) -> list[str]:
     """Names, without suffix, of a folder's files, sorted."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")

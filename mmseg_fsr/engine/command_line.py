@@ -58,9 +58,32 @@ def add_converter_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="number of processes"
     )
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--overwrite``, without which :func:`require_new` refuses.
+
+    Args:
+        parser: The parser to extend.
+    """
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that are there"
     )
+
+
+def require_new(path: str | Path, overwrite: bool) -> None:
+    """Refuses to replace a file unasked.
+
+    Args:
+        path: The file to be written.
+        overwrite: Whether it may be replaced.
+
+    Raises:
+        FileExistsError: If it is there and may not.
+    """
+    if Path(path).exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: replace it with --overwrite")
 
 
 def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:

@@ -2,16 +2,27 @@
 
 from .panel import (
     IGNORED_COLOR,
+    MASKED_COLOR,
+    UNCERTAIN_COLOR,
     colorize_labels,
     draw_legend,
     draw_panel,
+    overlay_blocks,
     overlay_cams,
+    overlay_heat,
 )
+from .sample_panel import MaskedView, draw_sample
 
 __all__ = [
     "IGNORED_COLOR",
+    "MASKED_COLOR",
+    "UNCERTAIN_COLOR",
+    "MaskedView",
     "colorize_labels",
     "draw_legend",
     "draw_panel",
+    "draw_sample",
+    "overlay_blocks",
     "overlay_cams",
+    "overlay_heat",
 ]

@@ -8,6 +8,9 @@ import numpy as np
 from mmseg_fsr.label_ids import IGNORE_INDEX
 
 IGNORED_COLOR = (224, 224, 224)
+MASKED_COLOR = (96, 96, 96)
+UNCERTAIN_COLOR = (255, 170, 0)
+_GRID_COLOR = (255, 255, 255)
 _TITLE_HEIGHT = 24
 _GAP = 4
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -52,6 +55,54 @@ def overlay_cams(
     color = np.asarray(palette)[cams.argmax(0) + 1]
     gray = image.mean(-1, keepdims=True) * 0.5
     return np.round(gray * (1 - strength) + color * strength).astype(np.uint8)
+
+
+def overlay_heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
+    """Lays the heat of one CAM over an image: blue is 0, red is 1.
+
+    Args:
+        image: RGB picture (H, W, 3), uint8.
+        cam: CAM of one class (H, W) in 0..1.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+    """
+    levels = np.round(cam * 255).astype(np.uint8)
+    heat = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[..., ::-1]
+    gray = image.mean(-1, keepdims=True)
+    return np.round(gray * 0.4 + heat * 0.6).astype(np.uint8)
+
+
+def overlay_blocks(
+    image: np.ndarray, masked: np.ndarray, uncertain: np.ndarray | None = None
+) -> np.ndarray:
+    """Covers masked blocks of an image and frames uncertain ones.
+
+    Args:
+        image: RGB picture (H, W, 3), uint8.
+        masked: Masked blocks (h, w), bool, true = masked; h divides H, w divides W.
+        uncertain: Uncertain blocks (h, w), bool. Defaults to None, no frames.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+    """
+    rows, cols = image.shape[0] // masked.shape[0], image.shape[1] // masked.shape[1]
+    picture = image.copy()
+    line = max(1, round(image.shape[1] / 200))
+    covered = masked.repeat(rows, 0).repeat(cols, 1)
+    picture[covered] = np.round(
+        picture[covered] * 0.15 + np.asarray(MASKED_COLOR) * 0.85
+    )
+    framed = np.zeros_like(masked) if uncertain is None else uncertain
+    for row, col in np.ndindex(*masked.shape):
+        block = picture[row * rows : (row + 1) * rows, col * cols : (col + 1) * cols]
+        # The grid, and within it the frames: those of neighbours do not touch.
+        block[-1:] = block[:, -1:] = _GRID_COLOR
+        if framed[row, col]:
+            inner = block[:-1, :-1]
+            inner[:line] = inner[-line:] = UNCERTAIN_COLOR
+            inner[:, :line] = inner[:, -line:] = UNCERTAIN_COLOR
+    return picture
 
 
 def _write(picture: np.ndarray, text: str, left: int, bottom: int) -> None:

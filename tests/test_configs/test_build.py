@@ -97,6 +97,8 @@ def test_the_run_is_long_enough_for_its_phases(name):
     assert cosine.end == cfg.max_iters
     assert cfg.max_iters % cfg.train_cfg.val_interval == 0
     assert cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0
+    # Pictures of training come too, the last one of the last step.
+    assert cfg.max_iters % cfg.default_hooks.cam_visualization.interval == 0
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -109,7 +109,9 @@ def test_voc_mini_defaults_to_a_voc_download(monkeypatch):
     assert load("voc_mini").data_root == "data/VOCdevkit/VOC2012/"
 
 
-@pytest.mark.parametrize("name", ["voc", "coco2014", "voc_mini", "scenes"])
+@pytest.mark.parametrize(
+    "name", ["voc", "coco2014", "voc_mini", "scenes", "image_folder"]
+)
 def test_views_follow_the_paper(name):
     load_image, multi_view, pack = load(name).train_pipeline
     (view,) = multi_view.transforms

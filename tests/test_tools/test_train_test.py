@@ -353,6 +353,7 @@ def test_tools_take_the_arguments_of_mmseg(monkeypatch):
         show_dir="s",
         wait_time=0.5,
         tta=True,
+        crf=False,
         **shared,
     )
 

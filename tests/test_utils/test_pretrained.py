@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MMLogger
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmpretrain.models.backbones import VisionTransformer
 from mmseg.registry import MODELS
 
@@ -129,6 +129,15 @@ def test_own_layout(load):
     assert "initial values: none; in the file, not used: none" in report
 
 
+def test_a_checkpoint_of_training(load):
+    """Its logs are objects, which are read as nothing."""
+    source, vit = build(), build()
+    torch.nn.init.normal_(source.ln1.weight)
+    weights = {f"backbone.{k}": x for k, x in source.state_dict().items()}
+    load(vit, dict(state_dict=weights, message_hub=HistoryBuffer([1.0], [1])))
+    assert torch.equal(vit.ln1.weight, source.ln1.weight)
+
+
 def test_prefix_picks_a_part(load):
     source, vit = build(), build()
     torch.nn.init.normal_(source.ln1.weight)
@@ -234,6 +243,12 @@ def test_another_architecture(load, change):
         load(vit, weights_of())
     for name, value in vit.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_a_block_with_more_in_it(load):
+    weights = weights_of() | {"blocks.0.attn.q_norm.weight": torch.ones(CHANNELS)}
+    with pytest.raises(ValueError, match=r"attn\.q_norm\.weight in one of the two"):
+        load(build(), weights)
 
 
 @pytest.mark.parametrize(

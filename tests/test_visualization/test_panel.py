@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 
 from mmseg_fsr.visualization import (
+    MASKED_COLOR,
+    UNCERTAIN_COLOR,
     colorize_labels,
     draw_legend,
     draw_panel,
+    overlay_blocks,
     overlay_cams,
+    overlay_heat,
 )
 
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
@@ -37,6 +41,42 @@ def test_overlay_lights_up_the_strongest_class():
     assert overlay[0, 1].tolist() == [255, 0, 0]
     assert overlay[0, 2].tolist() == [0, 255, 0]
     assert overlay[0, 3].tolist() == [152, 25, 25]
+
+
+def test_heat_goes_from_blue_over_green_to_red():
+    image = np.full((1, 3, 3), 100, np.uint8)
+    heat = overlay_heat(image, np.array([[0.0, 0.5, 1.0]]))
+    assert heat.dtype == np.uint8
+    assert heat.argmax(-1).tolist() == [[2, 1, 0]]
+    # Of the image 0.4 remain.
+    darker = overlay_heat(image // 2, np.array([[0.0, 0.5, 1.0]]))
+    assert (heat - darker == 20).all()
+
+
+def test_blocks_are_covered_and_uncertain_ones_framed():
+    image = np.full((16, 24, 3), 200, np.uint8)
+    masked = np.array([[True, False, False], [False, True, False]])
+    uncertain = np.array([[True, False, True], [False, False, False]])
+    picture = overlay_blocks(image, masked, uncertain)
+    assert picture.dtype == np.uint8
+    blocks = picture.reshape(2, 8, 3, 8, 3).swapaxes(1, 2)
+    covered = round(0.15 * 200 + 0.85 * MASKED_COLOR[0])
+    for index in np.ndindex(2, 3):
+        block = blocks[index]
+        inside = covered if masked[index] else 200
+        assert (block[1:6, 1:6] == inside).all()
+        # The lines of the grid lie at the right and below.
+        assert (block[-1] == 255).all()
+        assert (block[:, -1] == 255).all()
+        frame = UNCERTAIN_COLOR if uncertain[index] else (inside,) * 3
+        for side in (block[0, :7], block[6, :7], block[:7, 0], block[:7, 6]):
+            assert (side == frame).all()
+    assert (image == 200).all()
+
+
+def test_random_blocks_have_no_frames():
+    picture = overlay_blocks(np.zeros((8, 8, 3), np.uint8), np.ones((1, 1), bool))
+    assert not (picture == UNCERTAIN_COLOR).all(-1).any()
 
 
 @pytest.mark.parametrize("size", [(20, 40), (200, 100)])

@@ -201,14 +201,14 @@ def main() -> None:
     on_device = [(image, probs.to(args.device)) for image, probs in inputs]
     name = args.device
     if name == "cpu":
-        name = f"CPU, threads: {torch.get_num_threads()}"
+        name = f"CPU, {torch.get_num_threads()} threads"
     elif name.startswith("cuda"):
         name = torch.cuda.get_device_name(args.device)
     engines = [("DenseCRF", name, lambda: DenseCRF(), on_device)]
     engines += [
         (
             "PyDenseCRF",
-            f"CPU, processes: {workers}",
+            f"CPU, {workers} processes",
             lambda workers=workers: PyDenseCRF(num_workers=workers),
             inputs,
         )

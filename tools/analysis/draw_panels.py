@@ -1,13 +1,12 @@
 """Draws image, CAM, pseudo label, prediction and ground truth side by side."""
 
 import argparse
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-import numpy as np
+import mmcv
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -17,13 +16,7 @@ from mmseg.utils import register_all_modules
 from PIL import Image
 
 from mmseg_fsr.engine.command_line import add_cfg_options, require_file
-from mmseg_fsr.label_ids import IGNORE_INDEX
-from mmseg_fsr.visualization import (
-    IGNORED_COLOR,
-    colorize_labels,
-    draw_panel,
-    overlay_cams,
-)
+from mmseg_fsr.visualization import draw_sample
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,19 +33,6 @@ def parse_args() -> argparse.Namespace:
     require_file(parser, "config", args.config)
     require_file(parser, "checkpoint", args.checkpoint)
     return args
-
-
-def legend_of(
-    labels: Iterable[np.ndarray],
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
-) -> dict[str, Sequence[int]]:
-    """Colours of the classes that some labels show, and of undecided pixels."""
-    shown = np.unique(np.concatenate([label.ravel() for label in labels]))
-    colors = {classes[i]: palette[i] for i in shown if i < len(classes)}
-    if IGNORE_INDEX in shown:
-        colors["undecided or not scored"] = IGNORED_COLOR
-    return colors
 
 
 @torch.no_grad()
@@ -72,25 +52,9 @@ def main() -> None:
     count = min(args.num, len(dataset))
     for index in range(count):
         (sample,) = model.val_step(pseudo_collate([dataset[index]]))
-        sample = sample.cpu().numpy()
-        with Image.open(sample.img_path) as picture:
-            image = np.asarray(picture.convert("RGB"))
-        labels = {
-            "pseudo label": sample.pseudo_sem_seg.data[0],
-            "prediction": sample.pred_sem_seg.data[0],
-            "ground truth": sample.gt_sem_seg.data[0],
-        }
-        panel = draw_panel(
-            {
-                "image": image,
-                "CAM": overlay_cams(image, sample.cams.data, palette),
-                **{
-                    title: colorize_labels(label, palette)
-                    for title, label in labels.items()
-                },
-            },
-            legend_of(labels.values(), classes, palette),
-        )
+        # As the pipeline reads it: turned the way its EXIF data say.
+        image = mmcv.imread(sample.img_path, channel_order="rgb", backend="pillow")
+        panel = draw_sample(image, sample, classes, palette)
         path = args.out_dir / f"{Path(sample.img_path).stem}.png"
         Image.fromarray(panel).save(path)
     print(f"{count} pictures written to {args.out_dir}")

@@ -12,11 +12,14 @@ Examples:
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from mmengine.utils import track_iter_progress
 
 from mmseg_fsr.datasets.label_file import write_label_file
 from mmseg_fsr.datasets.label_sources import (
+    files_in,
     labels_from_coco,
     labels_from_masks,
     labels_from_xml,
@@ -25,17 +28,30 @@ from mmseg_fsr.datasets.split_file import read_split, write_split
 
 Labels = dict[str, list[int]] | dict[str, list[str]]
 
-READERS: dict[str, Callable[[Path, Sequence[str] | None], Labels]] = {
-    "xml": labels_from_xml,
-    "coco": labels_from_coco,
-    "masks": labels_from_masks,
-}
+# Of the kinds with a file for each image: its suffix, and what reads it.
+PER_IMAGE = {"xml": (".xml", labels_from_xml), "masks": (".png", labels_from_masks)}
+
+
+def read_labels(kind: str, source: Path, names: Sequence[str] | None) -> Labels:
+    """Labels of the named images, or of all."""
+    if kind == "coco":
+        return labels_from_coco(source, names)
+    suffix, read = PER_IMAGE[kind]
+    labels: Labels = {}
+    for name in track_iter_progress(
+        files_in(source, suffix) if names is None else list(names), file=sys.stdout
+    ):
+        labels |= read(source, [name])
+    print()
+    return labels
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description="Write an image-level label file")
-    parser.add_argument("source_kind", choices=READERS, help="what to read")
+    parser.add_argument(
+        "source_kind", choices=[*PER_IMAGE, "coco"], help="what to read"
+    )
     parser.add_argument(
         "source", type=Path, help="folder of XML files or masks, or COCO's JSON file"
     )
@@ -58,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not args.source.exists():
             raise FileNotFoundError(f"source {args.source} does not exist")
         names = read_split(args.split) if args.split else None
-        labels = READERS[args.source_kind](args.source, names)
+        labels = read_labels(args.source_kind, args.source, names)
         write_label_file(args.out, labels)
         if args.write_split:
             write_split(args.write_split, sorted(n for n in labels if labels[n]))

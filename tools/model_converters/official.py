@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
+from mmseg_fsr.engine.command_line import add_overwrite, require_new
 from mmseg_fsr.utils import (
     convert_official_state_dict,
     load_state_dict_file,
@@ -29,6 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--teacher", help="the teacher's checkpoint; without it only the student"
     )
+    add_overwrite(parser)
     return parser.parse_args(argv)
 
 
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     converted, counts = {}, []
     try:
+        require_new(args.out, args.overwrite)
         for network, filename, prefix in (
             ("student", args.student, ""),
             ("teacher", args.teacher, "teacher."),
@@ -44,15 +47,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             if filename is None:
                 continue
             try:
-                tensors = convert_official_state_dict(load_state_dict_file(filename))
+                result = convert_official_state_dict(load_state_dict_file(filename))
             except ValueError as error:
                 raise ValueError(f"{network} {filename}: {error}") from error
-            converted |= {f"{prefix}{name}": x for name, x in tensors.items()}
-            counts.append(f"{len(tensors)} tensors of the {network}")
+            converted |= {f"{prefix}{name}": x for name, x in result.tensors.items()}
+            counts.append(f"{len(result.tensors)} tensors of the {network}")
         save_state_dict_file(args.out, converted)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(f"wrote {args.out}: {', '.join(counts)}")
+    print(f"wrote {args.out}: {', '.join(counts)}{result.report()}")
 
 
 if __name__ == "__main__":

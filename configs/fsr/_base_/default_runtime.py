@@ -26,7 +26,8 @@ default_hooks = dict(
         max_keep_ckpts=2,
         save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'))
+    visualization=dict(type='SegVisualizationHook'),
+    cam_visualization=dict(type='CAMVisualizationHook', interval=2000))
 # The teacher's hook comes first: configs that change it keep the others.
 custom_hooks = [
     dict(type='EMATeacherHook', momentum=0.9995, validate='both'),

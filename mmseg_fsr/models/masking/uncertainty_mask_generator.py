@@ -175,11 +175,23 @@ class UncertaintyMaskGenerator(nn.Module):
         elif labels is None:
             raise ValueError("cams need the image labels: pass labels (B, K) too")
         else:
-            uncertain = uncertain_blocks(
-                cams, labels, block_grid, self.low_thr, self.high_thr
-            )
-            mask = choose(noise, uncertain, num_masked)
+            mask = choose(noise, self.uncertain(size, cams, labels), num_masked)
         return spread_blocks(mask, grid)
+
+    def uncertain(self, size: tuple[int, int], cams: Tensor, labels: Tensor) -> Tensor:
+        """Blocks whose CAM is neither low nor high.
+
+        Args:
+            size: (H, W) of the images in pixels.
+            cams: (B, K, H, W) float in 0..1, auxiliary CAMs of the images to mask.
+            labels: (B, K) multi-hot image labels.
+
+        Returns:
+            (B, bh, bw) bool.
+        """
+        return uncertain_blocks(
+            cams, labels, self.block_grid(size), self.low_thr, self.high_thr
+        )
 
     def max_masked(self, size: tuple[int, int], grid: tuple[int, int]) -> int:
         """Largest number of masked patches of an image, known without a mask.

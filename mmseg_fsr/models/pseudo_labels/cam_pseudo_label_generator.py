@@ -132,18 +132,25 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.high_thr = high_thr
         self.refiner = None if refiner is None else MODELS.build(refiner)
 
-    def cams(self, extract: Callable[[Tensor], CAMs], images: Tensor) -> CAMs:
+    def cams(
+        self,
+        extract: Callable[[Tensor], CAMs],
+        images: Tensor,
+        own: CAMs | None = None,
+    ) -> CAMs:
         """Multi-scale activation maps, see :func:`multi_scale_cams`.
 
         Args:
             extract: Maps a batch (N, 3, h, w) to its :class:`CAMs` after ReLU, of any
                 resolution; ``top=None`` leaves those out.
             images: (B, 3, H, W) float, normalised.
+            own: What ``extract`` gives for the images themselves, if it is there
+                already. Defaults to None.
 
         Returns:
             Both (B, K, H, W) float32 in 0..1, without gradient.
         """
-        return multi_scale_cams(extract, images, self.scales)
+        return multi_scale_cams(extract, images, self.scales, own)
 
     def label(self, cams: Tensor, labels: Tensor) -> Tensor:
         """Labels by the two thresholds, without refinement.

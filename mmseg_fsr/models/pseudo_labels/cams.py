@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -16,3 +17,10 @@ class CAMs(NamedTuple):
 
     top: Tensor | None
     aux: Tensor
+
+    def cat(self, other: "CAMs") -> "CAMs":
+        """Appends the maps of another batch, of the same classifiers."""
+        aux = torch.cat([self.aux, other.aux])
+        if self.top is None or other.top is None:
+            return CAMs(None, aux)
+        return CAMs(torch.cat([self.top, other.top]), aux)

@@ -46,7 +46,10 @@ def merge_mirrored(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 @torch.no_grad()
 def multi_scale_cams(
-    extract: Callable[[Tensor], CAMs], images: Tensor, scales: Sequence[float]
+    extract: Callable[[Tensor], CAMs],
+    images: Tensor,
+    scales: Sequence[float],
+    own: CAMs | None = None,
 ) -> CAMs:
     """Class activation maps summed over scales, in 0..1.
 
@@ -60,6 +63,8 @@ def multi_scale_cams(
             resolution. ``top=None`` leaves the top maps out.
         images: (B, 3, H, W) float, normalised as the network wants it.
         scales: Scale factors of the images.
+        own: What ``extract`` gives for the images as they are, if it is there
+            already: at scale 1 their mirror images pass alone. Defaults to None.
 
     Returns:
         Both (B, K, H, W) float32 in 0..1, without gradient.
@@ -69,7 +74,11 @@ def multi_scale_cams(
     aux: Tensor | None = None
     for scale in scales:
         scaled = resize_images(images, scale)
-        maps = extract(torch.cat([scaled, scaled.flip(-1)]))
+        mirrored = scaled.flip(-1)
+        if own is not None and scaled is images:
+            maps = own.cat(extract(mirrored))
+        else:
+            maps = extract(torch.cat([scaled, mirrored]))
         merged = merge_mirrored(maps.aux, size)
         aux = merged if aux is None else aux.add_(merged)
         if maps.top is not None:

@@ -47,6 +47,9 @@ class WeakSegmentor(EncoderDecoder):
             that :class:`~mmseg_fsr.engine.hooks.EMATeacherHook` averages;
             ``train_mode`` says whether its drop path is active while the student
             trains (true in the paper's runs). Defaults to None.
+        reuse_features: Whether the CAMs of view 1 take the pass of the unmirrored
+            image at scale 1 from the student's own, which saves it; drop path then
+            shares its draw. Defaults to False, as the paper's runs.
         loss_begin: Number of first steps in which a loss weighs 0, by the loss's
             name. Defaults to none.
         test_cfg: As in mmseg; with ``cams=True`` prediction on data with image labels
@@ -81,6 +84,7 @@ class WeakSegmentor(EncoderDecoder):
         distill_head: dict | None = None,
         mask_generator: dict | None = None,
         teacher: dict | None = None,
+        reuse_features: bool = False,
         loss_begin: dict[str, int] | None = None,
         **kwargs,
     ) -> None:
@@ -122,6 +126,7 @@ class WeakSegmentor(EncoderDecoder):
         self.loss_energy = loss_energy and MODELS.build(loss_energy)
         self.distill_head = distill_head and MODELS.build(distill_head)
         self.mask_generator = mask_generator and MODELS.build(mask_generator)
+        self.reuse_features = reuse_features
         self.loss_begin = dict(loss_begin or {})
         if self.distill_head is None:
             # Nothing uses them: distributed training stops at idle parameters.
@@ -178,7 +183,8 @@ class WeakSegmentor(EncoderDecoder):
         contrasting = self.affinity_head is not None and "loss_ptc" in wanted
         cams = None
         if segmenting or contrasting:
-            cams = self.cams(view1, up_to="feat" if segmenting else "aux")
+            own = student1 if self.reuse_features else None
+            cams = self.cams(view1, "feat" if segmenting else "aux", own)
         logits = self.decode_head(student1)
         if segmenting:
             # Known on the host: counting labels on the device would wait for it.
@@ -262,13 +268,20 @@ class WeakSegmentor(EncoderDecoder):
         return losses
 
     @torch.no_grad()
-    def cams(self, images: Tensor, up_to: Depth = "feat") -> CAMs:
+    def cams(
+        self,
+        images: Tensor,
+        up_to: Depth = "feat",
+        features: FSRFeatures | None = None,
+    ) -> CAMs:
         """Multi-scale CAMs of a batch.
 
         Args:
             images: Images (B, 3, H, W), normalised.
             up_to: "feat" for top and auxiliary CAMs, "aux" for the latter alone.
                 Defaults to "feat".
+            features: The images' features, up to "feat", if they are there already.
+                Defaults to None.
 
         Returns:
             CAMs (B, K, H, W) in 0..1, float32, of all classes.
@@ -277,7 +290,8 @@ class WeakSegmentor(EncoderDecoder):
         def extract(scaled_images: Tensor) -> CAMs:
             return self.cam_head.cams(self.backbone(scaled_images, up_to=up_to))
 
-        cams = self.pseudo_label_generator.cams(extract, images)
+        own = features and self.cam_head.cams(features)
+        cams = self.pseudo_label_generator.cams(extract, images, own)
         # Older torch would hand the weights that autocast has cast here, without
         # gradient, to the forward pass that trains.
         torch.clear_autocast_cache()
@@ -341,7 +355,8 @@ class WeakSegmentor(EncoderDecoder):
 
         They get ``cams`` and ``aux_cams`` (K, H, W), 0 for classes that are not in
         the image, ``pseudo_sem_seg`` (1, H, W), 255 where undecided, all of the
-        original size, and ``pred_label.score`` (K,), logits.
+        original image's size and, if the input is its mirror image, mirrored back,
+        and ``pred_label.score`` (K,), logits.
 
         Args:
             inputs: Images (B, 3, H, W), normalised.
@@ -372,14 +387,23 @@ class WeakSegmentor(EncoderDecoder):
                     mode="bilinear",
                     align_corners=False,
                 )
-                sample.set_field(PixelData(data=maps[0]), name, dtype=PixelData)
+                maps = _flip_back(maps[0], sample.metainfo)
+                sample.set_field(PixelData(data=maps), name, dtype=PixelData)
             pseudo_label = F.interpolate(
                 pseudo_labels[i][None, None].float(), size, mode="nearest"
             )
-            sample.pseudo_sem_seg = PixelData(data=pseudo_label[0].long())
+            pseudo_label = _flip_back(pseudo_label[0].long(), sample.metainfo)
+            sample.pseudo_sem_seg = PixelData(data=pseudo_label)
             sample.pred_label = LabelData(score=scores[i])
 
 
 def _is_padded(meta: dict) -> bool:
     """Whether an image of this metadata was padded for its batch."""
     return any(meta.get("img_padding_size") or meta.get("padding_size") or ())
+
+
+def _flip_back(maps: Tensor, meta: dict) -> Tensor:
+    """Maps (C, H, W) of the original image, if its metadata says it was flipped."""
+    if not meta.get("flip"):
+        return maps
+    return maps.flip(2 if meta["flip_direction"] == "horizontal" else 1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import BaseDataElement
+from mmseg.models import SegTTAModel
 from mmseg.registry import LOOPS, MODELS
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -121,3 +122,12 @@ def test_the_papers_engine_is_the_default(make_sample):
     loop = build_loop([make_sample(0)])
     assert isinstance(loop, DenseCRFTestLoop)
     assert isinstance(loop.crf, DenseCRF)
+
+
+def test_refuses_augmented_tests_that_merge_no_logits():
+    loop = build_loop([])
+    segmentor = torch.nn.Identity()
+    segmentor.test_step = None
+    loop.runner.model = SegTTAModel(module=segmentor)
+    with pytest.raises(ValueError, match=r"SegTTAModel merges labels.*FSRTTAModel"):
+        loop.run()

@@ -73,6 +73,27 @@ def test_one_pass_per_scale_with_mirror_images_in_the_batch():
     assert shapes == [(4, 3, 15, 20), (4, 3, 7, 10)]
 
 
+@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
+def test_the_images_own_maps_save_their_pass(top, scales):
+    extract = make_extract(num_classes=4, stride=4, top=top)
+    images = torch.randn(3, 3, 16, 24)
+    shapes = []
+
+    def counted(batch):
+        shapes.append(tuple(batch.shape))
+        return extract(batch)
+
+    own = make_extract(num_classes=4, stride=4)(images)
+    cams = multi_scale_cams(counted, images, scales, own)
+    expected = multi_scale_cams(extract, images, scales)
+    assert sum(batch for batch, *_ in shapes) == 6 * len(scales) - 3
+    for actual, wanted in zip(cams, expected, strict=True):
+        assert (actual is None) == (wanted is None)
+        if wanted is not None:
+            torch.testing.assert_close(actual, wanted, atol=1e-6, rtol=0)
+
+
 def test_float32_without_gradient_from_half_precision_maps():
     weight = torch.ones(1, requires_grad=True)
 

@@ -250,7 +250,7 @@ class Comparison:
 
     @staticmethod
     def _load(network, official):
-        converted = convert_official_state_dict(official)
+        converted = convert_official_state_dict(official).tensors
         own = network.state_dict()
         grid = network.backbone.patch_resolution
         assert converted["backbone.pos_embed"].shape[1] == grid[0] * grid[1]
@@ -271,7 +271,8 @@ class Comparison:
         grads = torch.autograd.grad(
             total, trained.values(), allow_unused=True, materialize_grads=True
         )
-        expected = convert_official_state_dict(dict(zip(trained, grads, strict=True)))
+        gradients = dict(zip(trained, grads, strict=True))
+        expected = convert_official_state_dict(gradients).tensors
         for name, param in self.segmentor.named_parameters():
             if not param.requires_grad:
                 assert param.grad is None

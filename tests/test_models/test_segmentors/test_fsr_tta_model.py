@@ -24,7 +24,7 @@ def merge(samples):
 @torch.no_grad()
 def test_reference(golden):
     segmentor = MODELS.build(ConfigDict(golden_model_cfg(golden.meta))).eval()
-    official = convert_official_state_dict(golden.state_dict("student"))
+    official = convert_official_state_dict(golden.state_dict("student")).tensors
     segmentor.load_state_dict(official, strict=False)
     image = golden["view1"][:1]
     versions = []

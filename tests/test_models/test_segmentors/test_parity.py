@@ -16,7 +16,7 @@ STEP, MAX_ITERS = 8, 40
 
 def load_official(segmentor, golden, network):
     missing, unexpected = segmentor.load_state_dict(
-        convert_official_state_dict(golden.state_dict(network)), strict=False
+        convert_official_state_dict(golden.state_dict(network)).tensors, strict=False
     )
     assert unexpected == []
     own = [name for name in missing if not name.startswith("teacher.")]
@@ -166,7 +166,8 @@ def test_gradient_norms(segmentor, step_losses, golden):
     shaped = {name: norm.reshape(1, 1, 1) for name, norm in official.items()}
     shaped["encoder.pos_embed"] = shaped["encoder.pos_embed"].expand(1, 2, 1)
     expected = {
-        k: v.flatten()[0] for k, v in convert_official_state_dict(shaped).items()
+        k: v.flatten()[0]
+        for k, v in convert_official_state_dict(shaped).tensors.items()
     }
     assert norms.keys() == expected.keys()
     for name, norm in norms.items():

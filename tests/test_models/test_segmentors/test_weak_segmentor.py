@@ -194,9 +194,9 @@ def count_cams(segmentor, monkeypatch):
     """Records how many images pass for CAMs and how deep."""
     calls, original = [], type(segmentor).cams
 
-    def cams(self, images, up_to="feat"):
+    def cams(self, images, up_to, *features):
         calls.append(up_to)
-        return original(self, images, up_to)
+        return original(self, images, up_to, *features)
 
     monkeypatch.setattr(type(segmentor), "cams", cams)
     return calls
@@ -242,6 +242,28 @@ def test_forward_passes_of_a_step(training_step, monkeypatch):
         )
     segmentor.loss(*training_batch())
     assert batches == [4, 4]
+
+
+@pytest.mark.parametrize("begin", [{}, dict(loss_seg=99, loss_energy=99)])
+def test_reused_features_save_a_pass_and_change_no_loss(begin, training_step):
+    training_step(60, MAX_ITERS)
+    batch = training_batch()
+    losses, passed, state = [], [], None
+    for reuse in (False, True):
+        segmentor = build_tiny(reuse_features=reuse, loss_begin=begin).train()
+        state = state or {k: v.clone() for k, v in segmentor.state_dict().items()}
+        segmentor.load_state_dict(state)
+        passed.append(0)
+
+        def count(_, inputs, __):
+            passed[-1] += len(inputs[0])
+
+        segmentor.backbone.register_forward_hook(count)
+        torch.manual_seed(0)
+        losses.append(segmentor.loss(*batch))
+    assert passed[0] - passed[1] == 2
+    for name, loss in losses[0].items():
+        torch.testing.assert_close(losses[1][name], loss, rtol=1e-5, atol=1e-6)
 
 
 def test_without_self_distillation_view_2_is_not_looked_at(training_step):
@@ -418,6 +440,22 @@ def test_cams_of_the_classes_in_the_mask():
         for y, x in ((0, 0), (20, 31), (39, 59)):
             nearest = pseudo_labels[i, y * SIZE[0] // 40, x * SIZE[1] // 60]
             assert sample.pseudo_sem_seg.data[0, y, x] == nearest
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("direction", "dim"), [("horizontal", 3), ("vertical", 2)])
+def test_cams_of_a_mirror_image_are_mirrored_back(direction, dim):
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    images = torch.randn(2, 3, *SIZE)
+    plain = segmentor.predict(images, evaluation_samples())
+    samples = evaluation_samples()
+    for sample in samples:
+        sample.set_metainfo(dict(flip=True, flip_direction=direction))
+    mirrored = segmentor.predict(images, samples)
+    for actual, expected in zip(mirrored, plain, strict=True):
+        for name in ("cams", "aux_cams", "pseudo_sem_seg"):
+            maps = expected.get(name).data.flip(dim - 1)
+            assert torch.equal(actual.get(name).data, maps), name
 
 
 @torch.no_grad()

@@ -2,6 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
 from mmseg_fsr.engine.hooks import CheckpointGuardHook
@@ -33,6 +35,8 @@ def test_both_networks_fill_the_segmentor(tool, sources, golden, tmp_path, capsy
     count = len(golden.state_dict("student"))
     printed = capsys.readouterr().out
     assert f"wrote {out}: {count} tensors of the student, {count} tensors" in printed
+    assert "left out, no counterpart: encoder.pos_embed[:, 0], which" in printed
+    assert "not in the source: distill_head.class_center.value; " in printed
 
     segmentor = MODELS.build(golden_model_cfg(golden.meta))
     missing, unexpected = segmentor.load_state_dict(
@@ -71,10 +75,9 @@ def test_foreign_checkpoint_is_named_and_the_old_file_stays(
     out = tmp_path / "fsr.pth"
     out.write_text("old")
     torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, sources[broken])
+    arguments = [sources["student"], out, "--teacher", sources["teacher"]]
     with pytest.raises(SystemExit, match=rf"error: {broken} .*{broken}\.pth: layer1"):
-        tool.main(
-            [str(sources["student"]), str(out), "--teacher", str(sources["teacher"])]
-        )
+        tool.main([*map(str, arguments), "--overwrite"])
     assert out.read_text() == "old"
     assert {p.suffix for p in tmp_path.iterdir()} == {".pth"}
 
@@ -82,3 +85,22 @@ def test_foreign_checkpoint_is_named_and_the_old_file_stays(
 def test_missing_file(tool, tmp_path):
     with pytest.raises(SystemExit, match=r"error: weights file .*none\.pth does not"):
         tool.main([str(tmp_path / "none.pth"), str(tmp_path / "out.pth")])
+
+
+def test_an_older_file_stays_unless_told(tool, sources, tmp_path):
+    out = tmp_path / "fsr.pth"
+    out.write_text("old")
+    with pytest.raises(SystemExit, match=r"fsr\.pth exists: .* --overwrite"):
+        tool.main([str(sources["student"]), str(out)])
+    assert out.read_text() == "old"
+    tool.main([str(sources["student"]), str(out), "--overwrite"])
+    assert load_state_dict_file(out)
+
+
+def test_mmseg_takes_the_file(tool, sources, golden, tmp_path):
+    """``init_model`` asks for ``meta``."""
+    tool.main([str(sources["student"]), str(tmp_path / "fsr.pth")])
+    config = Config(dict(model=golden_model_cfg(golden.meta)))
+    model = init_model(config, str(tmp_path / "fsr.pth"), device="cpu")
+    expected = golden["student/decoder.conv8.weight"]
+    assert torch.equal(model.decode_head.conv_seg.weight, expected)

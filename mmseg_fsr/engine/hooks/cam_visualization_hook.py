@@ -1,0 +1,194 @@
+"""Hook that shows how CAMs, masks, pseudo labels and predictions develop."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from mmseg_fsr.engine.runner_state import unwrapped_model
+from mmseg_fsr.engine.untouched_training import untouched_training
+from mmseg_fsr.visualization import MaskedView, draw_sample
+
+
+@HOOKS.register_module()
+class CAMVisualizationHook(Hook):
+    """Hands pictures of training and validation to the visualizer.
+
+    In training, of the first image of the batch: view 1, its CAMs by class, pseudo
+    label and prediction by the network as it is after the step, in evaluation mode;
+    and view 2 with the very blocks that this step masked, uncertain ones framed once
+    CAMs choose them (no frames while blocks are random). The name is ``panel_train``.
+
+    In validation, of its first images (in distributed runs those of the main process):
+    image, CAMs, pseudo label, prediction and ground truth, by the network that the
+    loop scores (the student, unless ``EMATeacherHook`` scores the teacher alone).
+    The names are ``panel_val_<number>_<file>``, the same in each validation.
+
+    The step is the number of training steps done. Parts that are absent leave their
+    picture out: no self-distillation, no view 2; no ``test_cfg.cams``, no CAMs and
+    pseudo labels in validation. Training goes on to the last bit as without the hook;
+    other steps than those drawn cost nothing. The main process alone draws.
+
+    Args:
+        interval: Training steps from picture to picture; 0 draws none. Defaults to
+            500.
+        val_images: Number of images to draw in each validation; 0 draws none.
+            Defaults to 4.
+        max_cams: Number of classes of an image whose CAMs are drawn, in the order of
+            the classes. Defaults to 4.
+
+    Raises:
+        ValueError: If a number is negative.
+    """
+
+    def __init__(
+        self, interval: int = 500, val_images: int = 4, max_cams: int = 4
+    ) -> None:
+        numbers = dict(interval=interval, val_images=val_images, max_cams=max_cams)
+        for name, number in numbers.items():
+            if number < 0:
+                raise ValueError(
+                    f"CAMVisualizationHook: {name}={number}, expected 0 (none) or more"
+                )
+        self.interval = interval
+        self.val_images = val_images
+        self.max_cams = max_cams
+
+    def before_run(self, runner: Runner) -> None:
+        """Checks that there are CAMs to draw.
+
+        Raises:
+            ValueError: If the model has no ``cam_head``.
+        """
+        model = unwrapped_model(runner)
+        if getattr(model, "cam_head", None) is None:
+            raise ValueError(
+                f"CAMVisualizationHook: the model {type(model).__name__} has no "
+                "cam_head whose CAMs could be drawn; use WeakSegmentor or take the "
+                "hook out of the config"
+            )
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Listens to the mask generator where the step is to be drawn."""
+        if not self._draws(runner):
+            return
+        self._blocks = None
+        generator = unwrapped_model(runner).mask_generator
+        if generator is not None:
+            self._listener = generator.register_forward_hook(self._keep_blocks)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Draws the first image of the batch."""
+        if not self._draws(runner):
+            return
+        model = unwrapped_model(runner)
+        if model.mask_generator is not None:
+            self._listener.remove()
+        with untouched_training(model):
+            panel = self._training_panel(runner, model, data_batch)
+            runner.visualizer.add_image("panel_train", panel, runner.iter + 1)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Begins with the first image again."""
+        self._drawn = 0
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Draws the predicted samples of the batch until there are enough."""
+        if not is_main_process():
+            return
+        for sample in outputs[: self.val_images - self._drawn]:
+            # As the pipeline reads it: turned the way its EXIF data say.
+            image = mmcv.imread(sample.img_path, channel_order="rgb", backend="pillow")
+            panel = draw_sample(
+                image,
+                sample,
+                **_names_and_colors(runner.val_dataloader.dataset),
+                max_cams=self.max_cams,
+            )
+            # No slash: the local backend would look for a folder of that name.
+            name = f"panel_val_{self._drawn:02d}_{Path(sample.img_path).stem}"
+            runner.visualizer.add_image(name, panel, runner.iter)
+            self._drawn += 1
+
+    def _draws(self, runner: Runner) -> bool:
+        """Whether this process draws the step under way."""
+        return self.every_n_train_iters(runner, self.interval) and is_main_process()
+
+    def _keep_blocks(self, generator: nn.Module, args: tuple, mask: Tensor) -> None:
+        """Keeps the first image's blocks of what the mask generator was asked."""
+        _, size, grid, cams, labels = args
+        rows, cols = generator.block_grid(size)
+        masked = mask[:1, :: grid[0] // rows, :: grid[1] // cols]
+        uncertain = None
+        if cams is not None:
+            uncertain = generator.uncertain(size, cams[:1], labels[:1])
+        self._blocks = masked, uncertain
+
+    def _training_panel(
+        self, runner: Runner, model: nn.Module, data_batch: dict
+    ) -> np.ndarray:
+        """Draws the first image of a training batch; the model is being evaluated."""
+        first = dict(
+            inputs={name: views[:1] for name, views in data_batch["inputs"].items()},
+            data_samples=data_batch["data_samples"][:1],
+        )
+        batch = model.data_preprocessor(first, False)
+        (given,) = batch["data_samples"]
+        views = batch["inputs"]
+        size = tuple(views["view1"].shape[-2:])
+        sample = SegDataSample(
+            metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size),
+            gt_label=given.gt_label,
+        )
+        (sample,) = model.predict(views["view1"], [sample])
+        if "cams" not in sample:
+            model.add_cams(views["view1"], [sample], given.gt_label.label[None])
+        pictures = {
+            name: _picture(model.data_preprocessor.denormalize(view))
+            for name, view in views.items()
+        }
+        masked_view = None
+        if self._blocks is not None:
+            blocks = [None if x is None else x[0].cpu().numpy() for x in self._blocks]
+            masked_view = MaskedView(pictures["view2"], *blocks)
+        return draw_sample(
+            pictures["view1"],
+            sample,
+            **_names_and_colors(runner.train_dataloader.dataset),
+            max_cams=self.max_cams,
+            masked_view=masked_view,
+        )
+
+
+def _picture(images: Tensor) -> np.ndarray:
+    """RGB picture (H, W, 3), uint8, of a batch (1, 3, H, W) of one image, 0..255."""
+    rounded = images[0].round().clamp(0, 255).to(torch.uint8)
+    return rounded.permute(1, 2, 0).cpu().numpy()
+
+
+def _names_and_colors(dataset: Dataset) -> dict:
+    """Classes and palette of a data set."""
+    return {name: dataset.metainfo[name] for name in ("classes", "palette")}

@@ -1,0 +1,127 @@
+"""What a finished run left in its work directory."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+_ENVIRONMENT = re.compile(
+    r"^    (Python|PyTorch|TorchVision|OpenCV|MMEngine|GPU [\d,]+|CUDA available|seed"
+    r"|GPU number): (.+)$"
+)
+_END_OF_ENVIRONMENT = "Config:"
+
+
+def find_runs(work_dir: Path) -> list[Path]:
+    """The timestamped folders of a run and of those that resumed it.
+
+    Args:
+        work_dir: The work directory.
+
+    Returns:
+        Folders that hold ``vis_data/scalars.json``, oldest first. A test leaves none.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    runs = sorted(path.parents[1] for path in work_dir.glob("*/vis_data/scalars.json"))
+    if not runs:
+        raise FileNotFoundError(
+            f"no log in {work_dir}: expected */vis_data/scalars.json, which training "
+            "writes (vis_backends with LocalVisBackend)"
+        )
+    return runs
+
+
+def find_config(work_dir: Path, run: Path) -> Path:
+    """The config that training dumped.
+
+    A test in the same work directory dumps its own config over that of the training,
+    which then only the run's folder still holds.
+
+    Args:
+        work_dir: The work directory.
+        run: Folder of the last training in it.
+
+    Returns:
+        The ``.py`` file of the work directory that is the run's config, else
+        ``vis_data/config.py`` of the run, else the only ``.py`` file there is.
+
+    Raises:
+        FileNotFoundError: If there is no config, or several and none is the run's.
+    """
+    dumped = sorted(work_dir.glob("*.py"))
+    own = run / "vis_data" / "config.py"
+    if own.is_file():
+        text = own.read_bytes()
+        return next((path for path in dumped if path.read_bytes() == text), own)
+    if len(dumped) == 1:
+        return dumped[0]
+    raise FileNotFoundError(
+        f"no config in {work_dir}: expected {own}, or one .py file beside the logs, "
+        f"found {len(dumped)}"
+    )
+
+
+def find_checkpoint(work_dir: Path) -> Path:
+    """The checkpoint that ``last_checkpoint`` names, also where the folder was moved.
+
+    Args:
+        work_dir: The work directory.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    pointer = work_dir / "last_checkpoint"
+    if not pointer.is_file():
+        raise FileNotFoundError(
+            f"{pointer} not found: name the checkpoint with --checkpoint"
+        )
+    named = Path(pointer.read_text(encoding="utf-8").strip())
+    for path in (work_dir / named.name, named):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{pointer} names {named}, which is not there: name another with --checkpoint"
+    )
+
+
+def read_environment(run: Path) -> dict[str, str]:
+    """Versions, devices and seed of a run, from the head of its log.
+
+    Args:
+        run: Its folder, with ``<name>/<name>.log``.
+
+    Returns:
+        Values by mmengine's names; empty without a log. Of Python's the version alone.
+    """
+    path = run / f"{run.name}.log"
+    found: dict[str, str] = {}
+    if not path.is_file():
+        return found
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.rstrip().endswith(_END_OF_ENVIRONMENT):
+                break
+            if match := _ENVIRONMENT.match(line.rstrip()):
+                found.setdefault(*match.groups())
+    if "Python" in found:
+        found["Python"] = found["Python"].split()[0]
+    return found
+
+
+def run_date(run: Path) -> str:
+    """When a run began, from its folder's name.
+
+    Args:
+        run: Its folder, as mmengine names it.
+
+    Returns:
+        Such as ``2026-11-23 18:40``; the name itself if it is no time.
+    """
+    try:
+        return f"{datetime.strptime(run.name, '%Y%m%d_%H%M%S'):%Y-%m-%d %H:%M}"
+    except ValueError:
+        return run.name

@@ -1,0 +1,60 @@
+"""The last validation's scores as the page's tables."""
+
+from collections.abc import Mapping
+
+from .charts import TEACHER, scored
+
+# The one score that stands for each thing scored, in the order of the page.
+_HEADLINES = ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1")
+_UNITS = {"mIoU": "mIoU, %", "f1": "F1, %"}
+
+
+def _owners(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Whose scores there are: a title and the names' prefix for each."""
+    owners = [("Student", ""), ("Teacher", TEACHER)]
+    teachers = [name for name in scores if name.startswith(TEACHER)]
+    if not teachers:
+        return [("Model", "")]
+    return owners if len(teachers) < len(scores) else owners[1:]
+
+
+def score_tiles(scores: Mapping[str, float]) -> list[dict]:
+    """The headline scores.
+
+    Args:
+        scores: Of one validation, in percent, by logged name.
+
+    Returns:
+        Title, unit and pairs of owner and value, of what was scored.
+    """
+    tiles = []
+    for name in _HEADLINES:
+        values = [
+            (owner, scores[prefix + name])
+            for owner, prefix in _owners(scores)
+            if prefix + name in scores
+        ]
+        if values:
+            unit = _UNITS[name.rpartition("/")[2]]
+            tiles.append(dict(title=scored(name), unit=unit, values=values))
+    return tiles
+
+
+def score_table(scores: Mapping[str, float]) -> dict:
+    """All scores, a row for each and a column for student and teacher.
+
+    Args:
+        scores: Of one validation by logged name.
+
+    Returns:
+        ``columns``, and ``rows`` of ``name`` and ``values``, None where not scored.
+    """
+    owners = _owners(scores)
+    names = dict.fromkeys(name.removeprefix(TEACHER) for name in scores)
+    return dict(
+        columns=[owner for owner, _ in owners],
+        rows=[
+            dict(name=name, values=[scores.get(prefix + name) for _, prefix in owners])
+            for name in names
+        ],
+    )

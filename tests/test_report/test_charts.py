@@ -1,0 +1,40 @@
+from mmseg_fsr.report import loss_chart, score_chart
+
+CURVE = [(1, 2.0), (2, 1.0)]
+
+
+def test_the_total_loss_comes_first_in_the_colour_of_text():
+    curves = {f"loss_{i}": CURVE for i in range(10)} | {"loss": CURVE}
+    series = loss_chart(curves)["series"]
+    assert series[0]["name"] == "loss"
+    assert [line["color"] for line in series] == [0, *range(1, 9), 1, 2]
+
+
+def test_student_and_teacher_share_a_colour():
+    names = ["mIoU", "aAcc", "cam/mIoU", "cam/best_mIoU", "x/mIoU"]
+    curves = {prefix + name: CURVE for prefix in ("", "teacher/") for name in names}
+    series = score_chart(curves)["series"]
+    looks = [(s["name"], s["color"], s["dashed"], s["hidden"]) for s in series]
+    assert looks == [
+        ("Segmentation, student", 1, False, False),
+        ("Segmentation, teacher", 1, True, False),
+        ("CAM seeds, student", 2, False, False),
+        ("CAM seeds, teacher", 2, True, False),
+        ("x, student", 3, False, False),
+        ("x, teacher", 3, True, False),
+        ("CAM seeds, best threshold, student", 4, False, True),
+        ("CAM seeds, best threshold, teacher", 4, True, True),
+    ]
+
+
+def test_without_a_teacher_nobody_is_named():
+    (line,) = score_chart({"mIoU": CURVE})["series"]
+    assert line["name"] == "Segmentation"
+
+
+def test_a_chart_without_a_curve_says_why():
+    chart = score_chart({"mIoU": [(1540, 2.0)], "cam/mIoU": [(1540, 2.0)]})
+    assert chart["steps"] == 1
+    assert "at step 1,540" in chart["missing"]
+    assert "No validation" in score_chart({})["missing"]
+    assert loss_chart({})["steps"] == 0

@@ -1,0 +1,130 @@
+import hashlib
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from tests.project_files import load_tool
+
+CLASSES = ("background", "cat")
+PALETTE = [[0, 0, 0], [9, 9, 9]]
+
+
+def checkpoint(**changes):
+    """What mmengine saves in training."""
+    student = {
+        f"{part}.weight": torch.randn(8, 8)
+        for part in ("backbone", "decode_head", "distill_head")
+    }
+    teacher = {f"teacher.{name}": x + 1 for name, x in student.items()}
+    dataset_meta = dict(classes=CLASSES, palette=PALETTE, label_map=None)
+    content = dict(
+        meta=dict(cfg="secret = 1", dataset_meta=dataset_meta),
+        state_dict=student | teacher,
+        message_hub=dict(log_scalars=dict(loss=HistoryBuffer([1.0], [1]))),
+        optimizer=dict(state={0: torch.zeros(9, 9)}),
+    )
+    return content | changes
+
+
+@pytest.fixture
+def publish(tmp_path):
+    """Publishes a checkpoint as ``fsr.pth`` and gives back the file."""
+    tool = load_tool("publish_model")
+
+    def publish(content, *arguments):
+        torch.save(content, tmp_path / "iter_4.pth")
+        folder = tmp_path / "new"
+        tool.main([str(tmp_path / "iter_4.pth"), str(folder / "fsr.pth"), *arguments])
+        (out,) = folder.iterdir()
+        return out
+
+    return publish
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prefix"),
+    [([], ""), (["--network", "student"], ""), (["--network", "teacher"], "teacher.")],
+)
+def test_one_network_and_its_classes(publish, capsys, arguments, prefix):
+    content = checkpoint()
+    out = publish(content, *arguments)
+    digest = hashlib.sha256(out.read_bytes()).hexdigest()
+    assert out.name == f"fsr-{digest[:8]}.pth"
+
+    published = torch.load(out, weights_only=True)
+    assert published.keys() == {"meta", "state_dict"}
+    assert published["meta"] == dict(
+        dataset_meta=dict(classes=CLASSES, palette=PALETTE)
+    )
+    names = ["backbone.weight", "decode_head.weight", "distill_head.weight"]
+    assert list(published["state_dict"]) == names
+    for name, tensor in published["state_dict"].items():
+        assert torch.equal(tensor, content["state_dict"][f"{prefix}{name}"])
+
+    wrote, sizes, sha, left_out = capsys.readouterr().out.splitlines()
+    network, other = ("teacher", "student") if prefix else ("student", "teacher")
+    assert wrote == f"wrote {out}: 3 tensors of the {network}, 2 class names"
+    assert sizes.endswith("MB after")
+    assert sha == f"SHA-256 {digest}"
+    assert left_out == (
+        f"left out: the {other} (3 tensors), meta but for classes and palette, "
+        "message_hub, optimizer"
+    )
+
+
+def test_a_view_brings_nothing_else_along(publish):
+    content = checkpoint()
+    whole = torch.randn(1000, 8, 8)
+    content["state_dict"]["backbone.weight"] = whole[5]
+    out = publish(content)
+    assert out.stat().st_size < 10_000
+    published = torch.load(out, weights_only=True)["state_dict"]
+    assert torch.equal(published["backbone.weight"], whole[5])
+
+
+def test_without_class_names(publish, capsys):
+    content = checkpoint()
+    del content["meta"]
+    out = publish(content)
+    # Empty, but there: mmseg's init_model asks for it.
+    assert torch.load(out, weights_only=True)["meta"] == {}
+    assert "0 class names" in capsys.readouterr().out
+
+
+def test_a_meta_that_is_no_plain_text_stays_behind(publish):
+    meta = dict(dataset_meta=dict(classes=CLASSES, palette=HistoryBuffer()))
+    out = publish(checkpoint(meta=meta))
+    published = torch.load(out, weights_only=True)
+    assert published["meta"] == dict(dataset_meta=dict(classes=CLASSES))
+
+
+def test_the_same_twice_gives_the_same_name(publish):
+    content = checkpoint()
+    out = publish(content)
+    with pytest.raises(SystemExit, match=rf"{out.name} exists: .* --overwrite"):
+        publish(content)
+    assert publish(content, "--overwrite") == out
+
+
+@pytest.mark.parametrize(
+    ("state_dict", "arguments", "message"),
+    [
+        ({"backbone.weight": torch.ones(1)}, [], "no segmentor: has no decode_head"),
+        ({"conv1.weight": torch.ones(1)}, ["--network", "teacher"], "no teacher"),
+    ],
+)
+def test_bad_input(publish, tmp_path, state_dict, arguments, message):
+    with pytest.raises(SystemExit, match=rf"^error: .*iter_4\.pth: .*{message}"):
+        publish(checkpoint(state_dict=state_dict), *arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_checkpoint(publish):
+    with pytest.raises(SystemExit, match=r"iter_4\.pth holds no tensors by name"):
+        publish([1, 2])
+
+
+def test_another_ending(tmp_path):
+    with pytest.raises(SystemExit, match=r"fsr\.onnx: expected .* ends in \.pth"):
+        load_tool("publish_model").main(["x.pth", str(tmp_path / "fsr.onnx")])

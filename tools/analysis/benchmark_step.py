@@ -1,0 +1,409 @@
+"""Times a training step and its parts, on random images.
+
+Examples:
+    python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py
+    python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py \
+        --amp bfloat16 --size 224 448 --batch-size 1 4 8 --out step.json
+    python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py --against plain
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import mmseg_fsr  # (first: says what to install if the stack is missing)
+
+# isort: split
+import mmengine
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import LabelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from mmseg.utils import register_all_modules
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmseg_fsr.engine.command_line import add_cfg_options, require_file
+from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
+from mmseg_fsr.engine.part_timer import PartTimer
+from mmseg_fsr.engine.peak_memory import peak_memory, reset_peak_memory
+from mmseg_fsr.engine.training_progress import training_progress
+from mmseg_fsr.utils.atomic_write import atomic_write
+
+ROOT = Path(__file__).resolve().parents[2]
+EMA_MOMENTUM = 0.9995
+PHASES = ("random", "uncertain")
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="the config file; its weights are not loaded")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu"
+    )
+    parser.add_argument(
+        "--amp", choices=["bfloat16", "float16"], help="mixed precision"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="as mmengine's `compile`"
+    )
+    parser.add_argument(
+        "--phase", nargs="+", choices=PHASES, default=PHASES,
+        help="what chooses the masks; default: both, each at its last step",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size", nargs="+", type=int, help="side of the views in pixels"
+    )
+    parser.add_argument("--batch-size", nargs="+", type=int, default=[1])
+    parser.add_argument(
+        "--labels", nargs="+", type=int, default=[2], help="classes of each image"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="timed steps of each row"
+    )
+    parser.add_argument(
+        "--against", choices=["plain"],
+        help="time in turns a plain step of the same network, from the tests",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    require_file(parser, "config", args.config)
+    return args
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """What a reader must know to compare the figures."""
+    name = platform.processor() or platform.machine()
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        names = [
+            x for x in cpu_info.read_text().splitlines() if x.startswith("model n")
+        ]
+        name = names[0].split(":")[1].strip() if names else name
+    return dict(
+        date=str(date.today()),
+        processor=name,
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        mmengine=mmengine.__version__,
+        mmseg_fsr=mmseg_fsr.__version__,
+    )
+
+
+def seconds(device: torch.device, step: Callable[[], object]) -> float:
+    """How long a call takes until the device is done."""
+    start = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype, side: int = 4096) -> float:
+    """Operations a second of a product of two square matrices, the best of five."""
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in "lr")
+    return 2 * side**3 / min(seconds(device, lambda: left @ right) for _ in range(5))
+
+
+@contextlib.contextmanager
+def written_out_attention() -> Iterator[None]:
+    """Attention as two matrix products, which torch can count on any device."""
+    kinds = ("flash", "mem_efficient")
+    before = [getattr(torch.backends.cuda, f"{kind}_sdp_enabled")() for kind in kinds]
+    for kind in kinds:
+        getattr(torch.backends.cuda, f"enable_{kind}_sdp")(False)
+    try:
+        yield
+    finally:
+        for kind, enabled in zip(kinds, before, strict=True):
+            getattr(torch.backends.cuda, f"enable_{kind}_sdp")(enabled)
+
+
+class PackageStep:
+    """The step of a config's model, with optimiser and teacher."""
+
+    def __init__(
+        self, cfg: Config, device: torch.device, amp: str | None, compiled: bool
+    ) -> None:
+        self.device = device
+        cfg.model.backbone.init_cfg = None
+        self.model = MODELS.build(cfg.model).to(device).train()
+        self.model.init_weights()
+        self.context = contextlib.nullcontext
+        if amp and device.type == "cuda":
+            cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype=amp)
+        elif amp:
+            # mmengine has its wrapper for accelerators alone.
+            dtype = getattr(torch, amp)
+            self.context = lambda: torch.autocast(device.type, dtype)
+        self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.train_step = self.model.train_step
+        if compiled:
+            # What mmengine's runner does with `compile = True`.
+            self.train_step = torch.compile(self.train_step)
+
+    def __call__(self, batch: dict) -> None:
+        """Runs a step on a batch of the data loader."""
+        with self.context():
+            self.train_step(batch, self.optim_wrapper)
+        if self.model.teacher is not None:
+            update_ema(self.model.teacher, self.model, EMA_MOMENTUM)
+
+    def parts(self, batch: dict) -> dict[str, float]:
+        """Seconds of each part of a step."""
+        model, timer = self.model, PartTimer(self.device)
+        watched = [
+            (model.data_preprocessor, "forward", "data"),
+            (model, "cams", "CAMs"),
+            (model.backbone, "forward", "student"),
+            (model.cam_head, "loss", "losses"),
+            (model.decode_head, "forward", "student"),
+            (model.pseudo_label_generator, "pseudo_label", "refinement (PAR)"),
+            (model.decode_head.loss_decode, "forward", "losses"),
+            (model.affinity_head, "loss", "losses"),
+            (model.loss_energy, "forward", "dense energy"),
+            (model.distill_head, "loss", "losses"),
+            (model.teacher and model.teacher.backbone, "forward", "teacher"),
+            (self.optim_wrapper, "backward", "backward"),
+            (self.optim_wrapper, "step", "optimiser, teacher's update"),
+        ]
+        with contextlib.ExitStack() as stack:
+            for owner, method, name in watched:
+                if owner is not None:
+                    stack.enter_context(timer.watch(owner, method, name))
+            with self.context():
+                model.train_step(batch, self.optim_wrapper)
+        with timer.part("optimiser, teacher's update"):
+            if model.teacher is not None:
+                update_ema(model.teacher, model, EMA_MOMENTUM)
+        return dict(timer.seconds)
+
+
+class PlainStep:
+    """The tests' plain step of a network of the same size."""
+
+    def __init__(self, cfg: Config, model: nn.Module, device: torch.device) -> None:
+        sys.path.insert(0, str(ROOT))
+        from tests.plain_fsr import random_weights
+        from tests.plain_step import PlainStep as Method
+
+        backbone, distill_head = cfg.model.backbone, cfg.model.distill_head
+        if (backbone.type, cfg.model.decode_head.type) != ("FSRViT", "LargeFOVHead"):
+            raise ValueError(
+                "--against plain knows FSRViT with LargeFOVHead, got "
+                f"{backbone.type} with {cfg.model.decode_head.type}"
+            )
+        patch = backbone.patch_size
+        self.method = Method(
+            patch_size=patch,
+            num_heads=model.backbone.layers[0].attn.num_heads,
+            dilation=cfg.model.decode_head.dilation,
+            cam_scales=model.pseudo_label_generator.scales,
+            block_size=cfg.model.mask_generator.block_size,
+        )
+        self.student = {
+            name: x.to(device).requires_grad_(not name.endswith("weight_g"))
+            for name, x in random_weights(
+                channels=model.backbone.embed_dims,
+                num_layers=model.backbone.num_layers,
+                cls_depth=backbone.aggregator.depth,
+                grid=backbone.img_size // patch,
+                patch_size=patch,
+                num_classes=model.cam_head.num_classes,
+                decoder_channels=cfg.model.decode_head.channels,
+                hidden=distill_head.hidden_channels,
+                bottleneck=distill_head.bottleneck_channels,
+                out=distill_head.out_channels,
+            ).items()
+        }
+        self.teacher = {k: x.detach().clone() for k, x in self.student.items()}
+        trained = [x for x in self.student.values() if x.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=6e-5)
+        self.energy = model.loss_energy
+        self.preprocess = model.data_preprocessor
+
+    def __call__(self, batch: dict) -> None:
+        """Runs a step on a batch of the data loader."""
+        data = self.preprocess(batch, True)
+        view1, view2 = data["inputs"].values()
+        labels = torch.stack([x.gt_label.label for x in data["data_samples"]])
+        blocks = [side // self.method.block_size for side in view2.shape[2:]]
+        progress = training_progress()
+        out = self.method.step(
+            self.student,
+            self.teacher,
+            view1,
+            view2,
+            labels,
+            noise=torch.rand(len(view2), *blocks),
+            step=progress.step,
+            max_iters=progress.max_iters,
+            energy=self.energy,
+        )
+        sum(out["losses"].values()).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            for name, x in self.teacher.items():
+                x.lerp_(self.student[name], 1 - EMA_MOMENTUM)
+
+
+def random_batch(size: int, batch_size: int, num_labels: int, num_classes: int) -> dict:
+    """What a data loader hands on: uint8 views and image labels."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, size, size)
+    samples = []
+    for _ in range(batch_size):
+        label = torch.zeros(num_classes)
+        label[torch.randperm(num_classes, generator=generator)[:num_labels]] = 1
+        sample = SegDataSample(gt_label=LabelData(label=label))
+        sample.set_metainfo(dict(num_labels=num_labels))
+        samples.append(sample)
+    inputs = {
+        view: [
+            torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+            for _ in samples
+        ]
+        for view in ("view1", "view2")
+    }
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def enter_phase(phase: str, cfg: Config) -> None:
+    """Publishes the last step of a phase, as mmengine's runner does."""
+    last = cfg.train_cfg.max_iters
+    if phase == "random":
+        last = int(cfg.model.mask_generator.random_phase * last)
+    hub = MessageHub.get_current_instance()
+    hub.update_info("iter", last - 1)
+    hub.update_info("max_iters", cfg.train_cfg.max_iters)
+
+
+def time_row(
+    package: PackageStep, plain: PlainStep | None, batch: dict, repeats: int
+) -> dict:
+    """Times, counts and memory of one kind of step."""
+    device = package.device
+    package(batch)
+    reset_peak_memory(device)
+    package(batch)
+    row = dict(peak_memory=peak_memory(device))
+    with written_out_attention(), FlopCounterMode(display=False) as counter:
+        package(batch)
+    row["operations"] = counter.get_total_flops()
+    times: dict[str, list[float]] = {"seconds": []}
+    if plain is not None:
+        plain(batch)
+        times["plain_seconds"] = []
+    for _ in range(repeats):
+        times["seconds"].append(seconds(device, lambda: package(batch)))
+        if plain is not None:
+            times["plain_seconds"].append(seconds(device, lambda: plain(batch)))
+    row |= times | dict(parts=package.parts(batch))
+    return row
+
+
+def table(rows: Sequence[dict], peak: float) -> str:
+    """The rows as a Markdown table."""
+    against = "plain_seconds" in rows[0]
+    head = [
+        "phase",
+        "px",
+        "batch",
+        "labels",
+        "s a step",
+        "images/s",
+        "TFLOP",
+        "of peak",
+    ]
+    head += ["memory, GB", *(["plain, s", "faster"] if against else [])]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        median = statistics.median(row["seconds"])
+        spread = (max(row["seconds"]) - min(row["seconds"])) / 2
+        cells = [row["phase"], row["size"], row["batch_size"], row["labels"]]
+        cells += [f"{median:.3g} ± {spread:.2g}", f"{row['batch_size'] / median:.3g}"]
+        cells += [f"{row['operations'] / 1e12:.3g}"]
+        cells += [f"{row['operations'] / median / peak:.0%}"]
+        cells += [f"{row['peak_memory'] / 1e9:.2f}"]
+        if against:
+            plain = statistics.median(row["plain_seconds"])
+            cells += [f"{plain:.3g}", f"{plain / median:.2f}x"]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
+def parts_table(rows: Sequence[dict]) -> str:
+    """Each part's share of the step, a column for each row of the first table."""
+    names = sorted({name for row in rows for name in row["parts"]})
+    lines = [
+        ["part"] + [f"{r['phase']}, {r['size']} px, {r['batch_size']}" for r in rows]
+    ]
+    lines.append(["---"] * len(lines[0]))
+    for name in names:
+        shares = [
+            row["parts"].get(name, 0) / sum(row["parts"].values()) for row in rows
+        ]
+        lines.append([name, *(f"{share:.1%}" for share in shares)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Times each combination of phase, size, batch and number of labels."""
+    args = parse_args(argv)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    register_all_modules()
+    MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
+    device = torch.device(args.device)
+    torch.manual_seed(0)
+    package = PackageStep(cfg, device, args.amp, args.compile)
+    plain = PlainStep(cfg, package.model, device) if args.against else None
+    dtype = getattr(torch, args.amp) if args.amp else torch.float32
+    crop = cfg.train_pipeline[1].transforms[0][0].scale[0]
+    num_classes = package.model.cam_head.num_classes
+    rows = []
+    for phase, size, batch_size, labels in itertools.product(
+        args.phase, args.size or [crop], args.batch_size, args.labels
+    ):
+        kind = dict(phase=phase, size=size, batch_size=batch_size, labels=labels)
+        print(f"timing {kind} ...", file=sys.stderr, flush=True)
+        enter_phase(phase, cfg)
+        batch = random_batch(size, batch_size, labels, num_classes)
+        rows.append(kind | time_row(package, plain, batch, args.repeats))
+    peak = matrix_peak(device, dtype)
+    where = environment(device)
+    precision = args.amp or "float32"
+    report = dict(
+        config=args.config, precision=precision, compile=args.compile,
+        environment=where, matrix_peak=peak, rows=rows,
+    )  # fmt: skip
+    if args.out is not None:
+        with atomic_write(args.out, "w") as file:
+            json.dump(report, file, indent=1)
+    print(
+        f"{args.config}, {precision}, {', '.join(f'{k} {v}' for k, v in where.items())}"
+    )
+    print(f"matrix product: {peak / 1e12:.3g} TFLOP/s\n")
+    print(table(rows, peak), parts_table(rows), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

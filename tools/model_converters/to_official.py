@@ -1,0 +1,68 @@
+"""Converts a checkpoint of this project to the names of the authors' program.
+
+The way back of ``official.py``; their program keeps student and teacher in a file each.
+
+Example:
+    python tools/model_converters/to_official.py iter_20000.pth student.pth \
+        --teacher teacher.pth
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+from mmseg_fsr.engine.command_line import add_overwrite, require_new
+from mmseg_fsr.utils import (
+    convert_to_official,
+    load_state_dict_file,
+    network_state_dict,
+    save_file,
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description="Convert a checkpoint to the names of the authors' program"
+    )
+    parser.add_argument("checkpoint", help="of training, published or converted")
+    parser.add_argument("student", help="file to write the student to")
+    parser.add_argument("--teacher", help="file to write the teacher to")
+    add_overwrite(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the checkpoint and writes a file for each network."""
+    args = parse_args(argv)
+    files = dict(student=args.student, teacher=args.teacher)
+    files = {network: file for network, file in files.items() if file is not None}
+    try:
+        if args.student == args.teacher:
+            raise ValueError(f"student and teacher are both to go to {args.student}")
+        for file in files.values():
+            require_new(file, args.overwrite)
+        state_dict = load_state_dict_file(args.checkpoint)
+        # Both before the first is written.
+        results = {}
+        for network in files:
+            try:
+                tensors = network_state_dict(state_dict, network)
+                results[network] = convert_to_official(tensors)
+            except ValueError as error:
+                raise ValueError(f"{network} of {args.checkpoint}: {error}") from error
+        for network, file in files.items():
+            save_file(file, results[network].tensors)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    for network, file in files.items():
+        count = len(results[network].tensors)
+        print(f"wrote {file}: {count} tensors of the {network}", end="")
+        print(results[network].report())
+
+
+if __name__ == "__main__":
+    main()

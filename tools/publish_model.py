@@ -1,0 +1,127 @@
+"""Reduces a checkpoint of training to what others need: one network's weights.
+
+The first digits of the file's SHA-256 go into its name, as in OpenMMLab's files.
+
+Example:
+    python tools/publish_model.py iter_20000.pth fsr_vit-b_voc.pth
+"""
+
+import argparse
+import hashlib
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+import torch
+from torch import Tensor
+
+from mmseg_fsr.engine.command_line import add_overwrite, require_new
+from mmseg_fsr.utils import (
+    NETWORKS,
+    load_checkpoint_file,
+    network_state_dict,
+)
+from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.safe_load import Checkpoint
+from mmseg_fsr.utils.tensor_names import part_of
+
+# What MMSegInferencer names and paints the classes by.
+KEPT_META = ("classes", "palette")
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is text, a number or a list of such."""
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return isinstance(value, (str, int, float))
+
+
+def dataset_meta(meta: object) -> dict:
+    """Classes and palette of a checkpoint's ``meta``, as far as it has them."""
+    found = meta.get("dataset_meta") if isinstance(meta, dict) else None
+    found = found if isinstance(found, dict) else {}
+    return {key: found[key] for key in KEPT_META if is_plain(found.get(key))}
+
+
+def left_out(checkpoint: Checkpoint, network: str, size: int, meta: dict) -> str:
+    """What the published file lacks, in words."""
+    (other,) = set(NETWORKS) - {network}
+    count = len(checkpoint.state_dict) - size
+    parts = [f"the {other} ({count} tensors)"] if count else []
+    for key in checkpoint.rest:
+        kept = f" but for {' and '.join(meta)}" if key == "meta" and meta else ""
+        parts.append(f"{key}{kept}")
+    return ", ".join(parts) or "nothing"
+
+
+def published(state_dict: dict[str, Tensor], meta: dict) -> bytes:
+    """The file's content, which torch loads under ``weights_only=True``."""
+    # A tensor may be part of a larger storage, which would be written whole.
+    weights = {name: tensor.clone() for name, tensor in state_dict.items()}
+    checkpoint = dict(meta=dict(dataset_meta=meta) if meta else {}, state_dict=weights)
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    return content.getvalue()
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="the checkpoint of training")
+    parser.add_argument(
+        "out", type=Path, help="name.pth; the file is written as name-<hash>.pth"
+    )
+    parser.add_argument(
+        "--network",
+        choices=NETWORKS,
+        default="student",
+        help="whose weights; the teacher's get the student's names (default: student)",
+    )
+    add_overwrite(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the checkpoint, writes the reduced one and says what it left out."""
+    args = parse_args(argv)
+    try:
+        if args.out.suffix != ".pth":
+            raise ValueError(f"{args.out}: expected a name that ends in .pth")
+        checkpoint = load_checkpoint_file(args.checkpoint)
+        size = Path(args.checkpoint).stat().st_size
+        try:
+            network = network_state_dict(checkpoint.state_dict, args.network)
+            missing = {"backbone", "decode_head"} - set(map(part_of, network))
+            if missing:
+                raise ValueError(
+                    f"no segmentor: has no {' and no '.join(sorted(missing))}"
+                )
+        except ValueError as error:
+            raise ValueError(f"{args.checkpoint}: {error}") from error
+        meta = dataset_meta(checkpoint.rest.get("meta"))
+        content = published(network, meta)
+        digest = hashlib.sha256(content).hexdigest()
+        out = args.out.with_name(f"{args.out.stem}-{digest[:8]}.pth")
+        require_new(out, args.overwrite)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(out, "wb") as file:
+            file.write(content)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(
+        f"wrote {out}: {len(network)} tensors of the {args.network}, "
+        f"{len(meta.get('classes', ()))} class names\n"
+        f"{size / 1e6:.1f} MB before, {len(content) / 1e6:.1f} MB after\n"
+        f"SHA-256 {digest}\n"
+        f"left out: {left_out(checkpoint, args.network, len(network), meta)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
