@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_LEFT_OUT = ("init_cfg", "cams")
 
 
 def file_sha256(path: str | Path) -> str:
@@ -21,7 +23,8 @@ def file_sha256(path: str | Path) -> str:
 def config_sha256(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings of plain values.
 
-    Paths of initial weights are left out: a checkpoint replaces them.
+    Left out are initial weights, which a checkpoint replaces, and whether CAMs are
+    asked for, which the source of the labels decides.
 
     Args:
         settings: Such as a config's ``model``.
@@ -29,7 +32,7 @@ def config_sha256(settings: Mapping[str, Any]) -> str:
     Returns:
         Hexadecimal digits, the same in any order of the keys.
     """
-    text = json.dumps(_without(settings, "init_cfg"), sort_keys=True, default=str)
+    text = json.dumps(_without(settings, _LEFT_OUT), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -50,9 +53,9 @@ def labels_sha256(names: Sequence[str], labels: Sequence[np.ndarray | None]) -> 
     return digest.hexdigest()
 
 
-def _without(value: Any, key: str) -> Any:
+def _without(value: Any, keys: Collection[str]) -> Any:
     if isinstance(value, Mapping):
-        return {k: _without(v, key) for k, v in value.items() if k != key}
+        return {k: _without(v, keys) for k, v in value.items() if k not in keys}
     if isinstance(value, list | tuple):
-        return [_without(item, key) for item in value]
+        return [_without(item, keys) for item in value]
     return value

@@ -18,6 +18,7 @@ from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.engine.loops.refinement_queue import read_image
 from mmseg_fsr.utils import atomic_write
 from tests.project_files import TOOLS
+from tests.test_engine.test_loops.late_crf import LateCRF
 
 from .runs import own_globals, run_process, run_tool
 
@@ -420,3 +421,10 @@ def test_crf_refines_and_decides(export, predictions, project, tiny, source):
     assert changed
     assert manifest(folder)["undecided"] == 0
     assert manifest(folder)["settings"]["crf"]["type"] == "DenseCRF"
+
+
+def test_what_a_late_crf_still_holds_is_written_too(export):
+    MODELS.register_module(module=LateCRF, force=True)
+    options = ["--source", "cam", "--crf", "--cfg-options"]
+    folder = export("labels", *options, "crf.type=LateCRF", "crf.max_pending=3")
+    assert sorted(label_maps(folder)) == NAMES
