@@ -32,7 +32,7 @@ def test_engines_are_measured_alone_and_beside_a_network(run, tmp_path, capsys):
             assert 0 < rates["min"] <= rates["median"] <= rates["max"]
         assert row["beside_network"]["max"] < 1 / 0.02
     printed = capsys.readouterr().out
-    assert "| PyDenseCRF | CPU, 2 processes | " in printed
+    assert "| PyDenseCRF | CPU, processes: 2 | " in printed
     assert f"| {rows[2]['alone']['median']:.2f} (" in printed
 
 

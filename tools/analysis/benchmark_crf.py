@@ -201,14 +201,14 @@ def main() -> None:
     on_device = [(image, probs.to(args.device)) for image, probs in inputs]
     name = args.device
     if name == "cpu":
-        name = f"CPU, {torch.get_num_threads()} threads"
+        name = f"CPU, threads: {torch.get_num_threads()}"
     elif name.startswith("cuda"):
         name = torch.cuda.get_device_name(args.device)
     engines = [("DenseCRF", name, lambda: DenseCRF(), on_device)]
     engines += [
         (
             "PyDenseCRF",
-            f"CPU, {workers} processes",
+            f"CPU, processes: {workers}",
             lambda workers=workers: PyDenseCRF(num_workers=workers),
             inputs,
         )
