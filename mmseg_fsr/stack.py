@@ -179,6 +179,8 @@ def without_import_notes() -> Iterator[None]:
     """
     printed = io.StringIO()
     try:
+        # mmengine binds this stdout as where its progress bars go: callers pass
+        # file=sys.stdout.
         with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
             warnings.filterwarnings("ignore", message=_IMPORT_WARNING)
             yield

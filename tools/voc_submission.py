@@ -8,6 +8,7 @@ Example:
 
 import argparse
 import io
+import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         with atomic_write(args.out, "wb") as file:
             with tarfile.open(fileobj=file, mode="w") as archive:
-                for name in track_iter_progress(names):
+                for name in track_iter_progress(names, file=sys.stdout):
                     try:
                         content = encoded_map(args.maps, args.images, name)
                     except (ValueError, OSError) as error:

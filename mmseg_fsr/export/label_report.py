@@ -1,5 +1,6 @@
 """What the label maps of a folder hold, and how good they are."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def report_labels(
     metric = PseudoLabelIoUMetric()
     metric.dataset_meta = dict(classes=tuple(classes))
     images, pixels = np.zeros((2, 256), np.int64)
-    for name, path in track_iter_progress(list(label_maps.items())):
+    for name, path in track_iter_progress(list(label_maps.items()), file=sys.stdout):
         label = read_mask(path)
         counts = np.bincount(lookup[label].ravel(), minlength=256)
         pixels += counts

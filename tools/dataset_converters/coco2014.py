@@ -182,6 +182,7 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
             initializer=_set_writer,
             initargs=(MaskWriter(root, split, coco, overwrite),),
             chunksize=16,
+            file=sys.stdout,
         )
         print()
         problems += [result for result in results if result is not None]

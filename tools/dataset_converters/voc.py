@@ -8,6 +8,7 @@ Examples:
 
 import argparse
 import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +179,9 @@ def prepare(
         (voc.root / ALL_MASKS).mkdir(exist_ok=True)
         print(f"Masks in {voc.root / ALL_MASKS}:")
         convert = functools.partial(convert_mask, voc, sbd, overwrite)
-        results = track_parallel_progress(convert, sorted(names), workers, chunksize=16)
+        results = track_parallel_progress(
+            convert, sorted(names), workers, chunksize=16, file=sys.stdout
+        )
         print()
         problems += [result for result in results if result is not None]
         write_unless_other(
