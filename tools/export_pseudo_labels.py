@@ -28,6 +28,7 @@ from mmseg_fsr.engine.command_line import (
 )
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
 from mmseg_fsr.engine.test_options import require_keys
+from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
 from mmseg_fsr.export.split_dataset import split_dataset
@@ -98,15 +99,12 @@ def background_threshold(cfg: Config) -> float:
     Raises:
         ValueError: If it scores none.
     """
-    evaluators = cfg.get("test_evaluator") or []
-    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-        if evaluator["type"] == "CAMIoUMetric" and (
-            evaluator.get("field", "cams") == "cams"
-        ):
-            return evaluator.get("bkg_thr", 0.5)
-    raise ValueError(
-        f"{cfg.filename} has no CAMIoUMetric in its test_evaluator: give --bkg-thr"
-    )
+    found = configured_bkg_thr(cfg.get("test_evaluator"))
+    if found is None:
+        raise ValueError(
+            f"{cfg.filename} has no CAMIoUMetric in its test_evaluator: give --bkg-thr"
+        )
+    return found
 
 
 def prepare_export(cfg: Config, args: argparse.Namespace) -> None:

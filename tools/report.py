@@ -19,7 +19,6 @@ from pathlib import Path
 import mmseg_fsr
 
 # isort: split
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -29,12 +28,13 @@ from mmseg.apis import init_model
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.engine.command_line import add_cfg_options
 from mmseg_fsr.engine.hooks.checkpoint_guard_hook import check_weights
+from mmseg_fsr.evaluation.cam_iou_metric import DEFAULT_BKG_THR, configured_bkg_thr
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.report import (
     ClassScores,
@@ -139,11 +139,8 @@ def load_model(cfg: Config, checkpoint: Path) -> nn.Module:
 
 def cam_threshold(cfg: Config) -> float:
     """The background threshold at which the config's validation scores CAM seeds."""
-    evaluators = cfg.get("val_evaluator") or []
-    for metric in [evaluators] if isinstance(evaluators, dict) else evaluators:
-        if metric.type == "CAMIoUMetric" and metric.get("field", "cams") == "cams":
-            return metric.get("bkg_thr", 0.5)
-    return 0.5
+    found = configured_bkg_thr(cfg.get("val_evaluator"))
+    return DEFAULT_BKG_THR if found is None else found
 
 
 def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
@@ -190,8 +187,6 @@ def describe_image(
     clear: int | None,
 ) -> dict:
     """An image as the page's script takes it."""
-    with Image.open(sample.img_path) as picture:
-        image = np.asarray(picture.convert("RGB"))
     height, width = sample.pred_sem_seg.data.shape[-2:]
     if scores.by_name:
         present = scores.present("prediction")
@@ -201,7 +196,7 @@ def describe_image(
         name=Path(sample.img_path).stem,
         width=width,
         height=height,
-        photo=photo_uri(image, LONGEST),
+        photo=photo_uri(read_image(sample.img_path), LONGEST),
         layers=draw_layers(sample, palette, clear),
         iou={name: scores.mean(name) for name in scores.by_name},
         classes=[

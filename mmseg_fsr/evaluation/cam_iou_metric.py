@@ -14,6 +14,23 @@ from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 # How a pixel's ground truth relates to the class of its strongest CAM.
 IS_BACKGROUND, IS_CLASS, IS_OTHER = range(3)
 
+DEFAULT_BKG_THR = 0.5
+
+
+def configured_bkg_thr(evaluators: dict | Sequence[dict] | None) -> float | None:
+    """The background threshold at which a config scores its CAM seeds.
+
+    Args:
+        evaluators: ``val_evaluator`` or ``test_evaluator`` of the config.
+
+    Returns:
+        ``bkg_thr`` of the :class:`CAMIoUMetric` of the top CAMs; None without one.
+    """
+    for metric in [evaluators] if isinstance(evaluators, dict) else evaluators or []:
+        if metric["type"] == "CAMIoUMetric" and metric.get("field", "cams") == "cams":
+            return metric.get("bkg_thr", DEFAULT_BKG_THR)
+    return None
+
 
 def seed_histogram(
     cams: Tensor, label: Tensor, thresholds: Tensor, ignore_index: int
@@ -96,7 +113,7 @@ class CAMIoUMetric(IoUMetric):
     def __init__(
         self,
         field: str = "cams",
-        bkg_thr: float = 0.5,
+        bkg_thr: float = DEFAULT_BKG_THR,
         thresholds: Sequence[float] = tuple(t / 100 for t in range(5, 100, 5)),
         ignore_index: int = IGNORE_INDEX,
         collect_device: str = "cpu",

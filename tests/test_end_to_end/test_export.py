@@ -14,8 +14,8 @@ from mmengine.dataset import pseudo_collate
 from mmseg.apis import init_model
 from mmseg.registry import DATASETS, MODELS
 
+from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.mask_file import read_mask
-from mmseg_fsr.engine.loops.refinement_queue import read_image
 from mmseg_fsr.utils import atomic_write
 from tests.project_files import TOOLS
 from tests.test_engine.test_loops.late_crf import LateCRF
@@ -413,6 +413,7 @@ def test_crf_refines_and_decides(export, predictions, project, tiny, source):
             trusted[:, plain == 255] = 1 / len(classes)
             probabilities = torch.tensor(trusted, dtype=torch.float32)
         image = read_image(str(project / "scenes" / "JPEGImages" / f"{name}.jpg"))
+        image = torch.from_numpy(image.transpose(2, 0, 1).copy())
         winner = crf(image[None], probabilities[None])[0].argmax(0)
         label = read_mask(folder / f"{name}.png")
         # Softmax of the logarithm is not the same to the last bit.

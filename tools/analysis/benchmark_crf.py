@@ -22,6 +22,7 @@ from mmengine.utils import ProgressBar
 from torch import Tensor
 
 from mmseg_fsr.datasets.scenes import draw_scene
+from mmseg_fsr.engine.processor import processor_name
 from mmseg_fsr.models.postprocessing import BaseDenseCRF, DenseCRF, PyDenseCRF
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -148,18 +149,9 @@ def rate(seconds: list[float]) -> dict[str, float]:
 
 def machine() -> dict[str, str | int | float]:
     """What the figures depend on."""
-    cpu = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [
-            line.split(":", 1)[1].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        cpu = models[0] if models else cpu
     facts = dict(
         date=datetime.date.today().isoformat(),
-        cpu=cpu,
+        cpu=processor_name(),
         cpus=os.cpu_count(),
         load=os.getloadavg()[0],
         torch_threads=torch.get_num_threads(),

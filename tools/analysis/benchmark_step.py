@@ -38,6 +38,7 @@ from mmseg_fsr.engine.command_line import add_cfg_options, require_file
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
 from mmseg_fsr.engine.part_timer import PartTimer
 from mmseg_fsr.engine.peak_memory import peak_memory, reset_peak_memory
+from mmseg_fsr.engine.processor import processor_name
 from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -88,16 +89,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def environment(device: torch.device) -> dict[str, str | int]:
     """What a reader must know to compare the figures."""
-    name = platform.processor() or platform.machine()
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        names = [
-            x for x in cpu_info.read_text().splitlines() if x.startswith("model n")
-        ]
-        name = names[0].split(":")[1].strip() if names else name
     return dict(
         date=str(date.today()),
-        processor=name,
+        processor=processor_name(),
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         python=platform.python_version(),

@@ -6,7 +6,6 @@ from pathlib import Path
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-import mmcv
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -15,6 +14,7 @@ from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 from PIL import Image
 
+from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.engine.command_line import add_cfg_options, require_file
 from mmseg_fsr.visualization import draw_sample
 
@@ -52,9 +52,7 @@ def main() -> None:
     count = min(args.num, len(dataset))
     for index in range(count):
         (sample,) = model.val_step(pseudo_collate([dataset[index]]))
-        # As the pipeline reads it: turned the way its EXIF data say.
-        image = mmcv.imread(sample.img_path, channel_order="rgb", backend="pillow")
-        panel = draw_sample(image, sample, classes, palette)
+        panel = draw_sample(read_image(sample.img_path), sample, classes, palette)
         path = args.out_dir / f"{Path(sample.img_path).stem}.png"
         Image.fromarray(panel).save(path)
     print(f"{count} pictures written to {args.out_dir}")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
@@ -14,6 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.engine.runner_state import unwrapped_model
 from mmseg_fsr.engine.untouched_training import untouched_training
 from mmseg_fsr.visualization import MaskedView, draw_sample
@@ -120,10 +120,8 @@ class CAMVisualizationHook(Hook):
         if not is_main_process():
             return
         for sample in outputs[: self.val_images - self._drawn]:
-            # As the pipeline reads it: turned the way its EXIF data say.
-            image = mmcv.imread(sample.img_path, channel_order="rgb", backend="pillow")
             panel = draw_sample(
-                image,
+                read_image(sample.img_path),
                 sample,
                 **_names_and_colors(runner.val_dataloader.dataset),
                 max_cams=self.max_cams,

@@ -5,29 +5,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-import mmengine.fileio
 import numpy as np
 import torch
-from mmcv.image import imfrombytes
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.models.postprocessing import BaseDenseCRF
-
-
-def read_image(path: str) -> Tensor:
-    """Reads an image as the configs' ``LoadImageFromFile`` does.
-
-    Args:
-        path: A file, or an address that MMEngine reads.
-
-    Returns:
-        RGB image, uint8 (3, H, W).
-    """
-    content = mmengine.fileio.get(path)
-    image = imfrombytes(content, flag="color", channel_order="rgb", backend="pillow")
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def submit_sample(crf: BaseDenseCRF, sample: SegDataSample) -> Future[Tensor]:
@@ -63,7 +48,8 @@ def submit_sample(crf: BaseDenseCRF, sample: SegDataSample) -> Future[Tensor]:
             " refine something else (mmseg's SegTTAModel keeps the logits of one"
             " version: set tta_model.type='FSRTTAModel')"
         )
-    image = read_image(path)
+    pixels = read_image(path).transpose(2, 0, 1)
+    image = torch.from_numpy(np.ascontiguousarray(pixels))
     if image.shape[1:] != logits.shape[1:]:
         (height, width), (rows, columns) = image.shape[1:], logits.shape[1:]
         raise ValueError(

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from mmcv.transforms import LoadImageFromFile
 from mmengine.structures import PixelData
 from PIL import Image
 
 from mmseg_fsr.engine.loops import RefinementQueue
-from mmseg_fsr.engine.loops.refinement_queue import read_image
 
 from .late_crf import LateCRF, mirrored
 
@@ -86,25 +84,6 @@ def test_half_precision_logits_become_float32_probabilities(make_sample):
     sample.seg_logits = PixelData(data=sample.seg_logits.data.half())
     RefinementQueue(LateCRF(max_pending=0), lambda samples: None).put([sample])
     assert sample.seg_logits.data.dtype == torch.float32
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
-def test_images_are_read_as_the_network_read_them(tmp_path, suffix, mode):
-    path = str(tmp_path / f"image.{suffix}")
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels).convert(mode)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stands on its side
-    image.convert("RGB" if suffix == "jpg" else mode).save(path, exif=exif)
-    loader = LoadImageFromFile(imdecode_backend="pillow")
-    bgr = loader(dict(img_path=path))["img"]
-    got = read_image(path)
-    assert got.dtype == torch.uint8
-    assert got.is_contiguous()
-    assert np.array_equal(got.permute(1, 2, 0).numpy(), bgr[..., ::-1])
-    if suffix == "png" and mode == "RGB":
-        assert np.array_equal(got.permute(1, 2, 0).numpy(), np.rot90(pixels, -1))
 
 
 def _without_path(sample):
