@@ -20,7 +20,7 @@ def inference_cams(
     """Predicts the segmentation, CAMs, pseudo label and class scores of an image.
 
     Args:
-        model: What mmseg's ``init_model`` gives.
+        model: What :func:`~mmseg_fsr.apis.init_model` gives.
         image: Path of a file, or an array (H, W, 3), BGR, uint8.
         labels: Names of the classes in the image, whose CAMs are wanted. Defaults
             to None, those that the classifier predicts.

@@ -9,6 +9,24 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 
+def positive_int(text: str) -> int:
+    """A whole number from 1 on, for argparse.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{text}: expected 1 or more")
+    return number
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Adds ``--cfg-options``, settings that override those of the config.
 
@@ -84,6 +102,33 @@ def require_new(path: str | Path, overwrite: bool) -> None:
     """
     if Path(path).exists() and not overwrite:
         raise FileExistsError(f"{path} exists: replace it with --overwrite")
+
+
+def add_figures_file(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--out`` of a benchmark, which :func:`require_figures_file` checks.
+
+    Args:
+        parser: The parser to extend.
+    """
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    add_overwrite(parser)
+
+
+def require_figures_file(
+    parser: argparse.ArgumentParser, args: argparse.Namespace
+) -> None:
+    """Ends the program with one line if the figures could not be written at its end.
+
+    Args:
+        parser: A parser that went through :func:`add_figures_file`.
+        args: What it parsed.
+    """
+    if args.out is None:
+        return
+    if not args.out.parent.is_dir():
+        parser.error(f"--out: no such folder: {args.out.parent}")
+    if args.out.exists() and not args.overwrite:
+        parser.error(f"{args.out} exists: replace it with --overwrite")
 
 
 def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:

@@ -1,10 +1,12 @@
 """A page about a training run: curves, scores by class, predicted images."""
 
 from .charts import loss_chart, score_chart
-from .gallery import WorstImages
+from .gallery import WorstImages, gallery_data, gallery_note
 from .image_scores import ClassScores
 from .page import is_report, render_page
 from .pictures import cam_uri, hex_color, label_uri, photo_uri
+from .predictions import predict
+from .run_facts import commands, describe_environment, describe_run
 from .run_files import (
     find_checkpoint,
     find_config,
@@ -12,16 +14,22 @@ from .run_files import (
     read_environment,
     run_date,
 )
-from .score_tables import score_table, score_tiles
+from .score_tables import class_table, score_table, score_tiles
 from .training_log import join_runs, last_scores, loss_curves, score_curves
 
 __all__ = [
     "ClassScores",
     "WorstImages",
     "cam_uri",
+    "class_table",
+    "commands",
+    "describe_environment",
+    "describe_run",
     "find_checkpoint",
     "find_config",
     "find_runs",
+    "gallery_data",
+    "gallery_note",
     "hex_color",
     "is_report",
     "join_runs",
@@ -30,6 +38,7 @@ __all__ = [
     "loss_chart",
     "loss_curves",
     "photo_uri",
+    "predict",
     "read_environment",
     "render_page",
     "run_date",

@@ -1,8 +1,19 @@
 """The images that a report shows."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from .score_tables import SCORED
+
+# What can be laid over an image, in the order of the page.
+LAYERS = {
+    "photo": "Image",
+    "cams": "CAM",
+    "pseudo_label": "Pseudo label",
+    "prediction": "Prediction",
+    "truth": "Truth",
+}
 
 
 class WorstImages:
@@ -36,3 +47,60 @@ class WorstImages:
         """What was kept, worst first, in the order of adding where scores are equal."""
         kept = sorted(self._heap, key=lambda entry: entry[:2], reverse=True)
         return [item for *_, item in kept]
+
+
+def gallery_data(
+    images: list[dict], classes: Sequence[str], colors: Sequence[str]
+) -> dict:
+    """The page's images, and what can be laid over them.
+
+    Args:
+        images: What :func:`~mmseg_fsr.report.predict` gives of each.
+        classes: Names of the C classes.
+        colors: Their colours, as CSS writes them.
+
+    Returns:
+        What the page's script reads.
+    """
+    there = {"photo"}.union(*(image["layers"] for image in images))
+    right = "truth" if "truth" in there else "photo"
+    return dict(
+        images=images,
+        classes=[
+            dict(name=name, color=color, background=name == "background")
+            for name, color in zip(classes, colors, strict=True)
+        ],
+        layers=[
+            dict(key=key, title=title) for key, title in LAYERS.items() if key in there
+        ],
+        scored=[dict(key=key, title=title) for key, title in SCORED.items()],
+        left="prediction",
+        right=right,
+    )
+
+
+def gallery_note(images: list[dict], predicted: int, scored: bool) -> str:
+    """What the images of the page are.
+
+    Args:
+        images: Those shown.
+        predicted: How many were predicted.
+        scored: Whether they have masks.
+
+    Returns:
+        A few sentences.
+    """
+    if not scored:
+        return (
+            f"{len(images)} of {predicted} predicted images, in the order of the data "
+            "set: without masks there is nothing to score."
+        )
+    which = f"The {len(images)} worst of {predicted}"
+    if len(images) == predicted:
+        which = f"All {predicted}"
+    return (
+        f"{which} predicted images, worst first. An "
+        "image's IoU is the mean over the classes that its truth or prediction shows; "
+        "pixels that truth marks as not scored (255) do not count. Drag the handle, or "
+        "move it with the arrow keys."
+    )

@@ -1,8 +1,16 @@
-"""The last validation's scores as the page's tables."""
+"""Scores as the page's tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .charts import TEACHER, scored
+from .image_scores import ClassScores
+
+# How the columns of scores call what they score.
+SCORED = {
+    "prediction": "Prediction",
+    "pseudo_label": "Pseudo label",
+    "cams": "CAM seeds",
+}
 
 # The one score that stands for each thing scored, in the order of the page.
 _HEADLINES = ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1")
@@ -56,5 +64,46 @@ def score_table(scores: Mapping[str, float]) -> dict:
         rows=[
             dict(name=name, values=[scores.get(prefix + name) for _, prefix in owners])
             for name in names
+        ],
+    )
+
+
+def class_table(
+    scores: ClassScores, classes: Sequence[str], colors: Sequence[str], threshold: float
+) -> dict:
+    """The table of classes.
+
+    Args:
+        scores: Of the predicted images.
+        classes: Names of the C classes.
+        colors: Their colours, as CSS writes them.
+        threshold: That of the CAM seeds.
+
+    Returns:
+        ``columns``, ``notes`` on how they count, ``mean`` of each column, and ``rows``
+        of ``name``, ``color``, ``iou`` and ``images``; no rows without any truth.
+    """
+    names = [name for name in SCORED if name in scores.by_name]
+    notes = []
+    if "cams" in names:
+        notes.append(f"CAM seeds are the CAMs above {threshold:g}.")
+    if "pseudo_label" in names:
+        notes.append("A pseudo label's undecided pixels count as background.")
+    if names:
+        notes.append("Images are those whose truth shows the class.")
+    iou = {name: scores.iou(name) for name in names}
+    return dict(
+        columns=[SCORED[name] for name in names],
+        notes=notes,
+        mean=[scores.mean(name) for name in names],
+        rows=[
+            dict(
+                name=title,
+                color=colors[i],
+                iou=[iou[name][i] for name in names],
+                images=int(scores.images[i]),
+            )
+            for i, title in enumerate(classes)
+            if names
         ],
     )

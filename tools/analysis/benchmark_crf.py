@@ -11,7 +11,6 @@ import statistics
 import sys
 import time
 from collections import deque
-from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -22,6 +21,7 @@ from mmengine.utils import ProgressBar
 from torch import Tensor
 
 from mmseg_fsr.datasets.scenes import draw_scene
+from mmseg_fsr.engine.command_line import add_figures_file, require_figures_file
 from mmseg_fsr.engine.processor import processor_name
 from mmseg_fsr.models.postprocessing import BaseDenseCRF, DenseCRF, PyDenseCRF
 from mmseg_fsr.utils.atomic_write import atomic_write
@@ -66,10 +66,7 @@ def parse_args() -> argparse.Namespace:
         help="time of a network on another device, beside which the engines are "
         "measured too (default: 0.2 an image)",
     )
-    parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace that file if it is there"
-    )
+    add_figures_file(parser)
     args = parser.parse_args()
     counts = [*args.workers, *args.size, args.images, args.runs, args.classes - 1]
     if min(counts) < 1 or args.network < 0:
@@ -83,11 +80,7 @@ def parse_args() -> argparse.Namespace:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:
         parser.error(f"--device {args.device}: {str(error).splitlines()[0]}")
-    if args.out is not None:
-        if not args.out.parent.is_dir():
-            parser.error(f"--out: no such folder: {args.out.parent}")
-        if args.out.exists() and not args.overwrite:
-            parser.error(f"{args.out} exists: replace it with --overwrite")
+    require_figures_file(parser, args)
     return args
 
 

@@ -34,7 +34,13 @@ from mmseg.utils import register_all_modules
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_fsr.engine.command_line import add_cfg_options, require_file
+from mmseg_fsr.engine.command_line import (
+    add_cfg_options,
+    add_figures_file,
+    positive_int,
+    require_figures_file,
+    require_file,
+)
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
 from mmseg_fsr.engine.part_timer import PartTimer
 from mmseg_fsr.engine.peak_memory import peak_memory, reset_peak_memory
@@ -67,23 +73,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="what chooses the masks; default: both, each at its last step",
     )  # fmt: skip
     parser.add_argument(
-        "--size", nargs="+", type=int, help="side of the views in pixels"
+        "--size", nargs="+", type=positive_int, help="side of the views in pixels"
     )
-    parser.add_argument("--batch-size", nargs="+", type=int, default=[1])
+    parser.add_argument("--batch-size", nargs="+", type=positive_int, default=[1])
     parser.add_argument(
-        "--labels", nargs="+", type=int, default=[2], help="classes of each image"
+        "--labels",
+        nargs="+",
+        type=positive_int,
+        default=[2],
+        help="classes of each image",
     )
     parser.add_argument(
-        "--repeats", type=int, default=5, help="timed steps of each row"
+        "--repeats", type=positive_int, default=5, help="timed steps of each row"
     )
     parser.add_argument(
         "--against", choices=["plain"],
         help="time in turns a plain step of the same network, from the tests",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_figures_file(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     require_file(parser, "config", args.config)
+    require_figures_file(parser, args)
     return args
 
 

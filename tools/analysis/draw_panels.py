@@ -1,6 +1,7 @@
 """Draws image, CAM, pseudo label, prediction and ground truth side by side."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
@@ -9,13 +10,16 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmseg.apis import init_model
 from mmseg.registry import DATASETS
-from mmseg.utils import register_all_modules
 from PIL import Image
 
+from mmseg_fsr.apis import init_model
 from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.engine.command_line import add_cfg_options, require_file
+from mmseg_fsr.engine.command_line import (
+    add_cfg_options,
+    positive_int,
+    require_file,
+)
 from mmseg_fsr.visualization import draw_sample
 
 
@@ -26,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="the trained model")
     parser.add_argument("out_dir", type=Path, help="folder for the pictures")
     parser.add_argument(
-        "--num", type=int, default=12, help="number of images (default: 12)"
+        "--num", type=positive_int, default=12, help="number of images (default: 12)"
     )
     add_cfg_options(parser)
     args = parser.parse_args()
@@ -41,10 +45,11 @@ def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
-    register_all_modules()
     cfg.model.test_cfg.cams = True
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = init_model(cfg, args.checkpoint, device)
+    try:
+        model = init_model(cfg, args.checkpoint)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
 

@@ -1,0 +1,60 @@
+"""A trained model to predict with."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmseg import apis as mmseg_apis
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import DATASETS
+
+from mmseg_fsr.engine.hooks.checkpoint_guard_hook import check_weights
+from mmseg_fsr.utils.safe_load import load_checkpoint_file
+
+
+def init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    cfg_options: dict | None = None,
+) -> BaseSegmentor:
+    """Builds a model and loads its weights, as mmseg's function of that name.
+
+    That one unpickles the file and goes on with what fits; here nothing in the file is
+    executed, and it must fit. The classes and colours are the checkpoint's, else those
+    of the config's data set.
+
+    Args:
+        config: The config or its file.
+        checkpoint: Path or URL of the weights. Defaults to None, random ones.
+        device: Where the model is to run. Defaults to None, the GPU if there is one.
+        cfg_options: Settings that override those of the config. Defaults to None.
+
+    Returns:
+        The model in evaluation mode, with ``cfg`` and, where it is known,
+        ``dataset_meta``.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the checkpoint cannot be read or is of another model.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = mmseg_apis.init_model(config, None, device, cfg_options)
+    if "test_dataloader" in model.cfg:
+        dataset = DATASETS.build(
+            dict(model.cfg.test_dataloader.dataset, lazy_init=True)
+        )
+        model.dataset_meta = dataset.metainfo
+    if checkpoint is None:
+        return model
+    tensors, rest = load_checkpoint_file(checkpoint)
+    try:
+        check_weights(model.state_dict(), tensors)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from error
+    model.load_state_dict(tensors, strict=False)
+    meta = rest.get("meta", {}).get("dataset_meta")
+    if meta:
+        model.dataset_meta = meta
+    return model

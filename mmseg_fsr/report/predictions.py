@@ -1,0 +1,131 @@
+"""What a model makes of validation images, as a page shows it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.utils import track_iter_progress
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.structures import SegDataSample
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmseg_fsr.datasets.image_file import read_image
+from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+
+from .gallery import WorstImages
+from .image_scores import ClassScores
+from .pictures import cam_uri, label_uri, photo_uri
+
+# Longer sides of the pictures; CAMs are smooth, and enlarged again in the page.
+LONGEST, LONGEST_CAM = 400, 160
+
+
+@torch.no_grad()
+def predict(
+    model: BaseSegmentor, dataset: Dataset, count: int, shown: int, threshold: float
+) -> tuple[ClassScores, list[dict]]:
+    """Predicts the first images and scores them where there are masks.
+
+    Args:
+        model: The trained model, in evaluation mode.
+        dataset: The validation images.
+        count: How many to predict.
+        shown: How many to draw, the worst ones.
+        threshold: CAM seeds are the CAMs above it, in 0..1.
+
+    Returns:
+        The scores of all together by ``prediction``, ``pseudo_label`` and ``cams``,
+        and what the page shows of the worst: a dict for each with name, size,
+        pictures as data URIs, and IoU.
+    """
+    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
+    clear = BACKGROUND if classes[BACKGROUND] == "background" else None
+    total, worst = ClassScores(len(classes)), WorstImages(shown)
+    print(f"Predicting {count} of {len(dataset)} validation images", flush=True)
+    # Its default is what stdout was when mmengine was imported: not the terminal.
+    for index in track_iter_progress(list(range(count)), file=sys.stdout):
+        (sample,) = model.val_step(pseudo_collate([dataset[index]]))
+        sample = sample.cpu()
+        scores = ClassScores(len(classes))
+        if "gt_sem_seg" in sample:
+            for name, label in scored_labels(sample, threshold).items():
+                scores.add(name, label, sample.gt_sem_seg.data[0])
+        total.include(scores)
+        worst.add(
+            scores.mean("prediction") if scores.by_name else None,
+            lambda: _describe(sample, scores, palette, clear),  # noqa: B023
+        )
+    return total, worst.sorted()
+
+
+def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
+    """Label maps to score, of those that the model gives.
+
+    CAM seeds and undecided pseudo labels count as the metrics of
+    :mod:`mmseg_fsr.evaluation` count them.
+
+    Args:
+        sample: A prediction, on the CPU.
+        threshold: CAM seeds are the CAMs above it, in 0..1.
+
+    Returns:
+        Class ids (H, W) by ``prediction``, ``pseudo_label`` and ``cams``.
+    """
+    labels = {"prediction": sample.pred_sem_seg.data[0]}
+    if "pseudo_sem_seg" in sample:
+        pseudo_label = sample.pseudo_sem_seg.data[0]
+        labels["pseudo_label"] = pseudo_label.masked_fill(
+            pseudo_label == IGNORE_INDEX, BACKGROUND
+        )
+    if "cams" in sample:
+        value, index = sample.cams.data.max(0)
+        labels["cams"] = torch.where(value > threshold, index + 1, BACKGROUND)
+    return labels
+
+
+def _draw_layers(
+    sample: SegDataSample, palette: Sequence[Sequence[int]], clear: int | None
+) -> dict[str, str]:
+    """Pictures to lay over the image, those that the sample has, as data URIs."""
+    layers = {}
+    if "cams" in sample:
+        cams = sample.cams.data.float().numpy()
+        layers["cams"] = cam_uri(cams, palette, LONGEST_CAM)
+    for name, field in (
+        ("pseudo_label", "pseudo_sem_seg"),
+        ("prediction", "pred_sem_seg"),
+        ("truth", "gt_sem_seg"),
+    ):
+        if field in sample:
+            label = sample.get(field).data[0].numpy()
+            layers[name] = label_uri(label, palette, LONGEST, clear)
+    return layers
+
+
+def _describe(
+    sample: SegDataSample,
+    scores: ClassScores,
+    palette: Sequence[Sequence[int]],
+    clear: int | None,
+) -> dict:
+    """An image as the page's script takes it."""
+    height, width = sample.pred_sem_seg.data.shape[-2:]
+    if scores.by_name:
+        present = scores.present("prediction")
+    else:
+        present = sample.pred_sem_seg.data.unique().tolist()
+    return dict(
+        name=Path(sample.img_path).stem,
+        width=width,
+        height=height,
+        photo=photo_uri(read_image(sample.img_path), LONGEST),
+        layers=_draw_layers(sample, palette, clear),
+        iou={name: scores.mean(name) for name in scores.by_name},
+        classes=[
+            dict(id=i, iou={name: scores.iou(name)[i] for name in scores.by_name})
+            for i in present
+        ],
+    )

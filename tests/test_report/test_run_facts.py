@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmseg_fsr.report import commands, describe_environment
+
+
+@pytest.mark.parametrize(
+    ("launcher", "train"),
+    [
+        ("none", "python tools/train.py 'my runs/a.py'"),
+        ("pytorch", "tools/dist_train.sh 'my runs/a.py' 8"),
+    ],
+)
+def test_commands_train_with_the_dumped_config(launcher, train):
+    folder = Path("my runs")
+    lines = commands(
+        Config(dict(launcher=launcher)), folder / "a.py", folder, {"GPU number": "8"}
+    )
+    assert lines.splitlines() == [
+        f"{train} --work-dir 'my runs_again'",
+        "python tools/report.py 'my runs_again'",
+    ]
+
+
+def test_a_gpu_of_the_training_is_named_else_the_cpu():
+    with_gpu = {"CUDA available": "True", "GPU 0": "H100", "GPU number": "1"}
+    assert describe_environment(with_gpu) == [("GPU 0", "H100")]
+    without = {"CUDA available": "False", "seed": "0", "GPU number": "1"}
+    assert describe_environment(without) == [("Device", "CPU")]
+    assert describe_environment({}) == []
