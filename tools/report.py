@@ -161,10 +161,7 @@ def write_report(args: argparse.Namespace) -> None:
         page_environment=[
             *((str(found.distribution), found.version) for found in stack.values()),
             ("mmseg_fsr", mmseg_fsr.__version__),
-            (
-                "Device",
-                torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-            ),
+            ("Device", device_name()),
         ],
         commands=commands(cfg, config, args.work_dir, environment),
         config=config.read_text(encoding="utf-8"),

@@ -176,7 +176,7 @@ class PackageStep:
         model, timer = self.model, PartTimer(self.device)
         watched = [
             (model.data_preprocessor, "forward", "data"),
-            (model, "cams", "CAMs"),
+            (model, "_sum_cams", "CAMs"),
             (model.backbone, "forward", "student"),
             (model.cam_head, "loss", "losses"),
             (model.decode_head, "forward", "student"),

@@ -72,7 +72,11 @@ class FSRBackbone(BaseModule):
         return height // self.stride, width // self.stride
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, up_to: Depth = "cls_token"
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        up_to: Depth = "cls_token",
+        num_deep: int | None = None,
     ) -> FSRFeatures:
         """Features of a batch of images.
 
@@ -81,6 +85,8 @@ class FSRBackbone(BaseModule):
             mask: Masked cells (B, h, w), bool, true = masked. Defaults to None.
             up_to: The last feature that is wanted. The wrapped backbone gives both
                 maps at once. Defaults to "cls_token".
+            num_deep: The number of images, the first of the batch, that go further
+                than the auxiliary map. Defaults to None, all.
 
         Returns:
             The auxiliary map, the final map and the class token.
@@ -98,7 +104,7 @@ class FSRBackbone(BaseModule):
             pixels = F.interpolate(mask.unsqueeze(1).to(x), size=x.shape[-2:])
             x = torch.where(pixels > 0, self.mask_token.to(x.dtype), x)
         outputs = self.backbone(x)
-        aux, feat = outputs[self.aux_index], outputs[self.feat_index]
+        aux, feat = outputs[self.aux_index], outputs[self.feat_index][:num_deep]
         if up_to != "cls_token":
             return FSRFeatures(aux, feat)
         return FSRFeatures(aux, feat, self.aggregator(feat.flatten(2).mT))

@@ -13,7 +13,8 @@ class FSRFeatures(NamedTuple):
 
     Attributes:
         aux: Auxiliary feature map (B, C_aux, h, w), for the auxiliary classifier.
-        feat: Final feature map (B, C, h, w); None where not asked for.
+        feat: Final feature map (B, C, h, w), or of the first images of the batch
+            alone, as asked for; None where not asked for.
         cls_token: Aggregated class token (B, C); None where not asked for.
     """
 

@@ -125,7 +125,11 @@ class FSRViT(VisionTransformer):
         return height // self.patch_size, width // self.patch_size
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, up_to: Depth = "cls_token"
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        up_to: Depth = "cls_token",
+        num_deep: int | None = None,
     ) -> FSRFeatures:
         """Features of a batch of images.
 
@@ -134,6 +138,8 @@ class FSRViT(VisionTransformer):
             mask: Masked patches (B, h, w), bool, true = masked. Defaults to None.
             up_to: The last feature that is wanted; later ones are not computed.
                 Defaults to "cls_token".
+            num_deep: The number of images, the first of the batch, that go further
+                than the auxiliary map. Defaults to None, all.
 
         Returns:
             The auxiliary map, the final map and the class token; the last two are
@@ -168,6 +174,7 @@ class FSRViT(VisionTransformer):
         aux = self._format_output(tokens, grid)
         if up_to == "aux":
             return FSRFeatures(aux)
+        tokens = tokens[:num_deep]
         for layer in self.layers[aux_index + 1 :]:
             tokens = layer(tokens)
         norm = self.ln1 if self.final_norm else nn.Identity()

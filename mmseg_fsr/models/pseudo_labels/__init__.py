@@ -3,14 +3,16 @@
 from .cam_pseudo_label_generator import CAMPseudoLabelGenerator
 from .cam_to_label import cams_to_label
 from .cams import CAMs
-from .multi_scale_cams import multi_scale_cams, normalize_cams
+from .multi_scale_cams import CAMSum, CAMView, normalize_cams, sum_over_scales
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
 
 __all__ = [
     "CAMPseudoLabelGenerator",
+    "CAMSum",
+    "CAMView",
     "CAMs",
     "PixelAdaptiveRefinement",
     "cams_to_label",
-    "multi_scale_cams",
     "normalize_cams",
+    "sum_over_scales",
 ]

@@ -12,7 +12,7 @@ from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
 from .cam_to_label import cams_to_label
 from .cams import CAMs
-from .multi_scale_cams import multi_scale_cams
+from .multi_scale_cams import CAMSum, CAMView, sum_over_scales
 
 
 def quantized_half_images(images: Tensor) -> Tensor:
@@ -132,25 +132,20 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.high_thr = high_thr
         self.refiner = None if refiner is None else MODELS.build(refiner)
 
-    def cams(
-        self,
-        extract: Callable[[Tensor], CAMs],
-        images: Tensor,
-        own: CAMs | None = None,
-    ) -> CAMs:
-        """Multi-scale activation maps, see :func:`multi_scale_cams`.
+    def sum_cams(
+        self, extract: Callable[[Tensor, int], CAMs], views: Sequence[CAMView]
+    ) -> list[CAMSum]:
+        """Activation maps over :attr:`scales`, see :func:`sum_over_scales`.
 
         Args:
-            extract: Maps a batch (N, 3, h, w) to its :class:`CAMs` after ReLU, of any
-                resolution; ``top=None`` leaves those out.
-            images: (B, 3, H, W) float, normalised.
-            own: What ``extract`` gives for the images themselves, if it is there
-                already. Defaults to None.
+            extract: Maps a batch (N, 3, h, w), and the number of its first images
+                whose top maps are wanted, to its :class:`CAMs` after ReLU.
+            views: Views of one size; those whose top maps are wanted come first.
 
         Returns:
-            Both (B, K, H, W) float32 in 0..1, without gradient.
+            A sum for each view, without gradient.
         """
-        return multi_scale_cams(extract, images, self.scales, own)
+        return sum_over_scales(extract, views, self.scales)
 
     def label(self, cams: Tensor, labels: Tensor) -> Tensor:
         """Labels by the two thresholds, without refinement.

@@ -1,6 +1,7 @@
 """Class activation maps over scales and mirror images."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,49 +45,122 @@ def merge_mirrored(maps: Tensor, size: tuple[int, int]) -> Tensor:
     )
 
 
-@torch.no_grad()
-def multi_scale_cams(
-    extract: Callable[[Tensor], CAMs],
-    images: Tensor,
-    scales: Sequence[float],
-    own: CAMs | None = None,
-) -> CAMs:
-    """Class activation maps summed over scales, in 0..1.
+class CAMView(NamedTuple):
+    """Images whose activation maps are wanted.
 
-    At each scale the images and their mirror images pass in one batch; their
-    maps are resized to the images' size and merged by the maximum; the scales
-    are summed and each map is normalised. FSR (AAAI 2024), as in its multi-stage
-    predecessors. Only one scale's maps are held beside the running sum.
+    Attributes:
+        images: (B, 3, H, W) float, normalised as the network wants it.
+        top: Whether the top maps are wanted too. Defaults to True.
+        has_own: Whether the maps of the images as they are come from elsewhere, into
+            :meth:`CAMSum.add_own`: at scale 1 only their mirror images pass. Defaults
+            to False.
+    """
+
+    images: Tensor
+    top: bool = True
+    has_own: bool = False
+
+
+class CAMSum:
+    """A view's activation maps summed over scales.
 
     Args:
-        extract: Maps a batch (2B, 3, h, w) to its :class:`CAMs` after ReLU, of any
-            resolution. ``top=None`` leaves the top maps out.
-        images: (B, 3, H, W) float, normalised as the network wants it.
+        size: (H, W) of the maps.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self._sum: CAMs | None = None
+        self._mirrored: CAMs | None = None
+
+    def add(self, maps: CAMs) -> None:
+        """Adds a scale.
+
+        Args:
+            maps: Of the images, then of the same images mirrored, (2B, K, h, w).
+        """
+        top, aux = (x if x is None else merge_mirrored(x, self.size) for x in maps)
+        if self._sum is None:
+            self._sum = CAMs(top, aux)
+            return
+        self._sum.aux.add_(aux)
+        if top is not None:
+            self._sum.top.add_(top)
+
+    def add_mirrored(self, maps: CAMs) -> None:
+        """Keeps the maps (B, K, h, w) of the mirror images alone, at scale 1."""
+        self._mirrored = maps
+
+    @property
+    def lacks_own(self) -> bool:
+        """Whether scale 1 has come with the mirror images alone."""
+        return self._mirrored is not None
+
+    def add_own(self, maps: CAMs) -> None:
+        """Completes scale 1.
+
+        Args:
+            maps: Of the images as they are, (B, K, h, w); top maps that the view does
+                not want are dropped.
+        """
+        self.add(maps.cat(self._mirrored))
+        self._mirrored = None
+
+    def normalized(self) -> CAMs:
+        """The sum, each map brought to 0..1: (B, K, H, W) float32."""
+        top, aux = self._sum
+        return CAMs(None if top is None else normalize_cams(top), normalize_cams(aux))
+
+
+@torch.no_grad()
+def sum_over_scales(
+    extract: Callable[[Tensor, int], CAMs],
+    views: Sequence[CAMView],
+    scales: Sequence[float],
+) -> list[CAMSum]:
+    """Activation maps of one or more views, summed over scales.
+
+    At each scale all views and their mirror images pass in one batch; the maps of a
+    view are resized to its size and merged with those of its mirror images by the
+    maximum; the scales are summed. FSR (AAAI 2024), as in its multi-stage
+    predecessors. Only one scale's maps are held beside the running sums.
+
+    Args:
+        extract: Maps a batch (N, 3, h, w), and the number M of its first images whose
+            top maps are wanted, to their :class:`CAMs` after ReLU, of any resolution:
+            top (M, K, h, w), None if M is 0, and aux (N, K, h, w).
+        views: Views of one size; those whose top maps are wanted come first.
         scales: Scale factors of the images.
-        own: What ``extract`` gives for the images as they are, if it is there
-            already: at scale 1 their mirror images pass alone. Defaults to None.
 
     Returns:
-        Both (B, K, H, W) float32 in 0..1, without gradient.
+        A sum for each view, without gradient.
     """
-    size = (images.shape[-2], images.shape[-1])
-    top: Tensor | None = None
-    aux: Tensor | None = None
+    sums = [CAMSum(tuple(view.images.shape[-2:])) for view in views]
     for scale in scales:
-        scaled = resize_images(images, scale)
-        mirrored = scaled.flip(-1)
-        if own is not None and scaled is images:
-            maps = own.cat(extract(mirrored))
-        else:
-            maps = extract(torch.cat([scaled, mirrored]))
-        merged = merge_mirrored(maps.aux, size)
-        aux = merged if aux is None else aux.add_(merged)
-        if maps.top is not None:
-            merged = merge_mirrored(maps.top, size)
-            top = merged if top is None else top.add_(merged)
-    return CAMs(
-        top=None if top is None else normalize_cams(top), aux=normalize_cams(aux)
-    )
+        batches = [_view_batch(view, scale) for view in views]
+        num_top = sum(
+            len(batch) for batch, view in zip(batches, views, strict=True) if view.top
+        )
+        maps = extract(torch.cat(batches), num_top)
+        start = 0
+        for view, batch, total in zip(views, batches, sums, strict=True):
+            part = slice(start, start + len(batch))
+            start = part.stop
+            of_view = CAMs(maps.top[part] if view.top else None, maps.aux[part])
+            if len(batch) == len(view.images):
+                total.add_mirrored(of_view)
+            else:
+                total.add(of_view)
+    return sums
+
+
+def _view_batch(view: CAMView, scale: float) -> Tensor:
+    """What of a view passes at a scale."""
+    scaled = resize_images(view.images, scale)
+    mirrored = scaled.flip(-1)
+    if view.has_own and scaled is view.images:
+        return mirrored
+    return torch.cat([scaled, mirrored])
 
 
 def resize_images(images: Tensor, scale: float) -> Tensor:

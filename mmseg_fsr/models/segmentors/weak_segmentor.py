@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.models.backbones import Depth, FSRFeatures
-from mmseg_fsr.models.pseudo_labels import CAMs
+from mmseg_fsr.models.pseudo_labels import CAMs, CAMSum, CAMView
 
 from .image_labels import given_image_labels
 
@@ -171,20 +171,28 @@ class WeakSegmentor(EncoderDecoder):
         view1 = inputs["view1"]
         labels = torch.stack([sample.gt_label.label for sample in data_samples])
         wanted = self._wanted_losses()
-        if self.distill_head is None:
-            losses, student1 = {}, self.backbone(view1, up_to="feat")
-        else:
-            losses, student1 = self._distill(view1, inputs["view2"], labels)
-        losses |= self.cam_head.loss(student1, labels)
-
         segmenting = "loss_seg" in wanted or (
             self.loss_energy is not None and "loss_energy" in wanted
         )
         contrasting = self.affinity_head is not None and "loss_ptc" in wanted
-        cams = None
+        views = {}
         if segmenting or contrasting:
-            own = student1 if self.reuse_features else None
-            cams = self.cams(view1, "feat" if segmenting else "aux", own)
+            views["view1"] = CAMView(view1, segmenting, has_own=self.reuse_features)
+        if self.distill_head is not None and self.mask_generator.needs_cams(
+            training_progress()
+        ):
+            views["view2"] = CAMView(inputs["view2"], top=False)
+        # Both views in one pass for each scale.
+        sums = dict(zip(views, self._sum_cams(*views.values()), strict=True))
+
+        if self.distill_head is None:
+            losses, student1 = {}, self.backbone(view1, up_to="feat")
+        else:
+            cams2 = sums["view2"].normalized().aux if "view2" in sums else None
+            losses, student1 = self._distill(view1, inputs["view2"], cams2, labels)
+        losses |= self.cam_head.loss(student1, labels)
+        if "view1" in sums:
+            cams = self._complete(sums["view1"], student1)
         logits = self.decode_head(student1)
         if segmenting:
             # Known on the host: counting labels on the device would wait for it.
@@ -213,16 +221,17 @@ class WeakSegmentor(EncoderDecoder):
         return {name for name in self.LOSSES if step > self.loss_begin.get(name, 0)}
 
     def _distill(
-        self, view1: Tensor, view2: Tensor, labels: Tensor
+        self, view1: Tensor, view2: Tensor, cams2: Tensor | None, labels: Tensor
     ) -> tuple[dict[str, Tensor], FSRFeatures]:
-        """Self-distillation losses, and the student's features of view 1."""
+        """Self-distillation losses, and the student's features of view 1.
+
+        The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, K, H, W), at
+        random where there are none.
+        """
         size = tuple(view2.shape[-2:])
         grid = self.backbone.grid_size(*size)
-        cams = None
-        if self.mask_generator.needs_cams(training_progress()):
-            cams = self.cams(view2, up_to="aux").aux
         noise = self.mask_generator.noise(len(view2), size, view2.device)
-        mask = self.mask_generator(noise, size, grid, cams, labels)
+        mask = self.mask_generator(noise, size, grid, cams2, labels)
         views = torch.cat([view1, view2])
         student1, student2 = self.backbone(
             views, mask=torch.cat([torch.zeros_like(mask), mask])
@@ -269,33 +278,48 @@ class WeakSegmentor(EncoderDecoder):
 
     @torch.no_grad()
     def cams(
-        self,
-        images: Tensor,
-        up_to: Depth = "feat",
-        features: FSRFeatures | None = None,
+        self, images: Tensor, top: bool = True, features: FSRFeatures | None = None
     ) -> CAMs:
         """Multi-scale CAMs of a batch.
 
         Args:
             images: Images (B, 3, H, W), normalised.
-            up_to: "feat" for top and auxiliary CAMs, "aux" for the latter alone.
-                Defaults to "feat".
+            top: Whether the top CAMs are wanted, not the auxiliary ones alone. Defaults
+                to True.
             features: The images' features, up to "feat", if they are there already.
                 Defaults to None.
 
         Returns:
             CAMs (B, K, H, W) in 0..1, float32, of all classes.
         """
+        view = CAMView(images, top, has_own=features is not None)
+        (total,) = self._sum_cams(view)
+        return self._complete(total, features)
 
-        def extract(scaled_images: Tensor) -> CAMs:
-            return self.cam_head.cams(self.backbone(scaled_images, up_to=up_to))
+    @torch.no_grad()
+    def _sum_cams(self, *views: CAMView) -> list[CAMSum]:
+        """CAMs summed over scales, those with top CAMs first."""
 
-        own = features and self.cam_head.cams(features)
-        cams = self.pseudo_label_generator.cams(extract, images, own)
+        def extract(images: Tensor, num_top: int) -> CAMs:
+            up_to = "feat" if num_top else "aux"
+            return self.cam_head.cams(
+                self.backbone(images, up_to=up_to, num_deep=num_top)
+            )
+
+        if not views:
+            return []
+        sums = self.pseudo_label_generator.sum_cams(extract, views)
         # Older torch would hand the weights that autocast has cast here, without
         # gradient, to the forward pass that trains.
         torch.clear_autocast_cache()
-        return cams
+        return sums
+
+    @torch.no_grad()
+    def _complete(self, total: CAMSum, features: FSRFeatures | None) -> CAMs:
+        """CAMs of a sum, with the images' own features where it lacks them."""
+        if total.lacks_own:
+            total.add_own(self.cam_head.cams(features))
+        return total.normalized()
 
     def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of whole images, resized once from the grid to the original size.
@@ -372,10 +396,11 @@ class WeakSegmentor(EncoderDecoder):
                 "test_cfg.cams=True scores images without padding: take size and "
                 "size_divisor out of data_preprocessor.test_cfg, or set cams=False"
             )
-        scores, _ = self.cam_head(self.backbone(inputs, up_to="feat"))
+        features = self.backbone(inputs, up_to="feat")
+        scores, _ = self.cam_head(features)
         if labels is None:
             labels = (scores > 0).float()
-        cams = self.cams(inputs)
+        cams = self.cams(inputs, features=features)
         rgb = self.data_preprocessor.denormalize(inputs)
         pseudo_labels = self.pseudo_label_generator.pseudo_label(rgb, cams.top, labels)
         for i, sample in enumerate(data_samples):

@@ -118,6 +118,21 @@ def test_up_to_computes_no_further(vit):
     assert feat.cls_token is None
 
 
+@pytest.mark.parametrize("up_to", ["feat", "cls_token"])
+def test_the_first_images_alone_go_deep(vit, up_to):
+    images = torch.randn(3, 3, 32, 32)
+    full = vit(images, up_to=up_to)
+    sizes = []
+    for layer in vit.layers:
+        layer.register_forward_hook(lambda _, __, out: sizes.append(len(out)))
+    part = vit(images, up_to=up_to, num_deep=2)
+    assert sizes == [3, 3, 2, 2]
+    assert_close(part.aux, full.aux)
+    assert_close(part.feat, full.feat[:2])
+    if up_to == "cls_token":
+        assert_close(part.cls_token, full.cls_token[:2])
+
+
 def test_aux_index(vit):
     images = torch.randn(1, 3, 32, 32)
     other = build(out_indices=(-2, -1))

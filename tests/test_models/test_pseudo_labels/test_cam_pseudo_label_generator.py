@@ -6,9 +6,10 @@ from mmseg.registry import MODELS
 from mmseg_fsr.models.pseudo_labels import (
     CAMPseudoLabelGenerator,
     CAMs,
+    CAMView,
     PixelAdaptiveRefinement,
     cams_to_label,
-    multi_scale_cams,
+    sum_over_scales,
 )
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
@@ -99,13 +100,14 @@ def test_cams_uses_the_scales():
     generator = CAMPseudoLabelGenerator(scales=(1.0, 2.0))
     images = torch.randn(1, 3, 8, 8)
 
-    def extract(batch):
-        return CAMs(batch[:, 1:].relu(), F.avg_pool2d(batch.relu(), 2))
+    def extract(batch, num_top):
+        return CAMs(batch[:num_top, 1:].relu(), F.avg_pool2d(batch.relu(), 2))
 
-    expected = multi_scale_cams(extract, images, (1.0, 2.0))
-    actual = generator.cams(extract, images)
-    assert torch.equal(actual.top, expected.top)
-    assert torch.equal(actual.aux, expected.aux)
+    views = [CAMView(images)]
+    (expected,) = sum_over_scales(extract, views, (1.0, 2.0))
+    (actual,) = generator.sum_cams(extract, views)
+    assert torch.equal(actual.normalized().top, expected.normalized().top)
+    assert torch.equal(actual.normalized().aux, expected.normalized().aux)
 
 
 def test_classes_of_other_images_never_appear():

@@ -2,19 +2,29 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_fsr.models.pseudo_labels import CAMs, multi_scale_cams, normalize_cams
+from mmseg_fsr.models.pseudo_labels import (
+    CAMs,
+    CAMView,
+    normalize_cams,
+    sum_over_scales,
+)
 
 
-def make_extract(num_classes, stride, top=True):
+def make_extract(num_classes, stride):
     """A tiny network that is not symmetric, so that mirror images matter."""
     generator = torch.Generator().manual_seed(3)
     weights = torch.randn(2, num_classes, 3, stride, stride, generator=generator)
 
-    def extract(images):
-        maps = [F.relu(F.conv2d(images, w, stride=stride)) for w in weights]
-        return CAMs(top=maps[0] if top else None, aux=maps[1])
+    def extract(images, num_top):
+        top, aux = (F.relu(F.conv2d(images, w, stride=stride)) for w in weights)
+        return CAMs(top[:num_top] if num_top else None, aux)
 
     return extract
+
+
+def multi_scale_cams(extract, images, scales, top=True):
+    (total,) = sum_over_scales(extract, [CAMView(images, top)], scales)
+    return total.normalized()
 
 
 def slow_cam(extract, images, scales, which):
@@ -29,8 +39,8 @@ def slow_cam(extract, images, scales, which):
         total = 0
         for scale in scales:
             scaled = resize(image[None], (int(height * scale), int(width * scale)))
-            plain = getattr(extract(scaled), which)
-            mirror = getattr(extract(torch.flip(scaled, [3])), which)
+            plain = getattr(extract(scaled, 1), which)
+            mirror = getattr(extract(torch.flip(scaled, [3]), 1), which)
             plain = resize(plain, (height, width))
             mirror = torch.flip(resize(mirror, (height, width)), [3])
             total = total + torch.max(plain, mirror)
@@ -54,8 +64,9 @@ def test_matches_slow_version(size, scales):
 def test_top_is_left_out_on_request():
     images = torch.randn(2, 3, 16, 16)
     scales = (1.0, 0.5)
-    both = multi_scale_cams(make_extract(3, 4), images, scales)
-    aux_only = multi_scale_cams(make_extract(3, 4, top=False), images, scales)
+    extract = make_extract(3, 4)
+    both = multi_scale_cams(extract, images, scales)
+    aux_only = multi_scale_cams(extract, images, scales, top=False)
     assert aux_only.top is None
     torch.testing.assert_close(aux_only.aux, both.aux, atol=0, rtol=0)
 
@@ -63,44 +74,87 @@ def test_top_is_left_out_on_request():
 def test_one_pass_per_scale_with_mirror_images_in_the_batch():
     shapes = []
 
-    def extract(images):
-        shapes.append(tuple(images.shape))
+    def extract(images, num_top):
+        shapes.append((*images.shape, num_top))
         half = len(images) // 2
         assert torch.equal(images[:half].flip(-1), images[half:])
         return CAMs(None, images[:, :1].relu())
 
-    multi_scale_cams(extract, torch.randn(2, 3, 15, 20), (1.0, 0.5))
-    assert shapes == [(4, 3, 15, 20), (4, 3, 7, 10)]
+    multi_scale_cams(extract, torch.randn(2, 3, 15, 20), (1.0, 0.5), top=False)
+    assert shapes == [(4, 3, 15, 20, 0), (4, 3, 7, 10, 0)]
+
+
+@pytest.mark.parametrize("tops", [(True, True), (True, False), (False, False)])
+def test_views_share_a_pass(tops):
+    extract = make_extract(num_classes=4, stride=4)
+    views = [torch.randn(3, 3, 16, 24), torch.randn(3, 3, 16, 24)]
+    calls = []
+
+    def counted(batch, num_top):
+        calls.append((len(batch), num_top))
+        return extract(batch, num_top)
+
+    scales = (1.0, 0.5)
+    sums = sum_over_scales(counted, map_views(views, tops), scales)
+    assert calls == [(12, 6 * sum(tops))] * 2
+    for images, top, total in zip(views, tops, sums, strict=True):
+        expected = multi_scale_cams(extract, images, scales, top)
+        actual = total.normalized()
+        assert (actual.top is None) == (not top)
+        torch.testing.assert_close(actual.aux, expected.aux, atol=1e-6, rtol=0)
+        if top:
+            torch.testing.assert_close(actual.top, expected.top, atol=1e-6, rtol=0)
+
+
+def map_views(views, tops):
+    return [CAMView(images, top) for images, top in zip(views, tops, strict=True)]
 
 
 @pytest.mark.parametrize("top", [True, False])
-@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0), (1.0, 0.5, 1.5)])
 def test_the_images_own_maps_save_their_pass(top, scales):
-    extract = make_extract(num_classes=4, stride=4, top=top)
-    images = torch.randn(3, 3, 16, 24)
-    shapes = []
+    extract = make_extract(num_classes=4, stride=4)
+    images, other = torch.randn(2, 3, 3, 16, 24)
+    passed = []
 
-    def counted(batch):
-        shapes.append(tuple(batch.shape))
-        return extract(batch)
+    def counted(batch, num_top):
+        passed.append(len(batch))
+        return extract(batch, num_top)
 
-    own = make_extract(num_classes=4, stride=4)(images)
-    cams = multi_scale_cams(counted, images, scales, own)
-    expected = multi_scale_cams(extract, images, scales)
-    assert sum(batch for batch, *_ in shapes) == 6 * len(scales) - 3
-    for actual, wanted in zip(cams, expected, strict=True):
-        assert (actual is None) == (wanted is None)
+    views = [CAMView(images, top, has_own=True), CAMView(other, top=False)]
+    total, beside = sum_over_scales(counted, views, scales)
+    assert sum(passed) == 12 * len(scales) - 3
+    assert total.lacks_own
+    assert not beside.lacks_own
+    total.add_own(extract(images, len(images)))
+    assert not total.lacks_own
+    actual = total.normalized()
+    expected = multi_scale_cams(extract, images, scales, top)
+    for one, wanted in zip(actual, expected, strict=True):
+        assert (one is None) == (wanted is None)
         if wanted is not None:
-            torch.testing.assert_close(actual, wanted, atol=1e-6, rtol=0)
+            torch.testing.assert_close(one, wanted, atol=1e-6, rtol=0)
+    expected = multi_scale_cams(extract, other, scales, top=False)
+    torch.testing.assert_close(beside.normalized().aux, expected.aux)
+
+
+def test_without_scale_1_nothing_is_lacking():
+    extract = make_extract(num_classes=4, stride=4)
+    images = torch.randn(3, 3, 16, 24)
+    (total,) = sum_over_scales(extract, [CAMView(images, has_own=True)], (0.5,))
+    assert not total.lacks_own
+    expected = multi_scale_cams(extract, images, (0.5,))
+    torch.testing.assert_close(total.normalized().top, expected.top)
 
 
 def test_float32_without_gradient_from_half_precision_maps():
     weight = torch.ones(1, requires_grad=True)
 
-    def extract(images):
+    def extract(images, num_top):
         return CAMs(None, (images[:, :2] * weight).relu().bfloat16())
 
-    cams = multi_scale_cams(extract, torch.randn(1, 3, 8, 8), (1.0,))
+    images = torch.randn(1, 3, 8, 8)
+    cams = multi_scale_cams(extract, images, (1.0,), top=False)
     assert cams.aux.dtype == torch.float32
     assert not cams.aux.requires_grad
 

@@ -81,7 +81,9 @@ def test_cams_of_the_first_version_alone(monkeypatch):
     asked = []
     cams = segmentor.cams
     monkeypatch.setattr(
-        segmentor, "cams", lambda images: asked.append(len(images)) or cams(images)
+        segmentor,
+        "cams",
+        lambda images, **own: asked.append(len(images)) or cams(images, **own),
     )
     small, large = (
         torch.randint(256, (2, 3, *size)) for size in (SIZE, (2 * SIZE[0], 2 * SIZE[1]))

@@ -72,7 +72,7 @@ def test_cams(segmentor, golden):
     cams = segmentor.cams(golden["view1"])
     assert_close(cams.top, golden["cam/view1"])
     assert_close(cams.aux, golden["cam/view1_aux"])
-    view2 = segmentor.cams(golden["view2"], up_to="aux")
+    view2 = segmentor.cams(golden["view2"], top=False)
     assert view2.top is None
     assert_close(view2.aux, golden["cam/view2_aux"])
 

@@ -190,15 +190,15 @@ def test_a_phase_for_any_loss(training_step):
     assert all(loss.item() != 0 for loss in losses.values())
 
 
-def count_cams(segmentor, monkeypatch):
-    """Records how many images pass for CAMs and how deep."""
-    calls, original = [], type(segmentor).cams
+def record_cam_passes(segmentor):
+    """Numbers of images that pass for CAMs, and of those for the top ones."""
+    calls = []
 
-    def cams(self, images, up_to, *features):
-        calls.append(up_to)
-        return original(self, images, up_to, *features)
+    def record(_, inputs, options):
+        if not torch.is_grad_enabled():
+            calls.append((len(inputs[0]), options["num_deep"]))
 
-    monkeypatch.setattr(type(segmentor), "cams", cams)
+    segmentor.backbone.register_forward_pre_hook(record, with_kwargs=True)
     return calls
 
 
@@ -206,28 +206,26 @@ def count_cams(segmentor, monkeypatch):
     ("iteration", "passes"),
     [
         (0, []),  # random masks, no segmentation, no affinity
-        (20, ["aux"]),  # view 2 for the mask
-        (40, ["aux", "feat"]),  # and view 1 for the pseudo label
-        (60, ["aux", "feat"]),
+        (20, [(4, 0)] * 2),  # view 2 for the mask
+        (40, [(8, 4)] * 2),  # and view 1 for the pseudo label
+        (60, [(8, 4)] * 2),
     ],
 )
-def test_cams_are_computed_where_a_loss_needs_them(
-    iteration, passes, training_step, monkeypatch
-):
+def test_cams_are_computed_where_a_loss_needs_them(iteration, passes, training_step):
     training_step(iteration, MAX_ITERS)
     segmentor = build_tiny(loss_begin=PHASES).train()
-    calls = count_cams(segmentor, monkeypatch)
+    calls = record_cam_passes(segmentor)
     segmentor.loss(*training_batch())
     assert calls == passes
 
 
-def test_affinity_alone_needs_auxiliary_cams(training_step, monkeypatch):
+def test_affinity_alone_needs_auxiliary_cams(training_step):
     training_step(10, MAX_ITERS)
     begin = dict(loss_seg=50, loss_energy=50)
     segmentor = build_tiny(loss_begin=begin, **NO_DISTILLATION).train()
-    calls = count_cams(segmentor, monkeypatch)
+    calls = record_cam_passes(segmentor)
     losses = segmentor.loss(*training_batch())
-    assert calls == ["aux"]
+    assert calls == [(4, 0)] * 2
     assert losses["loss_ptc"].item() != 0
 
 
