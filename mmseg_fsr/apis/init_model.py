@@ -8,7 +8,7 @@ from mmseg import apis as mmseg_apis
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS
 
-from mmseg_fsr.engine.hooks.checkpoint_guard_hook import check_weights
+from mmseg_fsr.utils.check_weights import check_weights
 from mmseg_fsr.utils.safe_load import load_checkpoint_file
 
 
