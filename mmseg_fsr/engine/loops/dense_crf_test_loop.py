@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop
 from mmengine.runner.amp import autocast
 from mmengine.runner.loops import _update_losses
 from mmseg.models import SegTTAModel
 from mmseg.registry import LOOPS, MODELS
 from mmseg.structures import SegDataSample
+
+from mmseg_fsr.engine.runner_state import undistributed_model
 
 from .refinement_queue import RefinementQueue
 
@@ -59,8 +60,7 @@ class DenseCRFTestLoop(TestLoop):
             ValueError: If the model is mmseg's ``SegTTAModel``, whose samples keep the
                 logits of one version of the image.
         """
-        model = self.runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = undistributed_model(self.runner)
         if isinstance(model, SegTTAModel) and (
             type(model).merge_preds is SegTTAModel.merge_preds
         ):
