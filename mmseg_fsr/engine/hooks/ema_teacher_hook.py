@@ -20,6 +20,7 @@ from mmseg_fsr.engine.runner_state import (
     unwrapped_model,
 )
 from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.utils.student_teacher import TEACHER_PREFIX
 
 
 def cosine_momentum(
@@ -106,7 +107,7 @@ class EMATeacherHook(Hook):
         """
         names = checkpoint.get("state_dict", checkpoint)
         if is_training_run(runner) or any(
-            name.startswith("teacher.") for name in names
+            name.startswith(TEACHER_PREFIX) for name in names
         ):
             return
         if self.validate == "teacher":
