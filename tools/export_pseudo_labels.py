@@ -27,7 +27,7 @@ from mmseg_fsr.engine.command_line import (
     require_file,
 )
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
-from mmseg_fsr.engine.test_options import require_keys
+from mmseg_fsr.engine.test_options import enable_tta, require_keys
 from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
@@ -116,18 +116,14 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     """
     if args.crf:
         require_keys(cfg, "--crf", "crf")
-    if args.tta:
-        require_keys(cfg, "--tta", "tta_model", "tta_pipeline")
     bkg_thr = args.bkg_thr
     if args.source == "cam" and bkg_thr is None:
         bkg_thr = background_threshold(cfg)
     cfg.load_from = args.checkpoint
-    pipeline = cfg.tta_pipeline if args.tta else cfg.test_dataloader.dataset.pipeline
-    dataset = split_dataset(cfg, args.split, pipeline)
     cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
     if args.tta:
-        cfg.tta_model.module = cfg.model
-        cfg.model = cfg.tta_model
+        enable_tta(cfg)
+    dataset = split_dataset(cfg, args.split, cfg.test_dataloader.dataset.pipeline)
     cfg.test_dataloader = dict(cfg.test_dataloader, dataset=dataset)
     cfg.test_cfg = dict(
         type="PseudoLabelExportLoop",
