@@ -319,6 +319,10 @@ def test_a_damaged_checkpoint_is_one_line(export, straight, tmp_path, capsys):
         (["--source", "par", "--bkg-thr", "0.5"], "--bkg-thr is for --source cam"),
         (["--source", "cam", "--bkg-thr", "2"], "bkg_thr=2.0: expected a threshold"),
         (["--source", "cam", "--tta"], "--tta is for --source seg"),
+        (
+            ["--source", "seg", "--tta", "--cfg-options", "tta_model.type=SegTTAModel"],
+            "SegTTAModel merges labels and no logits, which the export of labels needs",
+        ),
         (["--source", "gt"], "invalid choice: 'gt'"),
         (["--source", "cam", "--split", "tset"], "split file tset does not exist"),
         (["--source", "cam", "--masks", "nowhere"], "nowhere has no mask"),
