@@ -9,7 +9,6 @@ Example:
 """
 
 import argparse
-import pickle
 import sys
 from collections.abc import Sequence
 
@@ -27,11 +26,13 @@ from mmseg_fsr.engine.command_line import (
     require_file,
 )
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+from mmseg_fsr.engine.runner_state import unwrapped_model
 from mmseg_fsr.engine.test_options import enable_tta, require_keys
 from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
 from mmseg_fsr.export.split_dataset import split_dataset
+from mmseg_fsr.utils import load_checkpoint_file
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -119,7 +120,8 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     bkg_thr = args.bkg_thr
     if args.source == "cam" and bkg_thr is None:
         bkg_thr = background_threshold(cfg)
-    cfg.load_from = args.checkpoint
+    # Not by mmengine, whose loader may unpickle: see load_checkpoint.
+    cfg.load_from, cfg.resume = None, False
     cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
     if args.tta:
         enable_tta(cfg)
@@ -146,18 +148,16 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
         cfg.custom_hooks.append(dict(type="EMATeacherHook", validate="teacher"))
 
 
-def load_checkpoint(runner: Runner) -> None:
-    """Loads the weights before anything is written.
+def load_checkpoint(runner: Runner, filename: str) -> None:
+    """Loads the weights, before anything is written; nothing in the file is run.
 
     Raises:
         ValueError: If the file is damaged or does not fit the model.
     """
-    try:
-        runner.load_or_resume()
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{runner._load_from} cannot be read as a checkpoint: {error}"
-        ) from error
+    tensors = load_checkpoint_file(filename).state_dict
+    # The hooks refuse what does not fit.
+    runner.call_hook("after_load_checkpoint", checkpoint=dict(state_dict=tensors))
+    unwrapped_model(runner).load_state_dict(tensors, strict=False)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prepare_export(cfg, args)
         prepare_cpu_distributed(cfg)
         runner = Runner.from_cfg(cfg)
-        load_checkpoint(runner)
+        load_checkpoint(runner, args.checkpoint)
         runner.test()
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
