@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="the config of the training")
-    parser.add_argument("checkpoint", help="the checkpoint file")
+    parser.add_argument("checkpoint", help="the checkpoint file, or its address")
     parser.add_argument("--out", required=True, help="folder for the label maps")
     parser.add_argument(
         "--source",
