@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from mmseg_fsr.evaluation import ClassScores
+
 from .charts import TEACHER, scored
-from .image_scores import ClassScores
 
 # How the columns of scores call what they score.
 SCORED = {
