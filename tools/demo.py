@@ -46,7 +46,7 @@ def main() -> None:
     run("tools/train.py", CONFIG, "--work-dir", str(work_dir))
     last = (ROOT / work_dir / "last_checkpoint").read_text().strip()
     pictures = work_dir / "pictures"
-    run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures))
+    run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures), "--overwrite")
     run("tools/report.py", str(work_dir))
 
     scores = validation_scores(ROOT / work_dir)
