@@ -223,18 +223,19 @@ class PseudoLabelExportLoop(TestLoop):
         count = len(self.dataset)
         return [self.dataset.get_data_info(i).get("gt_label") for i in range(count)]
 
-    def _find_masks(self, folder: str | None) -> dict[str, Path]:
+    def _find_masks(self, given: str | None) -> dict[str, Path]:
         """Masks by image name: those that are there."""
-        folder = folder or self.dataset.data_prefix.get("seg_map_path")
+        folder = given or self.dataset.data_prefix.get("seg_map_path")
         if folder is None:
             return {}
         suffix = self.dataset.seg_map_suffix
         paths = {name: Path(folder) / f"{name}{suffix}" for name in self.names}
         masks = {name: path for name, path in paths.items() if path.is_file()}
         if not masks:
+            setting = "--masks" if given else "the data set's data_prefix.seg_map_path"
             raise ValueError(
                 f"{folder} has no mask of these images, such as "
-                f"{paths[self.names[0]].name}: correct --masks, or leave it out"
+                f"{paths[self.names[0]].name}: correct {setting}, or leave it out"
             )
         return masks
 

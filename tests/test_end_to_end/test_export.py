@@ -353,7 +353,18 @@ def test_nothing_in_the_checkpoint_is_run(export, straight, tmp_path):
         ),
         (["--source", "gt"], "invalid choice: 'gt'"),
         (["--source", "cam", "--split", "tset"], "split file tset does not exist"),
-        (["--source", "cam", "--masks", "nowhere"], "nowhere has no mask"),
+        (
+            ["--source", "cam", "--masks", "nowhere"],
+            "nowhere has no mask of these images, such as train_00000.png: correct "
+            "--masks, or",
+        ),
+        (
+            [
+                *["--source", "cam", "--cfg-options"],
+                f"{TRAIN}.data_prefix.seg_map_path=JPEGImages",
+            ],
+            "correct the data set's data_prefix.seg_map_path, or leave it out",
+        ),
         (
             ["--source", "cam", "--cfg-options", "test_evaluator.1.field=x"],
             "no CAMIoUMetric in its test_evaluator: give --bkg-thr",
