@@ -1,11 +1,15 @@
 """Draws scenes, trains on image labels, shows scores, pictures, a report."""
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+from mmseg_fsr.report import find_runs, join_runs, last_scores, score_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/fsr/fsr_vit-t_scenes.py"
@@ -25,11 +29,11 @@ def run(*command: str) -> None:
         sys.exit(f"demo: this step failed with exit code {result.returncode}")
 
 
-def last_scores(work_dir: Path) -> dict[str, float]:
-    """Metrics of the last validation that a work directory logged."""
-    newest = max(work_dir.glob("*/vis_data/scalars.json"))
-    records = [json.loads(line) for line in newest.read_text().splitlines()]
-    return next(record for record in reversed(records) if "mIoU" in record)
+def validation_scores(work_dir: Path) -> dict[str, float]:
+    """Scores of the last validation that a work directory logged."""
+    records, _ = join_runs(find_runs(work_dir))
+    _, scores = last_scores(score_curves(records))
+    return scores
 
 
 def main() -> None:
@@ -42,10 +46,10 @@ def main() -> None:
     run("tools/train.py", CONFIG, "--work-dir", str(work_dir))
     last = (ROOT / work_dir / "last_checkpoint").read_text().strip()
     pictures = work_dir / "pictures"
-    run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures))
+    run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures), "--overwrite")
     run("tools/report.py", str(work_dir))
 
-    scores = last_scores(ROOT / work_dir)
+    scores = validation_scores(ROOT / work_dir)
     print("\nmIoU on the 200 validation scenes, trained on image labels only")
     for title, name in SCORES.items():
         print(f"  {title:<24}{scores[name]:6.2f}")

@@ -9,7 +9,6 @@ Example:
 """
 
 import argparse
-import pickle
 import sys
 from collections.abc import Sequence
 
@@ -27,11 +26,13 @@ from mmseg_fsr.engine.command_line import (
     require_file,
 )
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
-from mmseg_fsr.engine.test_options import require_keys
+from mmseg_fsr.engine.runner_state import unwrapped_model
+from mmseg_fsr.engine.test_options import enable_tta, require_keys
 from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
 from mmseg_fsr.export.split_dataset import split_dataset
+from mmseg_fsr.utils import load_checkpoint_file
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -40,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="the config of the training")
-    parser.add_argument("checkpoint", help="the checkpoint file")
+    parser.add_argument("checkpoint", help="the checkpoint file, or its address")
     parser.add_argument("--out", required=True, help="folder for the label maps")
     parser.add_argument(
         "--source",
@@ -116,18 +117,15 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     """
     if args.crf:
         require_keys(cfg, "--crf", "crf")
-    if args.tta:
-        require_keys(cfg, "--tta", "tta_model", "tta_pipeline")
     bkg_thr = args.bkg_thr
     if args.source == "cam" and bkg_thr is None:
         bkg_thr = background_threshold(cfg)
-    cfg.load_from = args.checkpoint
-    pipeline = cfg.tta_pipeline if args.tta else cfg.test_dataloader.dataset.pipeline
-    dataset = split_dataset(cfg, args.split, pipeline)
+    # Not by mmengine, whose loader may unpickle: see load_checkpoint.
+    cfg.load_from, cfg.resume = None, False
     cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
     if args.tta:
-        cfg.tta_model.module = cfg.model
-        cfg.model = cfg.tta_model
+        enable_tta(cfg)
+    dataset = split_dataset(cfg, args.split, cfg.test_dataloader.dataset.pipeline)
     cfg.test_dataloader = dict(cfg.test_dataloader, dataset=dataset)
     cfg.test_cfg = dict(
         type="PseudoLabelExportLoop",
@@ -150,18 +148,16 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
         cfg.custom_hooks.append(dict(type="EMATeacherHook", validate="teacher"))
 
 
-def load_checkpoint(runner: Runner) -> None:
-    """Loads the weights before anything is written.
+def load_checkpoint(runner: Runner, filename: str) -> None:
+    """Loads the weights, before anything is written; nothing in the file is run.
 
     Raises:
         ValueError: If the file is damaged or does not fit the model.
     """
-    try:
-        runner.load_or_resume()
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{runner._load_from} cannot be read as a checkpoint: {error}"
-        ) from error
+    tensors = load_checkpoint_file(filename).state_dict
+    # The hooks refuse what does not fit.
+    runner.call_hook("after_load_checkpoint", checkpoint=dict(state_dict=tensors))
+    unwrapped_model(runner).load_state_dict(tensors, strict=False)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -175,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prepare_export(cfg, args)
         prepare_cpu_distributed(cfg)
         runner = Runner.from_cfg(cfg)
-        load_checkpoint(runner)
+        load_checkpoint(runner, args.checkpoint)
         runner.test()
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

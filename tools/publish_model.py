@@ -17,6 +17,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 
 # isort: split
 import torch
+from mmengine.fileio import get_local_path
 from torch import Tensor
 
 from mmseg_fsr.engine.command_line import add_overwrite, require_new
@@ -26,35 +27,19 @@ from mmseg_fsr.utils import (
     network_state_dict,
 )
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.dataset_meta import plain_dataset_meta
 from mmseg_fsr.utils.safe_load import Checkpoint
 from mmseg_fsr.utils.tensor_names import part_of
 
-# What MMSegInferencer names and paints the classes by.
-KEPT_META = ("classes", "palette")
 
-
-def is_plain(value: object) -> bool:
-    """Whether a value is text, a number or a list of such."""
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return isinstance(value, (str, int, float))
-
-
-def dataset_meta(meta: object) -> dict:
-    """Classes and palette of a checkpoint's ``meta``, as far as it has them."""
-    found = meta.get("dataset_meta") if isinstance(meta, dict) else None
-    found = found if isinstance(found, dict) else {}
-    return {key: found[key] for key in KEPT_META if is_plain(found.get(key))}
-
-
-def left_out(checkpoint: Checkpoint, network: str, size: int, meta: dict) -> str:
+def left_out(checkpoint: Checkpoint, network: str, kept: int, meta: dict) -> str:
     """What the published file lacks, in words."""
     (other,) = set(NETWORKS) - {network}
-    count = len(checkpoint.state_dict) - size
+    count = len(checkpoint.state_dict) - kept
     parts = [f"the {other} ({count} tensors)"] if count else []
     for key in checkpoint.rest:
-        kept = f" but for {' and '.join(meta)}" if key == "meta" and meta else ""
-        parts.append(f"{key}{kept}")
+        rest = f" but for {' and '.join(meta)}" if key == "meta" and meta else ""
+        parts.append(f"{key}{rest}")
     return ", ".join(parts) or "nothing"
 
 
@@ -73,7 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", help="the checkpoint of training")
+    parser.add_argument("checkpoint", help="the checkpoint of training, or its address")
     parser.add_argument(
         "out", type=Path, help="name.pth; the file is written as name-<hash>.pth"
     )
@@ -94,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.out.suffix != ".pth":
             raise ValueError(f"{args.out}: expected a name that ends in .pth")
         checkpoint = load_checkpoint_file(args.checkpoint)
-        size = Path(args.checkpoint).stat().st_size
+        with get_local_path(args.checkpoint) as path:
+            size = Path(path).stat().st_size
         try:
             network = network_state_dict(checkpoint.state_dict, args.network)
             missing = {"backbone", "decode_head"} - set(map(part_of, network))
@@ -104,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
         except ValueError as error:
             raise ValueError(f"{args.checkpoint}: {error}") from error
-        meta = dataset_meta(checkpoint.rest.get("meta"))
+        meta = plain_dataset_meta(checkpoint.rest.get("meta"))
         content = published(network, meta)
         digest = hashlib.sha256(content).hexdigest()
         out = args.out.with_name(f"{args.out.stem}-{digest[:8]}.pth")

@@ -17,7 +17,7 @@ from mmseg_fsr.engine.command_line import (
     require_file,
 )
 from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
-from mmseg_fsr.engine.test_options import enable_crf, require_keys
+from mmseg_fsr.engine.test_options import enable_crf, enable_tta, require_keys
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,14 +61,6 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
         hook.wait_time = args.wait_time
     if args.show_dir:
         cfg.visualizer.save_dir = args.show_dir
-
-
-def enable_tta(cfg: Config) -> None:
-    """Wraps the model in the config's test-time-augmentation model."""
-    require_keys(cfg, "--tta", "tta_model", "tta_pipeline")
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.tta_model.module = cfg.model
-    cfg.model = cfg.tta_model
 
 
 def write_predictions(cfg: Config, folder: str) -> None:

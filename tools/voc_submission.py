@@ -21,7 +21,7 @@ from mmengine.utils import track_iter_progress
 from mmseg_fsr.datasets import VOCImageLabelDataset
 from mmseg_fsr.datasets.mask_file import check_mask, encode_mask, read_mask
 from mmseg_fsr.datasets.split_file import read_split
-from mmseg_fsr.engine.command_line import exit_with, require_new
+from mmseg_fsr.engine.command_line import add_overwrite, exit_with, require_new
 from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -60,9 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("split", type=Path, help="list of the images to be scored")
     parser.add_argument("images", type=Path, help="folder of the images")
     parser.add_argument("out", type=Path, help="the .tar file to write")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the .tar file if it exists"
-    )
+    add_overwrite(parser)
     return parser.parse_args(argv)
 
 

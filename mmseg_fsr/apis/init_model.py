@@ -8,7 +8,8 @@ from mmseg import apis as mmseg_apis
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS
 
-from mmseg_fsr.engine.hooks.checkpoint_guard_hook import check_weights
+from mmseg_fsr.utils.check_weights import check_weights
+from mmseg_fsr.utils.dataset_meta import plain_dataset_meta
 from mmseg_fsr.utils.safe_load import load_checkpoint_file
 
 
@@ -41,7 +42,7 @@ def init_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model = mmseg_apis.init_model(config, None, device, cfg_options)
-    if "test_dataloader" in model.cfg:
+    if model.cfg.get("test_dataloader") is not None:
         dataset = DATASETS.build(
             dict(model.cfg.test_dataloader.dataset, lazy_init=True)
         )
@@ -54,7 +55,8 @@ def init_model(
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     model.load_state_dict(tensors, strict=False)
-    meta = rest.get("meta", {}).get("dataset_meta")
-    if meta:
+    # Without names the palette says nothing.
+    meta = plain_dataset_meta(rest.get("meta"))
+    if "classes" in meta:
         model.dataset_meta = meta
     return model

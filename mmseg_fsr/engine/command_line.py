@@ -127,8 +127,10 @@ def require_figures_file(
         return
     if not args.out.parent.is_dir():
         parser.error(f"--out: no such folder: {args.out.parent}")
-    if args.out.exists() and not args.overwrite:
-        parser.error(f"{args.out} exists: replace it with --overwrite")
+    try:
+        require_new(args.out, args.overwrite)
+    except FileExistsError as error:
+        parser.error(str(error))
 
 
 def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:

@@ -13,6 +13,12 @@ def unwrapped_model(runner: Runner) -> nn.Module:
     return model
 
 
+def undistributed_model(runner: Runner) -> nn.Module:
+    """The model inside the wrapper of distributed runs alone."""
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
+
+
 def is_training_run(runner: Runner) -> bool:
     """Whether the runner trains: it builds its loop before it loads a checkpoint."""
     return isinstance(runner._train_loop, BaseLoop)

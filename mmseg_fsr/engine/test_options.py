@@ -21,6 +21,23 @@ def require_keys(cfg: Config, argument: str, *keys: str) -> None:
         )
 
 
+def enable_tta(cfg: Config) -> None:
+    """Tests on augmented versions of each image, as the config says how.
+
+    Args:
+        cfg: The config, with ``tta_model`` and ``tta_pipeline``. Changed in place: the
+            first gets the model as its ``module`` and takes its place, the second that
+            of the test data set's pipeline.
+
+    Raises:
+        ValueError: If the config lacks one of the two.
+    """
+    require_keys(cfg, "--tta", "tta_model", "tta_pipeline")
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
 def enable_crf(cfg: Config) -> None:
     """Refines the tested predictions by the dense CRF that the config names.
 

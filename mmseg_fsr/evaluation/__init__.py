@@ -1,7 +1,8 @@
-"""Metrics of image labels, class activation maps and pseudo labels."""
+"""Scores of image labels, class activation maps and label maps."""
 
 from .cam_iou_metric import CAMIoUMetric
+from .class_scores import ClassScores
 from .image_label_metric import ImageLabelMetric
 from .pseudo_label_iou_metric import PseudoLabelIoUMetric
 
-__all__ = ["CAMIoUMetric", "ImageLabelMetric", "PseudoLabelIoUMetric"]
+__all__ = ["CAMIoUMetric", "ClassScores", "ImageLabelMetric", "PseudoLabelIoUMetric"]

@@ -5,8 +5,21 @@ from collections.abc import Sequence
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
+from torch import Tensor
 
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+
+
+def undecided_as_background(label: Tensor) -> Tensor:
+    """A label map as it is scored.
+
+    Args:
+        label: Class ids (..., H, W), integer, 255 where undecided.
+
+    Returns:
+        A copy with 0 in the place of 255.
+    """
+    return label.masked_fill(label == IGNORE_INDEX, BACKGROUND)
 
 
 @METRICS.register_module()
@@ -32,8 +45,7 @@ class PseudoLabelIoUMetric(IoUMetric):
         """
         decided = []
         for data_sample in data_samples:
-            label = data_sample["pseudo_sem_seg"]["data"]
-            label = label.masked_fill(label == IGNORE_INDEX, BACKGROUND)
+            label = undecided_as_background(data_sample["pseudo_sem_seg"]["data"])
             decided.append({**data_sample, "pred_sem_seg": {"data": label}})
         super().process(data_batch, decided)
 

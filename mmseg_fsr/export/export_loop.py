@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.datasets.mask_file import write_mask
-from mmseg_fsr.engine.loops import RefinementQueue
+from mmseg_fsr.engine.loops import RefinementQueue, require_merged_logits
 from mmseg_fsr.engine.runner_state import unwrapped_model
 from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.models.segmentors import WeakSegmentor, given_image_labels
@@ -59,8 +59,9 @@ class PseudoLabelExportLoop(TestLoop):
 
     Raises:
         FileExistsError: If ``out`` holds label maps of other settings, or masks.
-        ValueError: If ``source`` is unknown, its threshold is not in 0..1, or
-            ``masks`` has no mask of the images.
+        ValueError: If ``source`` is unknown, its threshold is not in 0..1,
+            ``masks`` has no mask of the images, or the model is mmseg's
+            ``SegTTAModel``.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class PseudoLabelExportLoop(TestLoop):
             raise ValueError(f"source='{source}': expected one of {SOURCES}")
         if source == "cam" and not (bkg_thr is not None and 0 <= bkg_thr <= 1):
             raise ValueError(f"bkg_thr={bkg_thr}: expected a threshold in 0..1")
+        require_merged_logits(runner, "the export of labels")
         self.source = source
         self.bkg_thr = bkg_thr
         self.overwrite = overwrite
@@ -221,18 +223,19 @@ class PseudoLabelExportLoop(TestLoop):
         count = len(self.dataset)
         return [self.dataset.get_data_info(i).get("gt_label") for i in range(count)]
 
-    def _find_masks(self, folder: str | None) -> dict[str, Path]:
+    def _find_masks(self, given: str | None) -> dict[str, Path]:
         """Masks by image name: those that are there."""
-        folder = folder or self.dataset.data_prefix.get("seg_map_path")
+        folder = given or self.dataset.data_prefix.get("seg_map_path")
         if folder is None:
             return {}
         suffix = self.dataset.seg_map_suffix
         paths = {name: Path(folder) / f"{name}{suffix}" for name in self.names}
         masks = {name: path for name, path in paths.items() if path.is_file()}
         if not masks:
+            setting = "--masks" if given else "the data set's data_prefix.seg_map_path"
             raise ValueError(
                 f"{folder} has no mask of these images, such as "
-                f"{paths[self.names[0]].name}: correct --masks, or leave it out"
+                f"{paths[self.names[0]].name}: correct {setting}, or leave it out"
             )
         return masks
 

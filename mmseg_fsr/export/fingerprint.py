@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.fileio import get_local_path
 
 _LEFT_OUT = ("init_cfg", "cams")
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's contents, in hexadecimal."""
+    """SHA-256 of the contents of a file, by path or URL, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with get_local_path(str(path)) as local, open(local, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -11,8 +11,12 @@ from mmengine.utils import track_iter_progress
 from prettytable import PrettyTable
 
 from mmseg_fsr.datasets.mask_file import read_mask
-from mmseg_fsr.evaluation import PseudoLabelIoUMetric
+from mmseg_fsr.evaluation import ClassScores
+from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
 from mmseg_fsr.label_ids import IGNORE_INDEX
+
+# What ClassScores calls the label maps.
+_LABELS = "labels"
 
 
 def class_lookup(mask_ids: Sequence[int]) -> np.ndarray:
@@ -48,16 +52,15 @@ def report_labels(
     Returns:
         ``labels`` and ``pixels``, numbers of both; ``undecided``, the share of the
         pixels that are 255; ``classes``, ``images`` and ``pixels`` of each by its name;
-        with masks also ``scores``: ``images`` and, in percent, ``mIoU`` and ``IoU`` of
-        each class.
+        where a mask has a pixel to score also ``scores``: ``images`` with masks and,
+        in percent, ``mIoU`` and ``IoU`` of each class, None for one that is nowhere.
 
     Raises:
         ValueError: If a file cannot be decoded, or a mask has another size than the
             label map.
     """
     lookup = class_lookup(mask_ids)
-    metric = PseudoLabelIoUMetric()
-    metric.dataset_meta = dict(classes=tuple(classes))
+    scores = ClassScores(len(classes))
     images, pixels = np.zeros((2, 256), np.int64)
     for name, path in track_iter_progress(list(label_maps.items()), file=sys.stdout):
         label = read_mask(path)
@@ -71,7 +74,8 @@ def report_labels(
                     f"mask {masks[name]} is {mask.shape[1]} x {mask.shape[0]} pixels, "
                     f"the label map {path} {label.shape[1]} x {label.shape[0]}"
                 )
-            metric.process({}, [_sample(lookup[label], lookup[mask])])
+            found, truth = map(torch.from_numpy, (lookup[label], lookup[mask]))
+            scores.add(_LABELS, undecided_as_background(found), truth)
     print()
     total = int(pixels.sum())
     report: dict[str, Any] = dict(
@@ -83,8 +87,13 @@ def report_labels(
             for k, name in enumerate(classes)
         },
     )
-    if metric.results:
-        report["scores"] = _scores(metric, classes)
+    mean = scores.mean(_LABELS) if scores.by_name else None
+    if mean is not None:
+        report["scores"] = dict(
+            images=len(label_maps.keys() & masks.keys()),
+            mIoU=_as_percent(mean),
+            IoU=dict(zip(classes, map(_as_percent, scores.iou(_LABELS)), strict=True)),
+        )
     return report
 
 
@@ -103,28 +112,9 @@ def report_table(report: Mapping[str, Any]) -> PrettyTable:
     return table
 
 
-def _sample(label: np.ndarray, mask: np.ndarray) -> dict:
-    return dict(
-        pseudo_sem_seg=dict(data=torch.from_numpy(label.astype(np.int64))[None]),
-        gt_sem_seg=dict(data=torch.from_numpy(mask.astype(np.int64))[None]),
-    )
-
-
-def _scores(metric: PseudoLabelIoUMetric, classes: Sequence[str]) -> dict[str, Any]:
-    """IoU of the counted pixels; None for a class that is nowhere."""
-    intersect, union = (
-        torch.stack(areas).sum(0).double()
-        for areas in list(zip(*metric.results, strict=True))[:2]
-    )
-    ious = 100 * intersect / union
-    return dict(
-        images=len(metric.results),
-        mIoU=round(ious.nanmean().item(), 2),
-        IoU={
-            name: None if iou.isnan() else round(iou.item(), 2)
-            for name, iou in zip(classes, ious, strict=True)
-        },
-    )
+def _as_percent(share: float | None) -> float | None:
+    """Rounded to two digits."""
+    return None if share is None else round(100 * share, 2)
 
 
 def _percent(value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from .charts import loss_chart, score_chart
 from .gallery import WorstImages, gallery_data, gallery_note
-from .image_scores import ClassScores
 from .page import is_report, render_page
 from .pictures import cam_uri, hex_color, label_uri, photo_uri
 from .predictions import predict
@@ -18,7 +17,6 @@ from .score_tables import class_table, score_table, score_tiles
 from .training_log import join_runs, last_scores, loss_curves, score_curves
 
 __all__ = [
-    "ClassScores",
     "WorstImages",
     "cam_uri",
     "class_table",

@@ -6,7 +6,7 @@ from .training_log import Curve
 
 TEACHER = "teacher/"
 # What the metrics of mmseg_fsr.evaluation score, by their default prefixes.
-_SCORED = {
+_METRIC_TITLES = {
     "": "Segmentation",
     "cam": "CAM seeds",
     "aux_cam": "Auxiliary CAM seeds",
@@ -16,7 +16,7 @@ _SCORED = {
 _NUM_COLORS = 9
 
 
-def scored(name: str) -> str:
+def metric_title(name: str) -> str:
     """What a score is of.
 
     Args:
@@ -26,7 +26,7 @@ def scored(name: str) -> str:
         Such as ``CAM seeds``; the prefix itself where it is none of this package's.
     """
     prefix = name.rpartition("/")[0]
-    return _SCORED.get(prefix, prefix)
+    return _METRIC_TITLES.get(prefix, prefix)
 
 
 def _steps(curves: Mapping[str, Curve]) -> int:
@@ -82,7 +82,7 @@ def score_chart(curves: Mapping[str, Curve]) -> dict:
             continue
         kind = name.removeprefix(TEACHER)
         is_best = kind.endswith("best_mIoU")
-        title = scored(kind) + (", best threshold" if is_best else "")
+        title = metric_title(kind) + (", best threshold" if is_best else "")
         if has_teacher:
             title += ", student" if kind == name else ", teacher"
         series.append(

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .score_tables import SCORED
+from .score_tables import COLUMN_TITLES
 
 # What can be laid over an image, in the order of the page.
 LAYERS = {
@@ -73,24 +73,24 @@ def gallery_data(
         layers=[
             dict(key=key, title=title) for key, title in LAYERS.items() if key in there
         ],
-        scored=[dict(key=key, title=title) for key, title in SCORED.items()],
+        scoreColumns=[dict(key=k, title=title) for k, title in COLUMN_TITLES.items()],
         left="prediction",
         right=right,
     )
 
 
-def gallery_note(images: list[dict], predicted: int, scored: bool) -> str:
+def gallery_note(images: list[dict], predicted: int, has_masks: bool) -> str:
     """What the images of the page are.
 
     Args:
         images: Those shown.
         predicted: How many were predicted.
-        scored: Whether they have masks.
+        has_masks: Whether they have masks.
 
     Returns:
         A few sentences.
     """
-    if not scored:
+    if not has_masks:
         return (
             f"{len(images)} of {predicted} predicted images, in the order of the data "
             "set: without masks there is nothing to score."

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.evaluation import ClassScores
+from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
+from mmseg_fsr.label_ids import BACKGROUND
+from mmseg_fsr.models.pseudo_labels import cams_to_label
 
 from .gallery import WorstImages
-from .image_scores import ClassScores
 from .pictures import cam_uri, label_uri, photo_uri
 
 # Longer sides of the pictures; CAMs are smooth, and enlarged again in the page.
@@ -76,13 +78,13 @@ def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
     """
     labels = {"prediction": sample.pred_sem_seg.data[0]}
     if "pseudo_sem_seg" in sample:
-        pseudo_label = sample.pseudo_sem_seg.data[0]
-        labels["pseudo_label"] = pseudo_label.masked_fill(
-            pseudo_label == IGNORE_INDEX, BACKGROUND
-        )
+        labels["pseudo_label"] = undecided_as_background(sample.pseudo_sem_seg.data[0])
     if "cams" in sample:
-        value, index = sample.cams.data.max(0)
-        labels["cams"] = torch.where(value > threshold, index + 1, BACKGROUND)
+        # CAMs are 0 for classes that the image does not have.
+        cams = sample.cams.data[None]
+        (labels["cams"],) = cams_to_label(
+            cams, cams.new_ones(cams.shape[:2]), threshold, threshold
+        )
     return labels
 
 

@@ -77,7 +77,9 @@ def commands(
     Returns:
         Two lines, quoted for a shell.
     """
-    again = str(work_dir.with_name(f"{work_dir.name}_again"))
+    # "." and ".." are no names to build on.
+    named = work_dir.resolve() if work_dir.name in ("", "..") else work_dir
+    again = str(named.with_name(f"{named.name}_again"))
     if cfg.get("launcher", "none") == "none":
         train = ["python", "tools/train.py", str(config)]
     else:

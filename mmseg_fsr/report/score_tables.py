@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from .charts import TEACHER, scored
-from .image_scores import ClassScores
+from mmseg_fsr.evaluation import ClassScores
 
-# How the columns of scores call what they score.
-SCORED = {
+from .charts import TEACHER, metric_title
+
+# How tables call the label maps that are scored.
+COLUMN_TITLES = {
     "prediction": "Prediction",
     "pseudo_label": "Pseudo label",
     "cams": "CAM seeds",
@@ -44,7 +45,7 @@ def score_tiles(scores: Mapping[str, float]) -> list[dict]:
         ]
         if values:
             unit = _UNITS[name.rpartition("/")[2]]
-            tiles.append(dict(title=scored(name), unit=unit, values=values))
+            tiles.append(dict(title=metric_title(name), unit=unit, values=values))
     return tiles
 
 
@@ -83,7 +84,7 @@ def class_table(
         ``columns``, ``notes`` on how they count, ``mean`` of each column, and ``rows``
         of ``name``, ``color``, ``iou`` and ``images``; no rows without any truth.
     """
-    names = [name for name in SCORED if name in scores.by_name]
+    names = [name for name in COLUMN_TITLES if name in scores.by_name]
     notes = []
     if "cams" in names:
         notes.append(f"CAM seeds are the CAMs above {threshold:g}.")
@@ -93,7 +94,7 @@ def class_table(
         notes.append("Images are those whose truth shows the class.")
     iou = {name: scores.iou(name) for name in names}
     return dict(
-        columns=[SCORED[name] for name in names],
+        columns=[COLUMN_TITLES[name] for name in names],
         notes=notes,
         mean=[scores.mean(name) for name in names],
         rows=[

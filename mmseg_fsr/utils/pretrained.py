@@ -4,7 +4,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from .safe_load import load_state_dict_file
-from .tensor_names import part_of
+from .tensor_names import part_of, under_prefix
 from .vit_layout import is_timm_layout, timm_to_mmpretrain
 
 
@@ -48,12 +48,7 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     if prefix is None and any(name.startswith("backbone.") for name in weights):
         prefix = "backbone"
     if prefix is not None:
-        start = prefix.rstrip(".") + "."
-        weights = {
-            name.removeprefix(start): tensor
-            for name, tensor in weights.items()
-            if name.startswith(start)
-        }
+        weights = under_prefix(weights, prefix.rstrip(".") + ".")
     if is_timm_layout(weights):
         weights = timm_to_mmpretrain(weights)
     if "cls_token" in weights:

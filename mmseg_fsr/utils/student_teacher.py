@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from .tensor_names import under_prefix
+
 TEACHER_PREFIX = "teacher."
 NETWORKS = ("student", "teacher")
 
@@ -22,11 +24,7 @@ def network_state_dict(
     Raises:
         ValueError: If the network is not there.
     """
-    teacher = {
-        name.removeprefix(TEACHER_PREFIX): tensor
-        for name, tensor in state_dict.items()
-        if name.startswith(TEACHER_PREFIX)
-    }
+    teacher = under_prefix(state_dict, TEACHER_PREFIX)
     student = {
         name: tensor
         for name, tensor in state_dict.items()

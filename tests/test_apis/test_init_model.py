@@ -1,5 +1,6 @@
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,15 +35,30 @@ def test_weights_are_the_files(config, weights, tmp_path):
         assert torch.equal(value.cpu(), weights[name]), name
 
 
-def test_classes_are_the_checkpoints_else_the_configs(config, weights, tmp_path):
-    model = init_model(config, save(tmp_path, weights, meta={}))
-    assert model.dataset_meta["classes"][:2] == ("background", "ball")
-    assert len(model.dataset_meta["palette"]) == 6
+def test_classes_are_the_checkpoints(config, weights, tmp_path):
     own = dict(classes=("sky", "sea"), palette=[[0, 0, 0], [1, 2, 3]])
     path = save(tmp_path, weights, meta=dict(dataset_meta=own))
     assert init_model(config, path).dataset_meta == own
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [None, {}, dict(dataset_meta=dict(classes=Path("x"), palette=[[0, 0, 0]]))],
+)
+def test_without_names_in_the_checkpoint_the_configs_stay(
+    config, weights, tmp_path, meta
+):
+    model = init_model(config, save(tmp_path, weights, meta=meta))
+    assert model.dataset_meta["classes"][:2] == ("background", "ball")
+    assert len(model.dataset_meta["palette"]) == 6
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_config_without_test_images_names_no_classes(config, removed):
     cfg = Config.fromfile(config)
-    cfg.pop("test_dataloader")
+    cfg.test_dataloader = None
+    if removed:
+        cfg.pop("test_dataloader")
     assert not hasattr(init_model(cfg), "dataset_meta")
 
 

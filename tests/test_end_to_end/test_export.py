@@ -16,9 +16,15 @@ from mmseg.registry import DATASETS, MODELS
 
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.mask_file import read_mask
-from mmseg_fsr.utils import atomic_write
+from mmseg_fsr.utils import (
+    atomic_write,
+    load_state_dict_file,
+    network_state_dict,
+    save_state_dict_file,
+)
 from tests.project_files import TOOLS
 from tests.test_engine.test_loops.late_crf import LateCRF
+from tests.test_utils.malicious_pickles import Reduced
 
 from .runs import own_globals, run_process, run_tool
 
@@ -309,8 +315,30 @@ def test_a_damaged_checkpoint_is_one_line(export, straight, tmp_path, capsys):
     said = failing(
         export, capsys, "labels", "--source", "cam", checkpoint=tmp_path / "x.pth"
     )
-    assert "x.pth" in said
+    assert "x.pth cannot be read" in said
     assert not (tmp_path / "labels").exists()
+
+
+def test_a_teacher_that_is_not_there_is_told(export, straight, tmp_path, capsys):
+    weights = load_state_dict_file(straight.work_dir / "iter_4.pth")
+    save_state_dict_file(tmp_path / "x.pth", network_state_dict(weights, "student"))
+    options = ["--source", "cam", "--teacher"]
+    checkpoint = tmp_path / "x.pth"
+    said = failing(export, capsys, "labels", *options, checkpoint=checkpoint)
+    assert "the checkpoint holds no teacher" in said
+
+
+def test_nothing_in_the_checkpoint_is_run(export, straight, tmp_path):
+    weights = load_state_dict_file(straight.work_dir / "iter_4.pth")
+    touched = tmp_path / "touched"
+    content = dict(state_dict=weights, message_hub=Reduced(str(touched)))
+    torch.save(content, tmp_path / "x.pth")
+    # A config's own checkpoint is not read either.
+    load_from = f"load_from={tmp_path / 'x.pth'}"
+    options = ["--source", "seg", "--cfg-options", load_from, "resume=True"]
+    folder = export("labels", *options, checkpoint=tmp_path / "x.pth")
+    assert sorted(label_maps(folder)) == NAMES
+    assert not touched.exists()
 
 
 @pytest.mark.parametrize(
@@ -319,9 +347,24 @@ def test_a_damaged_checkpoint_is_one_line(export, straight, tmp_path, capsys):
         (["--source", "par", "--bkg-thr", "0.5"], "--bkg-thr is for --source cam"),
         (["--source", "cam", "--bkg-thr", "2"], "bkg_thr=2.0: expected a threshold"),
         (["--source", "cam", "--tta"], "--tta is for --source seg"),
+        (
+            ["--source", "seg", "--tta", "--cfg-options", "tta_model.type=SegTTAModel"],
+            "SegTTAModel merges labels and no logits, which the export of labels needs",
+        ),
         (["--source", "gt"], "invalid choice: 'gt'"),
         (["--source", "cam", "--split", "tset"], "split file tset does not exist"),
-        (["--source", "cam", "--masks", "nowhere"], "nowhere has no mask"),
+        (
+            ["--source", "cam", "--masks", "nowhere"],
+            "nowhere has no mask of these images, such as train_00000.png: correct "
+            "--masks, or",
+        ),
+        (
+            [
+                *["--source", "cam", "--cfg-options"],
+                f"{TRAIN}.data_prefix.seg_map_path=JPEGImages",
+            ],
+            "correct the data set's data_prefix.seg_map_path, or leave it out",
+        ),
         (
             ["--source", "cam", "--cfg-options", "test_evaluator.1.field=x"],
             "no CAMIoUMetric in its test_evaluator: give --bkg-thr",

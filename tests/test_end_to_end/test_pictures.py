@@ -25,10 +25,24 @@ def test_draws_five_pictures_side_by_side(straight, tiny, tmp_path):
     assert height > 256
 
 
+def test_a_picture_that_is_there_is_only_replaced_on_request(straight, tiny, tmp_path):
+    tool = TOOLS / "analysis" / "draw_panels.py"
+    arguments = [tiny, straight.work_dir / "iter_4.pth", tmp_path, "--num", "2"]
+    old = tmp_path / "val_00001.png"
+    old.write_text("mine")
+    with pytest.raises(SystemExit, match=r"val_00001\.png exists: .* --overwrite"):
+        run_tool(tool, *arguments)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    run_tool(tool, *arguments, "--overwrite")
+    with Image.open(old) as picture:
+        assert picture.format == "PNG"
+
+
 def test_demo_reads_the_last_validation(demo, straight):
-    scores = demo.last_scores(straight.work_dir)
-    assert scores["step"] == 4
-    assert all(0 <= scores[name] <= 100 for name in demo.SCORES.values())
+    scores = demo.validation_scores(straight.work_dir)
+    logged = straight.record["metrics"]
+    for name in demo.SCORES.values():
+        assert scores[name] == pytest.approx(logged[name], abs=1e-6)
 
 
 def test_demo_stops_at_a_failing_step(demo, capfd):

@@ -30,7 +30,7 @@ def stock_work_dir(project, tiny):
 def test_train_writes_checkpoints_and_scores(stock_work_dir):
     saved = {path.name for path in stock_work_dir.glob("*.pth")}
     assert {"iter_2.pth", "iter_4.pth", "best_mIoU_iter_4.pth"} <= saved
-    scores = load_tool("demo").last_scores(stock_work_dir)
+    scores = load_tool("demo").validation_scores(stock_work_dir)
     assert 0 < scores["mIoU"] <= 100
     assert 0 < scores["teacher/mIoU"] <= 100
 
@@ -48,7 +48,7 @@ def test_test_scores_as_the_last_validation_did(project, tiny, stock_work_dir):
     )
     (file,) = work_dir.glob("*/*.json")
     scores = json.loads(file.read_text())
-    expected = load_tool("demo").last_scores(stock_work_dir)
+    expected = load_tool("demo").validation_scores(stock_work_dir)
     for name in ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1", "teacher/mIoU"):
         assert scores[name] == pytest.approx(expected[name], abs=1e-6)
 

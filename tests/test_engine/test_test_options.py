@@ -1,7 +1,30 @@
 import pytest
 from mmengine.config import Config
 
-from mmseg_fsr.engine.test_options import enable_crf
+from mmseg_fsr.engine.test_options import enable_crf, enable_tta
+
+
+def test_the_augmented_model_holds_the_tested_one():
+    cfg = Config(
+        dict(
+            model=dict(type="A"),
+            tta_model=dict(type="B", flip=True),
+            tta_pipeline=[dict(type="C")],
+            test_dataloader=dict(batch_size=1, dataset=dict(pipeline=[])),
+        )
+    )
+    enable_tta(cfg)
+    assert cfg.model == dict(type="B", flip=True, module=dict(type="A"))
+    dataset = dict(pipeline=[dict(type="C")])
+    assert cfg.test_dataloader == dict(batch_size=1, dataset=dataset)
+
+
+@pytest.mark.parametrize("lacking", ["tta_model", "tta_pipeline"])
+def test_a_config_without_augmentation_is_told(lacking):
+    settings = dict(tta_model=dict(type="B"), tta_pipeline=[])
+    del settings[lacking]
+    with pytest.raises(ValueError, match=f"--tta needs {lacking} in the config"):
+        enable_tta(Config(settings))
 
 
 def test_the_loop_is_replaced_and_its_settings_stay():

@@ -5,6 +5,14 @@ from mmengine.structures import PixelData
 from mmseg.registry import METRICS
 from mmseg.structures import SegDataSample
 
+from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
+
+
+def test_a_scored_label_map_is_decided_everywhere():
+    label = torch.tensor([[0, 255], [2, 255]])
+    assert undecided_as_background(label).tolist() == [[0, 0], [2, 0]]
+    assert label[0, 1] == 255
+
 
 def evaluate(pseudo_label, gt, num_classes):
     sample = SegDataSample(

@@ -4,12 +4,19 @@ import numpy as np
 from mmengine.config import ConfigDict
 
 from mmseg_fsr.export.fingerprint import config_sha256, file_sha256, labels_sha256
+from tests.file_server import served
 
 
 def test_file_sha256_is_that_of_the_contents(tmp_path):
     content = np.random.default_rng(0).bytes((1 << 20) + 5)
     (tmp_path / "x").write_bytes(content)
     assert file_sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_file_sha256_of_an_address_is_that_of_the_file(tmp_path):
+    (tmp_path / "x").write_bytes(b"weights")
+    with served(tmp_path) as address:
+        assert file_sha256(f"{address}/x") == file_sha256(tmp_path / "x")
 
 
 def test_config_sha256_sees_values_but_no_order_nor_what_is_left_out():

@@ -78,6 +78,15 @@ def test_scores_what_has_a_mask_with_undecided_as_background(files):
     assert scores["mIoU"] == pytest.approx(mean, abs=0.006)
 
 
+def test_masks_without_a_pixel_to_score_give_no_scores(files):
+    label_maps, masks = files
+    for path in masks.values():
+        write_mask(path, np.full((7, 9), 255), PALETTE)
+    report = report_labels(label_maps, CLASSES, IDS, masks)
+    assert "scores" not in report
+    assert "IoU" not in str(report_table(report))
+
+
 def test_a_mask_of_another_size_is_named(files):
     label_maps, masks = files
     write_mask(masks["b"], np.zeros((9, 7)), PALETTE)

@@ -109,7 +109,7 @@ def page_values(steps: int = 8, images: int = len(IMAGES)) -> dict:
                     for name, color in zip(CLASSES, COLORS, strict=True)
                 ],
                 layers=[dict(key=key, title=key.title()) for key in LAYERS],
-                scored=[dict(key="prediction", title="Prediction")],
+                scoreColumns=[dict(key="prediction", title="Prediction")],
                 left="prediction",
                 right="truth",
             ),

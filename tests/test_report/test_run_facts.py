@@ -24,6 +24,14 @@ def test_commands_train_with_the_dumped_config(launcher, train):
     ]
 
 
+@pytest.mark.parametrize("given", [".", "sub/.."])
+def test_commands_name_the_folder_that_one_is_in(given, tmp_path, monkeypatch):
+    (tmp_path / "run" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run")
+    lines = commands(Config(), Path("a.py"), Path(given), {})
+    assert lines.endswith(f"tools/report.py {tmp_path}/run_again")
+
+
 def test_a_gpu_of_the_training_is_named_else_the_cpu():
     with_gpu = {"CUDA available": "True", "GPU 0": "H100", "GPU number": "1"}
     assert describe_environment(with_gpu) == [("GPU 0", "H100")]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
+from tests.file_server import served
 from tests.project_files import load_tool
 
 CLASSES = ("background", "cat")
@@ -81,6 +82,17 @@ def test_a_view_brings_nothing_else_along(publish):
     assert out.stat().st_size < 10_000
     published = torch.load(out, weights_only=True)["state_dict"]
     assert torch.equal(published["backbone.weight"], whole[5])
+
+
+def test_a_checkpoint_at_an_address(tmp_path, capsys):
+    torch.save(checkpoint(), tmp_path / "iter_4.pth")
+    tool = load_tool("publish_model")
+    with served(tmp_path) as address:
+        tool.main([f"{address}/iter_4.pth", str(tmp_path / "fsr.pth")])
+        (out,) = tmp_path.glob("fsr-*.pth")
+        assert f"wrote {out}: 3 tensors" in capsys.readouterr().out
+        with pytest.raises(SystemExit, match=r"^error: .*404"):
+            tool.main([f"{address}/iter_5.pth", str(tmp_path / "fsr.pth")])
 
 
 def test_without_class_names(publish, capsys):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.free_port import free_port
 from tests.project_files import ROOT, TOOLS, load_tool
+from tests.test_end_to_end.runs import read_checkpoint
 
 NAMES = [f"scene_{index}" for index in range(4)]
 
@@ -213,13 +214,9 @@ def mean_iou(project: Project, maps: str) -> float:
     return 100 * float(np.mean(ious))
 
 
-def load(path: Path) -> dict:
-    return torch.load(path, map_location="cpu", weights_only=False)
-
-
 @pytest.mark.slow
 def test_train_writes_a_checkpoint_and_a_score(project, trained):
-    checkpoint = load(trained)
+    checkpoint = read_checkpoint(trained)
     assert checkpoint["meta"]["iter"] == 2
     assert project.report(0)["processes"] == 1
     assert len(project.report(0)["images"]) == 4
@@ -229,14 +226,14 @@ def test_train_writes_a_checkpoint_and_a_score(project, trained):
 
 @pytest.mark.slow
 def test_resume_continues_where_the_first_run_ended(project, trained):
-    before = load(trained)
+    before = read_checkpoint(trained)
     output = project.run(
         "train.py", project.config, "--work-dir", "single", "--resume",
         "--cfg-options", "train_cfg.max_iters=4", "optim_wrapper.optimizer.lr=0.01",
     )  # fmt: skip
     steps = re.findall(r"Iter\(train\) \[\s*(\d+)/4\]", output)
     assert steps == ["3", "4"]
-    after = load(project.checkpoint("single", 4))
+    after = read_checkpoint(project.checkpoint("single", 4))
     assert after["meta"]["iter"] == 4
     # The optimiser goes on with its own state, and so with the first run's rate.
     step = {int(state["step"]) for state in after["optimizer"]["state"].values()}
@@ -277,7 +274,7 @@ def test_two_processes_train_one_model_without_a_gpu(project):
     )
     assert first["images"] != second["images"]
     assert all(map(torch.equal, first["weights"], second["weights"]))
-    start = load(project.checkpoint("double", 2))
+    start = read_checkpoint(project.checkpoint("double", 2))
     assert start["meta"]["iter"] == 2
 
 

@@ -17,9 +17,12 @@ from mmseg_fsr.apis import init_model
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
+    add_overwrite,
     positive_int,
     require_file,
+    require_new,
 )
+from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.visualization import draw_sample
 
 
@@ -32,6 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--num", type=positive_int, default=12, help="number of images (default: 12)"
     )
+    add_overwrite(parser)
     add_cfg_options(parser)
     args = parser.parse_args()
     require_file(parser, "config", args.config)
@@ -46,21 +50,27 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     cfg.model.test_cfg.cams = True
-    try:
-        model = init_model(cfg, args.checkpoint)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
+    images = [
+        Path(dataset.get_data_info(index)["img_path"])
+        for index in range(min(args.num, len(dataset)))
+    ]
+    paths = [args.out_dir / f"{image.stem}.png" for image in images]
+    try:
+        for path in paths:
+            require_new(path, args.overwrite)
+        model = init_model(cfg, args.checkpoint)
+    except (ValueError, FileExistsError) as error:
+        sys.exit(f"error: {error}")
 
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    count = min(args.num, len(dataset))
-    for index in range(count):
+    for index, path in enumerate(paths):
         (sample,) = model.val_step(pseudo_collate([dataset[index]]))
         panel = draw_sample(read_image(sample.img_path), sample, classes, palette)
-        path = args.out_dir / f"{Path(sample.img_path).stem}.png"
-        Image.fromarray(panel).save(path)
-    print(f"{count} pictures written to {args.out_dir}")
+        with atomic_write(path, "wb") as file:
+            Image.fromarray(panel).save(file, format="PNG")
+    print(f"{len(paths)} pictures written to {args.out_dir}")
 
 
 if __name__ == "__main__":

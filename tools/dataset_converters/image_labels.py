@@ -25,6 +25,7 @@ from mmseg_fsr.datasets.label_sources import (
     labels_from_xml,
 )
 from mmseg_fsr.datasets.split_file import read_split, write_split
+from mmseg_fsr.engine.command_line import add_overwrite, require_new
 
 Labels = dict[str, list[int]] | dict[str, list[str]]
 
@@ -64,6 +65,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         help="also write a list of the names of images that show any class",
     )
+    add_overwrite(parser)
     return parser.parse_args(argv)
 
 
@@ -71,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the source and writes the label file."""
     args = parse_args(argv)
     try:
+        for path in filter(None, (args.out, args.write_split)):
+            require_new(path, args.overwrite)
         if not args.source.exists():
             raise FileNotFoundError(f"source {args.source} does not exist")
         names = read_split(args.split) if args.split else None

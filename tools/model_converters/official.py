@@ -18,6 +18,7 @@ from mmseg_fsr.utils import (
     load_state_dict_file,
     save_state_dict_file,
 )
+from mmseg_fsr.utils.student_teacher import TEACHER_PREFIX
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_new(args.out, args.overwrite)
         for network, filename, prefix in (
             ("student", args.student, ""),
-            ("teacher", args.teacher, "teacher."),
+            ("teacher", args.teacher, TEACHER_PREFIX),
         ):
             if filename is None:
                 continue

@@ -23,7 +23,7 @@ from mmseg_fsr.utils import (
     save_file,
     save_state_dict_file,
 )
-from mmseg_fsr.utils.tensor_names import count_by_part
+from mmseg_fsr.utils.tensor_names import count_by_part, under_prefix
 
 PREFIX = "backbone."
 
@@ -59,12 +59,8 @@ def split_backbone(
     else:
         # timm's files, and those of a backbone alone, have no prefix.
         return state_dict, []
-    backbone = {
-        name.removeprefix(PREFIX): tensor
-        for name, tensor in state_dict.items()
-        if name.startswith(PREFIX)
-    }
-    return backbone, [name for name in state_dict if not name.startswith(PREFIX)]
+    others = [name for name in state_dict if not name.startswith(PREFIX)]
+    return under_prefix(state_dict, PREFIX), others
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,15 +7,20 @@ from collections.abc import Sequence
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner, TestLoop, ValLoop
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_fsr.engine.loops import DenseCRFTestLoop
-from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
+from mmseg_fsr.engine.runner_state import (
+    is_training_run,
+    undistributed_model,
+    unwrapped_model,
+)
 from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.utils.student_teacher import TEACHER_PREFIX
 
 
 def cosine_momentum(
@@ -102,7 +107,7 @@ class EMATeacherHook(Hook):
         """
         names = checkpoint.get("state_dict", checkpoint)
         if is_training_run(runner) or any(
-            name.startswith("teacher.") for name in names
+            name.startswith(TEACHER_PREFIX) for name in names
         ):
             return
         if self.validate == "teacher":
@@ -251,5 +256,5 @@ def _segmentor(runner: Runner) -> nn.Module:
 def _scored_teacher(runner: Runner) -> nn.Module:
     """The teacher, under test-time augmentation where the runner's model is."""
     teacher = _segmentor(runner).teacher
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = undistributed_model(runner)
     return type(model)(module=teacher) if isinstance(model, BaseTTAModel) else teacher

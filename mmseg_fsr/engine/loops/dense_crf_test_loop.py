@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop
 from mmengine.runner.amp import autocast
 from mmengine.runner.loops import _update_losses
-from mmseg.models import SegTTAModel
 from mmseg.registry import LOOPS, MODELS
 from mmseg.structures import SegDataSample
 
+from .merged_logits import require_merged_logits
 from .refinement_queue import RefinementQueue
 
 
@@ -59,15 +58,7 @@ class DenseCRFTestLoop(TestLoop):
             ValueError: If the model is mmseg's ``SegTTAModel``, whose samples keep the
                 logits of one version of the image.
         """
-        model = self.runner.model
-        model = model.module if is_model_wrapper(model) else model
-        if isinstance(model, SegTTAModel) and (
-            type(model).merge_preds is SegTTAModel.merge_preds
-        ):
-            raise ValueError(
-                "tta_model.type=SegTTAModel merges labels and no logits, which a dense "
-                "CRF needs: use FSRTTAModel, or test without the CRF"
-            )
+        require_merged_logits(self.runner, "a dense CRF")
         try:
             return super().run()
         finally:

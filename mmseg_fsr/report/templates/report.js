@@ -225,7 +225,7 @@
 
   // ---- Images
 
-  const { images, classes, layers, scored } = data.gallery;
+  const { images, classes, layers, scoreColumns } = data.gallery;
   const PAGE = 12;
   const titles = Object.fromEntries(layers.map((layer) => [layer.key, layer.title]));
   const view = { left: data.gallery.left, right: data.gallery.right, filter: null, count: PAGE };
@@ -347,7 +347,7 @@
   }
 
   function scores(image) {
-    const columns = scored.filter(({ key }) => key in image.iou);
+    const columns = scoreColumns.filter(({ key }) => key in image.iou);
     if (!columns.length) return [];
     const row = (tag, first, cells) => make("tr", {}, make("th", { scope: "row" }, ...first), ...cells.map((text) => make(tag, tag === "th" ? { scope: "col" } : {}, text)));
     const head = row("th", ["IoU"], columns.map((c) => c.title));

@@ -64,10 +64,3 @@ def test_single_image_is_refused(pack):
     given["img"] = given["img"][0]
     with pytest.raises(ValueError, match=r"list of views .*mmpretrain\.MultiView"):
         pack(given)
-
-
-def test_missing_labels_are_refused(pack):
-    given = results()
-    del given["gt_label"]
-    with pytest.raises(ValueError, match=r"x\.jpg comes without 'gt_label'"):
-        pack(given)

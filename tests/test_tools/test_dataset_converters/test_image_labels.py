@@ -73,6 +73,23 @@ def test_split_chooses_the_names(tool, annotations, tmp_path):
     assert out.read_text() == "y\n"
 
 
+@pytest.mark.parametrize("name", ["l.json", "split.txt"])
+def test_a_file_that_is_there_is_only_replaced_on_request(
+    tool, annotations, tmp_path, name
+):
+    out, split = tmp_path / "l.json", tmp_path / "split.txt"
+    (tmp_path / name).write_text("mine")
+    # Nothing is read before.
+    with pytest.raises(SystemExit, match=rf"{name} exists: .* --overwrite"):
+        tool.main(["xml", "nowhere", str(out), "--write-split", str(split)])
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    arguments = ["xml", str(annotations), str(out), "--write-split", str(split)]
+    tool.main([*arguments, "--overwrite"])
+    assert split.read_text() == "x\n"
+    assert json.loads(out.read_text()) == {"x": ["cat", "dog"], "y": []}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_xml_with_entities_is_refused_in_any_encoding(
     tool, annotations, tmp_path, encoding

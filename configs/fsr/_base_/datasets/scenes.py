@@ -1,11 +1,8 @@
 # Drawn scenes, written by tools/dataset_converters/scenes.py
-_base_ = './two_views_448.py'
+_base_ = ['./two_views_448.py', './scenes_classes.py']
 dataset_type = 'ImageLabelDataset'
-data_root = 'data/scenes/'
-metainfo = dict(
-    classes=('background', 'ball', 'crate', 'fish', 'leaf', 'starfish'),
-    palette=[[0, 0, 0], [230, 80, 60], [190, 140, 70], [60, 140, 220],
-             [80, 180, 80], [190, 90, 200]])
+data_root = _base_.data_root
+metainfo = _base_.metainfo
 crop_size = (96, 96)
 train_pipeline = _base_.train_pipeline
 train_pipeline[1].transforms[0][0].scale = crop_size  # the views' random crop

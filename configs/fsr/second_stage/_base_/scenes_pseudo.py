@@ -1,12 +1,10 @@
 # The demo's scenes with exported labels instead of masks.
+_base_ = '../../_base_/datasets/scenes_classes.py'
 dataset_type = 'BaseSegDataset'
-data_root = 'data/scenes/'
+data_root = _base_.data_root
+metainfo = _base_.metainfo
 # The folder of the labels is within data_root, or absolute.
 pseudo_labels = '{{$FSR_PSEUDO_LABELS:PseudoLabels}}'
-metainfo = dict(
-    classes=('background', 'ball', 'crate', 'fish', 'leaf', 'starfish'),
-    palette=[[0, 0, 0], [230, 80, 60], [190, 140, 70], [60, 140, 220],
-             [80, 180, 80], [190, 90, 200]])
 crop_size = (96, 96)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,4 +1,4 @@
-"""Scores of one image, or of several together."""
+"""IoU of label maps of one image, or of several together."""
 
 import numpy as np
 from mmseg.evaluation import IoUMetric

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmseg_fsr.report import ClassScores
+from mmseg_fsr.evaluation import ClassScores
 
 
 def slow_iou(labels, truths, num_classes):
