@@ -15,8 +15,12 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
 
     Views (``inputs`` is a dict of lists) are copied to the device as they are,
     mostly uint8, and there stacked, converted and normalised as one batch a view.
-    Single images, as in testing, take ``SegDataPreProcessor``'s own way. No copy
-    waits for the device where the data loader has ``pin_memory=True``.
+    Single images, as in testing, take ``SegDataPreProcessor``'s own way.
+
+    No copy makes the host wait for the device where the data loader has
+    ``pin_memory=True``. It pins the views; labels, which it does not, are below the
+    64 KB up to which CUDA copies without waiting (CUDA C++ Programming Guide,
+    "Concurrent Execution between Host and Device").
 
     Args:
         mean: Mean of each channel, in the order that the network gets, usually R,
