@@ -3,7 +3,11 @@
 from .coco import COCO2014ImageLabelDataset
 from .image_label import ImageLabelDataset
 from .label_file import read_label_file, write_label_file
-from .transforms import PackImageLabelSegInputs, PackMultiViewSegInputs
+from .transforms import (
+    PackImageLabelSegInputs,
+    PackMultiViewSegInputs,
+    TorchRandomResizedCrop,
+)
 from .voc import VOCImageLabelDataset
 
 __all__ = [
@@ -11,6 +15,7 @@ __all__ = [
     "ImageLabelDataset",
     "PackImageLabelSegInputs",
     "PackMultiViewSegInputs",
+    "TorchRandomResizedCrop",
     "VOCImageLabelDataset",
     "read_label_file",
     "write_label_file",

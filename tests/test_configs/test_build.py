@@ -39,6 +39,14 @@ def test_parts_are_registered_and_fit(name):
     assert 0 < model.mask_generator.max_masked(size, grid) < grid[0] * grid[1]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_batches_wait_in_pinned_memory_where_the_device_is_a_gpu(name):
+    loader = load_config(name).train_dataloader
+    assert loader.persistent_workers
+    # Without a GPU torch warns of it; the demo is for CPUs.
+    assert loader.get("pin_memory", False) == (name != "fsr_vit-t_scenes")
+
+
 METAINFO = dict(VOCImageLabelDataset=range(21), COCO2014ImageLabelDataset=range(81))
 
 

@@ -121,6 +121,24 @@ def test_no_samples_are_no_error():
     assert data["data_samples"] is None
 
 
+def test_copies_neither_wait_nor_lose_the_pinned_memory(monkeypatch):
+    copied = []
+
+    def to(self, device, non_blocking=False):
+        copied.append((self.shape, self.dtype, non_blocking))
+        return self
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    views = dict(view1=images(2), view2=images(2, 7, 6))
+    build()(dict(inputs=views, data_samples=samples(2)), True)
+    # One by one: a batch that is stacked on the host lies in other memory.
+    assert copied == [
+        *[((3, 5, 4), torch.uint8, True)] * 2,
+        *[((3, 7, 6), torch.uint8, True)] * 2,
+        *[((3,), torch.float32, True)] * 2,
+    ]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_batches_and_labels_move_to_the_device():

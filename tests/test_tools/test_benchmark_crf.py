@@ -24,7 +24,7 @@ def test_engines_are_measured_alone_and_beside_a_network(run, tmp_path, capsys):
     run(*SMALL, "--workers", 1, 2, "--out", out)
     figures = json.loads(out.read_text())
     assert figures["settings"]["size"] == [33, 40]
-    assert figures["machine"].keys() >= {"date", "cpu", "load", "torch", "pydensecrf2"}
+    assert figures["machine"].keys() >= {"date", "cpus", "load", "torch", "pydensecrf2"}
     rows = figures["results"]
     assert [row["engine"] for row in rows] == ["DenseCRF", "PyDenseCRF", "PyDenseCRF"]
     for row in rows:

@@ -1,12 +1,9 @@
 """Measures how many images a second the engines of the dense CRF refine."""
 
 import argparse
-import datetime
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -15,6 +12,7 @@ from collections import deque
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
+import numpy
 import torch
 import torch.nn.functional as F
 from mmengine.utils import ProgressBar
@@ -22,8 +20,9 @@ from torch import Tensor
 
 from mmseg_fsr.datasets.scenes import draw_scene
 from mmseg_fsr.engine.command_line import add_figures_file, require_figures_file
-from mmseg_fsr.engine.processor import processor_name
+from mmseg_fsr.engine.environment import environment
 from mmseg_fsr.models.postprocessing import BaseDenseCRF, DenseCRF, PyDenseCRF
+from mmseg_fsr.stack import installed_version
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 
@@ -140,24 +139,6 @@ def rate(seconds: list[float]) -> dict[str, float]:
     return dict(median=statistics.median(rates), min=min(rates), max=max(rates))
 
 
-def machine() -> dict[str, str | int | float]:
-    """What the figures depend on."""
-    facts = dict(
-        date=datetime.date.today().isoformat(),
-        cpu=processor_name(),
-        cpus=os.cpu_count(),
-        load=os.getloadavg()[0],
-        torch_threads=torch.get_num_threads(),
-        python=platform.python_version(),
-    )
-    for package in ("torch", "numpy", "pydensecrf2"):
-        try:
-            facts[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            facts[package] = "none"
-    return facts
-
-
 def table(results: list[dict], network: float) -> str:
     """The results as a Markdown table."""
     lines = [
@@ -179,7 +160,8 @@ def main() -> None:
     """Measures each engine alone and beside a network, and prints a table."""
     args = parse_args()
     torch.manual_seed(0)
-    facts = machine()
+    facts = environment(numpy)
+    facts["pydensecrf2"] = installed_version("pydensecrf2") or "none"
     inputs = [
         draw_input(index, *args.size, args.classes) for index in range(args.images)
     ]

@@ -11,12 +11,10 @@ import argparse
 import contextlib
 import itertools
 import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
 from pathlib import Path
 
 import mmseg_fsr  # (first: says what to install if the stack is missing)
@@ -41,10 +39,10 @@ from mmseg_fsr.engine.command_line import (
     require_figures_file,
     require_file,
 )
+from mmseg_fsr.engine.environment import environment
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
 from mmseg_fsr.engine.part_timer import PartTimer
 from mmseg_fsr.engine.peak_memory import peak_memory, reset_peak_memory
-from mmseg_fsr.engine.processor import processor_name
 from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -96,20 +94,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     require_file(parser, "config", args.config)
     require_figures_file(parser, args)
     return args
-
-
-def environment(device: torch.device) -> dict[str, str | int]:
-    """What a reader must know to compare the figures."""
-    return dict(
-        date=str(date.today()),
-        processor=processor_name(),
-        threads=torch.get_num_threads(),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        python=platform.python_version(),
-        torch=torch.__version__,
-        mmengine=mmengine.__version__,
-        mmseg_fsr=mmseg_fsr.__version__,
-    )
 
 
 def seconds(device: torch.device, step: Callable[[], object]) -> float:
@@ -394,7 +378,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch = random_batch(size, batch_size, labels, num_classes)
         rows.append(kind | time_row(package, plain, batch, args.repeats))
     peak = matrix_peak(device, dtype)
-    where = environment(device)
+    where = environment(mmengine, mmseg_fsr)
+    cuda = device.type == "cuda"
+    where["device"] = torch.cuda.get_device_name(device) if cuda else "CPU"
     precision = args.amp or "float32"
     report = dict(
         config=args.config, precision=precision, compile=args.compile,

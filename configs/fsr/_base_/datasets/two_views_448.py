@@ -4,11 +4,10 @@ crop_size = (448, 448)
 # one view; each view of an image is its own random draw
 view_pipeline = [
     dict(
-        type='mmpretrain.RandomResizedCrop',
+        type='TorchRandomResizedCrop',
         scale=crop_size,
         crop_ratio_range=(0.32, 1.0),
-        interpolation='bicubic',
-        backend='pillow'),
+        interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='RandomApply',

@@ -1,0 +1,81 @@
+"""Whole steps of training, from the data loader's batch to the teacher's average.
+
+On a GPU the host may not wait for it within a step.
+"""
+
+import contextlib
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+
+from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
+from tests.tiny_config import MAX_ITERS
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(
+                not torch.cuda.is_available(), reason="needs a CUDA device"
+            ),
+        ],
+    ),
+]
+
+
+@contextlib.contextmanager
+def waiting_refused(device):
+    """Whatever makes the host wait for a GPU raises."""
+    if device == "cpu":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+        # It is not by chance that nothing raised.
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            torch.zeros(1, device=device).item()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def values(model):
+    return [value.detach().clone() for value in model.parameters()]
+
+
+def moved(model, before):
+    """The share of a model's parameters that are not what they were."""
+    pairs = zip(model.parameters(), before, strict=True)
+    changed = [not torch.equal(value, old) for value, old in pairs]
+    return sum(changed) / len(changed)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("iteration", range(MAX_ITERS))
+def test_a_step_runs_without_waiting(tiny, training_step, device, iteration):
+    cfg = Config.fromfile(tiny)
+    loader = cfg.train_dataloader
+    loader.pin_memory = device != "cpu"
+    batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.to(device).train()
+    update_ema(model.teacher, model, momentum=0)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    training_step(iteration, MAX_ITERS)
+    teacher = values(model.teacher)
+
+    with waiting_refused(device):
+        losses = model.train_step(batch, optim_wrapper)
+        update_ema(model.teacher, model, momentum=0.9)
+
+    assert {loss.device.type for loss in losses.values()} == {device}
+    assert all(loss.isfinite() for loss in losses.values())
+    # The student took the step and the teacher followed.
+    assert moved(model.teacher, teacher) > 0.5

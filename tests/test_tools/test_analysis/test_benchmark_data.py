@@ -1,0 +1,160 @@
+import json
+import time
+
+import numpy as np
+import pytest
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import BaseDataset
+from mmseg.registry import TRANSFORMS
+from torch.utils.data import DataLoader
+
+from tests.project_files import load_tool
+from tests.test_end_to_end.runs import own_globals
+from tests.tiny_config import write_tiny_config
+
+
+@pytest.fixture(scope="module")
+def tool():
+    return load_tool("analysis/benchmark_data")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_config(tmp_path_factory.mktemp("benchmark"))
+
+
+SMALL = ("--batches", "2", "--runs", "3")
+
+
+@pytest.fixture(scope="module")
+def measured(tool, tiny):
+    out = tiny.parent / "data.json"
+    rates = ["--gpu-rate", "1", "1e9"]
+    with own_globals(), pytest.MonkeyPatch.context() as patch:
+        lines = []
+        patch.setattr("builtins.print", lambda *text, **_: lines.extend(text))
+        tool.main([str(tiny), *SMALL, "--workers", "0", "2", *rates, "--out", str(out)])
+    return json.loads(out.read_text()), lines[-1]
+
+
+def test_a_rate_for_each_run_and_number_of_workers(measured):
+    report, _ = measured
+    assert [row["workers"] for row in report["rows"]] == [0, 2]
+    for row in report["rows"]:
+        assert len(row["rates"]) == 3
+        assert min(row["rates"]) > 0
+    assert report["environment"].keys() >= {"date", "processor", "load", "mmcv"}
+
+
+def test_every_transform_of_both_views_is_timed(measured):
+    seconds = measured[0]["seconds_an_image"]
+    assert set(seconds) == {
+        "LoadImageFromFile", "TorchRandomResizedCrop", "RandomFlip", "ColorJitter",
+        "PackMultiViewSegInputs", "collate", "rest",
+    }  # fmt: skip
+    assert min(seconds.values()) > 0
+
+
+def test_workers_that_gpus_need(measured):
+    needed = measured[0]["needed"]
+    assert [row["gpu_rate"] for row in needed] == [1, 1e9]
+    assert needed[0]["workers"] == 1 < needed[1]["workers"]
+
+
+def test_tables_hold_the_figures(measured):
+    report, printed = measured
+    rates = report["rows"][1]["rates"]
+    line = f"| 2 | {np.median(rates):.1f} | {min(rates):.1f} to {max(rates):.1f} |"
+    assert line in printed
+    share = report["seconds_an_image"]["collate"]
+    assert f"| collate | {1e3 * share:.2f} |" in printed
+    assert f"| 1e+09 | {report['needed'][1]['workers']} |" in printed
+
+
+@pytest.mark.parametrize(
+    ("rows", "want"),
+    [
+        # The fewest workers hinder each other least.
+        ([(4, [40.0]), (1, [20.0, 5.0, 25.0])], 3),
+        ([(0, [60.0])], 1),
+        # Workers count, where there are any.
+        ([(0, [60.0]), (2, [20.0])], 6),
+    ],
+)
+def test_need_is_rounded_up_from_the_median(tool, rows, want):
+    rows = [dict(workers=workers, rates=rates) for workers, rates in rows]
+    assert tool.workers_needed(rows, 60.0) == want
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+
+
+@TRANSFORMS.register_module()
+class Wait(BaseTransform):
+    """Takes its time, in seconds."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds = clock, seconds
+
+    def transform(self, results):
+        self.clock.now += self.seconds
+        return results
+
+
+@TRANSFORMS.register_module()
+class WaitLonger(Wait):
+    pass
+
+
+class Items(BaseDataset):
+    def load_data_list(self):
+        return [dict(img=np.zeros(1), data_samples=index) for index in range(8)]
+
+
+def test_times_are_those_of_an_image(tool, monkeypatch):
+    clock = Clock(monkeypatch)
+    view = [dict(type="WaitLonger", clock=clock, seconds=3.0)]
+    pipeline = [
+        dict(type="Wait", clock=clock, seconds=1.0),
+        dict(type="mmpretrain.MultiView", num_views=[2], transforms=[view]),
+    ]
+    # MultiView copies what it is given; there is one clock.
+    monkeypatch.setattr(Clock, "__deepcopy__", lambda self, _: self, raising=False)
+    loader = DataLoader(Items(pipeline=pipeline), batch_size=2, collate_fn=list)
+    seconds = tool.transform_times(loader, batches=3)
+    # A second for each image, three for each view.
+    assert seconds == {"WaitLonger": 6, "Wait": 1, "collate": 0, "rest": 0}
+
+
+def test_runs_go_on_where_an_epoch_ends(tool, monkeypatch):
+    clock = Clock(monkeypatch)
+    pipeline = [dict(type="Wait", clock=clock, seconds=0.5)]
+    loader = DataLoader(Items(pipeline=pipeline), batch_size=3, collate_fn=collate)
+    # Batches of 3, 3 and 2 images, in turn.
+    assert tool.rates(loader, batches=5, runs=3) == [2, 2, 2]
+
+
+def collate(items):
+    return dict(data_samples=items)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workers", "-1"), "--workers: expected 0 or more"),
+        (("--gpu-rate", "0"), "--gpu-rate: expected more than 0"),
+        (("--gpu-rate", "nan"), "--gpu-rate: expected more than 0"),
+        (("--batches", "0"), "--batches"),
+        (("--out", "nowhere/a.json"), "--out: no such folder: nowhere"),
+    ],
+)
+def test_bad_arguments_are_one_line(tool, tiny, arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        tool.main([str(tiny), *arguments])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
