@@ -3,11 +3,7 @@
 from .coco import COCO2014ImageLabelDataset
 from .image_label import ImageLabelDataset
 from .label_file import read_label_file, write_label_file
-from .transforms import (
-    PackImageLabelSegInputs,
-    PackMultiViewSegInputs,
-    TorchRandomResizedCrop,
-)
+from .transforms import PackImageLabelSegInputs, PackMultiViewSegInputs
 from .voc import VOCImageLabelDataset
 
 __all__ = [
@@ -15,7 +11,6 @@ __all__ = [
     "ImageLabelDataset",
     "PackImageLabelSegInputs",
     "PackMultiViewSegInputs",
-    "TorchRandomResizedCrop",
     "VOCImageLabelDataset",
     "read_label_file",
     "write_label_file",

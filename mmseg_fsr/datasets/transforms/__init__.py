@@ -2,10 +2,5 @@
 
 from .pack_image_label import PackImageLabelSegInputs
 from .pack_multi_view import PackMultiViewSegInputs
-from .torch_random_resized_crop import TorchRandomResizedCrop
 
-__all__ = [
-    "PackImageLabelSegInputs",
-    "PackMultiViewSegInputs",
-    "TorchRandomResizedCrop",
-]
+__all__ = ["PackImageLabelSegInputs", "PackMultiViewSegInputs"]

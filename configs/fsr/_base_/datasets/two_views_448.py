@@ -4,10 +4,11 @@ crop_size = (448, 448)
 # one view; each view of an image is its own random draw
 view_pipeline = [
     dict(
-        type='TorchRandomResizedCrop',
+        type='mmpretrain.RandomResizedCrop',
         scale=crop_size,
         crop_ratio_range=(0.32, 1.0),
-        interpolation='bicubic'),
+        interpolation='bicubic',
+        backend='pillow'),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='RandomApply',
