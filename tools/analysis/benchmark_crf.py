@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from mmengine.utils import ProgressBar
 from torch import Tensor
 
+from mmseg_fsr.benchmark import environment, markdown_table
 from mmseg_fsr.datasets.scenes import draw_scene
 from mmseg_fsr.engine.command_line import add_figures_file, require_figures_file
-from mmseg_fsr.engine.environment import environment
 from mmseg_fsr.models.postprocessing import BaseDenseCRF, DenseCRF, PyDenseCRF
 from mmseg_fsr.stack import installed_version
 from mmseg_fsr.utils.atomic_write import atomic_write
@@ -141,19 +141,20 @@ def rate(seconds: list[float]) -> dict[str, float]:
 
 def table(results: list[dict], network: float) -> str:
     """The results as a Markdown table."""
-    lines = [
-        "| engine | runs on | images/s | images/s beside a network of "
-        f"{network:g} s an image |",
-        "|---|---|---|---|",
-    ]
-    for row in results:
-        cells = [row["engine"], row["runs_on"]]
-        cells += [
-            f"{value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})"
-            for value in (row["alone"], row["beside_network"])
+    head = ["engine", "runs on", "images/s"]
+    head.append(f"images/s beside a network of {network:g} s an image")
+    cells = [
+        [
+            row["engine"],
+            row["runs_on"],
+            *(
+                f"{value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})"
+                for value in (row["alone"], row["beside_network"])
+            ),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for row in results
+    ]
+    return markdown_table(head, cells)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from mmseg.utils import register_all_modules
 from torch.utils.data import DataLoader
 
+from mmseg_fsr.benchmark import PartTimer, environment, markdown_table
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
     add_figures_file,
@@ -39,8 +40,6 @@ from mmseg_fsr.engine.command_line import (
     require_figures_file,
     require_file,
 )
-from mmseg_fsr.engine.environment import environment
-from mmseg_fsr.engine.part_timer import PartTimer
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 SEED = 0
@@ -185,12 +184,6 @@ def workers_needed(rows: Sequence[dict], gpu_rate: float) -> int:
     return math.ceil(gpu_rate / rate)
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
-
-
 def tables(report: dict) -> str:
     """The report's figures as Markdown.
 
@@ -213,9 +206,11 @@ def tables(report: dict) -> str:
     needs = [[f"{x['gpu_rate']:g}", x["workers"]] for x in report["needed"]]
     return "\n\n".join(
         [
-            markdown(["workers", "images/s", "range", "images/s a worker"], speeds),
-            markdown(["transform", "ms an image", "share"], parts),
-            markdown(["a GPU takes, images/s", "workers that feed it"], needs),
+            markdown_table(
+                ["workers", "images/s", "range", "images/s a worker"], speeds
+            ),
+            markdown_table(["transform", "ms an image", "share"], parts),
+            markdown_table(["a GPU takes, images/s", "workers that feed it"], needs),
         ]
     )
 

@@ -32,6 +32,13 @@ from mmseg.utils import register_all_modules
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmseg_fsr.benchmark import (
+    PartTimer,
+    environment,
+    markdown_table,
+    peak_memory,
+    reset_peak_memory,
+)
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
     add_figures_file,
@@ -39,10 +46,7 @@ from mmseg_fsr.engine.command_line import (
     require_figures_file,
     require_file,
 )
-from mmseg_fsr.engine.environment import environment
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
-from mmseg_fsr.engine.part_timer import PartTimer
-from mmseg_fsr.engine.peak_memory import peak_memory, reset_peak_memory
 from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -323,7 +327,7 @@ def table(rows: Sequence[dict], peak: float) -> str:
         "of peak",
     ]
     head += ["memory, GB", *(["plain, s", "faster"] if against else [])]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for row in rows:
         median = statistics.median(row["seconds"])
         spread = (max(row["seconds"]) - min(row["seconds"])) / 2
@@ -336,22 +340,20 @@ def table(rows: Sequence[dict], peak: float) -> str:
             plain = statistics.median(row["plain_seconds"])
             cells += [f"{plain:.3g}", f"{plain / median:.2f}x"]
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+    return markdown_table(head, lines)
 
 
 def parts_table(rows: Sequence[dict]) -> str:
     """Each part's share of the step, a column for each row of the first table."""
     names = sorted({name for row in rows for name in row["parts"]})
-    lines = [
-        ["part"] + [f"{r['phase']}, {r['size']} px, {r['batch_size']}" for r in rows]
-    ]
-    lines.append(["---"] * len(lines[0]))
+    head = ["part"] + [f"{r['phase']}, {r['size']} px, {r['batch_size']}" for r in rows]
+    lines = []
     for name in names:
         shares = [
             row["parts"].get(name, 0) / sum(row["parts"].values()) for row in rows
         ]
         lines.append([name, *(f"{share:.1%}" for share in shares)])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(head, lines)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

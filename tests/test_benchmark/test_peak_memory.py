@@ -1,6 +1,6 @@
 import torch
 
-from mmseg_fsr.engine.peak_memory import peak_memory, reset_peak_memory
+from mmseg_fsr.benchmark import peak_memory, reset_peak_memory
 
 CPU = torch.device("cpu")
 SIZE = 200_000_000

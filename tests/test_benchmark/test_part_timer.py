@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from mmseg_fsr.engine.part_timer import PartTimer
+from mmseg_fsr.benchmark import PartTimer
 
 
 class Clock:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import torch
 
-from mmseg_fsr.engine.processor import processor_name
+from .processor import processor_name
 
 
 def environment(*packages: ModuleType) -> dict[str, str | int | float]:
@@ -27,7 +27,6 @@ def environment(*packages: ModuleType) -> dict[str, str | int | float]:
         load=round(os.getloadavg()[0], 2),
         threads=torch.get_num_threads(),
         python=platform.python_version(),
-        torch=torch.__version__,
     )
     return facts | {
         module.__name__: module.__version__ for module in (torch, *packages)

@@ -1,0 +1,14 @@
+"""What the benchmarks in ``tools/analysis`` measure with."""
+
+from .environment import environment
+from .markdown_table import markdown_table
+from .part_timer import PartTimer
+from .peak_memory import peak_memory, reset_peak_memory
+
+__all__ = [
+    "PartTimer",
+    "environment",
+    "markdown_table",
+    "peak_memory",
+    "reset_peak_memory",
+]
