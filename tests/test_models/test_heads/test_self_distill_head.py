@@ -188,6 +188,30 @@ def test_projection_is_cosine():
     torch.testing.assert_close(bottleneck.norm(dim=-1), torch.ones(5))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cosines_are_not_rounded_under_autocast(dtype):
+    head = lively(build(in_channels=64, bottleneck_channels=64, out_channels=512))
+    tokens = torch.randn(5, 64)
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        bottleneck = head.bottleneck(tokens)
+        projected = head.project(tokens)
+    assert bottleneck.dtype == projected.dtype == torch.float32
+    torch.testing.assert_close(bottleneck.norm(dim=-1), torch.ones(5))
+    torch.testing.assert_close(projected, head.last_layer(bottleneck).detach())
+    # Half precision in the layers before: autocast was on.
+    assert not torch.allclose(projected, head.project(tokens), atol=1e-5)
+
+
+def test_a_token_of_zeros_is_finite_in_float16():
+    # The smallest length that a vector is divided by is 0 in float16.
+    head = build()
+    with torch.no_grad(), torch.autocast("cpu", torch.float16):
+        for layer in head.mlp:
+            if isinstance(layer, torch.nn.Linear):
+                layer.bias.zero_()
+        assert head.project(torch.zeros(2, CHANNELS)).isfinite().all()
+
+
 def test_copies_are_independent():
     head = lively(build())
     clone = copy.deepcopy(head)
