@@ -152,7 +152,7 @@ class SelfDistillHead(BaseModule):
         mask: Tensor,
         max_masked: int,
     ) -> dict[str, Tensor]:
-        """Losses of a batch; then moves the centres.
+        """Losses of a batch, whose outputs are noted for :meth:`update_centers`.
 
         Args:
             student: The student's features of the masked view 2.
@@ -187,9 +187,14 @@ class SelfDistillHead(BaseModule):
             teacher_masked,
             is_masked,
         )
-        self.class_center.update(teacher_class)
-        self.patch_center.update(teacher_mean)
+        self.class_center.collect(teacher_class)
+        self.patch_center.collect(teacher_mean)
         return losses
+
+    def update_centers(self) -> None:
+        """Moves the centres, once for each step of the optimiser."""
+        self.class_center.update()
+        self.patch_center.update()
 
     def loss_by_projection(
         self,

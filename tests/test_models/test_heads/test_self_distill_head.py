@@ -31,8 +31,8 @@ def lively(head):
         for param in head.parameters():
             if param.requires_grad:
                 param.copy_(torch.randn_like(param))
-        for buffer in head.buffers():
-            buffer.copy_(0.1 * torch.randn_like(buffer))
+        for center in (head.class_center, head.patch_center):
+            center.value.copy_(0.1 * torch.randn_like(center.value))
     return head
 
 
@@ -82,6 +82,7 @@ def test_masked_patches_match_obvious_loop(training_step):
     expected = torch.autograd.grad(0.3 * class_loss + 0.6 * patch_loss, leaves)
     for first, second in zip(actual, expected, strict=True):
         torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+    head.update_centers()
     for center, value in zip(
         (head.class_center, head.patch_center),
         plain.moved_centers(centers, projected_class, projected[:, 1:]),

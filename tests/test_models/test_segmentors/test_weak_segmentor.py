@@ -277,6 +277,8 @@ def test_centres_move_with_the_step(training_step):
     training_step(0, MAX_ITERS)
     segmentor = build_tiny().train()
     segmentor.loss(*training_batch())
+    assert not segmentor.distill_head.class_center.value.any()
+    segmentor.distill_head.update_centers()
     assert segmentor.distill_head.class_center.value.any()
     assert segmentor.distill_head.patch_center.value.any()
 
