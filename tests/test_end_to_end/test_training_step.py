@@ -3,9 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.structures import LabelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -14,7 +12,8 @@ from mmseg_fsr.ops import permutohedral_lattice
 from tests.meta_device import build_without_memory, patch_for_meta_device
 from tests.tiny_config import CROP, MAX_ITERS
 
-NUM_CLASSES = 5
+from .conftest import NUM_CLASSES, labelled
+
 HALVES = (torch.bfloat16, torch.float16)
 # What waits for the device, or fails while a step is captured.
 COPIES = (
@@ -28,24 +27,6 @@ COPIES = (
     "numpy",
     "tolist",
 )
-
-
-@pytest.fixture
-def batch():
-    """A fixed batch of two images, normalised, on the CPU."""
-    generator = torch.Generator().manual_seed(1)
-    inputs = {
-        name: torch.randn(2, 3, CROP, CROP, generator=generator)
-        for name in ("view1", "view2")
-    }
-    return inputs, labelled(torch.eye(NUM_CLASSES)[:2], num_labels=1)
-
-
-def labelled(labels, **metainfo):
-    return [
-        SegDataSample(gt_label=LabelData(label=label), metainfo=metainfo)
-        for label in labels
-    ]
 
 
 def build(tiny):
