@@ -48,6 +48,8 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         self._bgr_to_rgb = bgr_to_rgb
         self._normalizes = mean is not None
 
+    # torch.compile would compile it anew for the names of each step's images.
+    @torch.compiler.disable
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Batches what the data loader gives.
 
