@@ -55,6 +55,8 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         # mmengine's argument `non_blocking`, which mmseg's class does not hand on.
         self._non_blocking = True
 
+    # torch.compile would compile it anew for the names of each step's images.
+    @torch.compiler.disable
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Batches what the data loader gives.
 

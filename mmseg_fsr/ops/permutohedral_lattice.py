@@ -159,7 +159,7 @@ def find_neighbours(table: Tensor, steps: Tensor) -> Tensor:
     forward = forward.masked_fill(table[forward] != wanted, last)
     rows = torch.arange(last + 1, device=table.device).expand_as(forward)
     backward = torch.full_like(forward, last).scatter(1, forward, rows)
-    backward[:, last] = last
+    backward[:, -1] = rows[:, -1]
     return torch.stack([forward, backward], dim=-1).int()
 
 

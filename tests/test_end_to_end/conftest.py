@@ -2,13 +2,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.structures import LabelData
+from mmseg.structures import SegDataSample
 
 from tests.project_files import TOOLS
-from tests.tiny_config import write_tiny_config
+from tests.tiny_config import CROP, write_tiny_config
 
 from .run_recorder import Interrupted
 from .runs import read_record, run_tool
+
+NUM_CLASSES = 5
 
 
 class Recorded(NamedTuple):
@@ -68,3 +73,21 @@ def resumed(tiny, tmp_path_factory) -> Recorded:
     config = recording(tiny, folder, "resumed")
     run_tool(tool, config, "--work-dir", work_dir, "--resume")
     return Recorded(work_dir, read_record(folder))
+
+
+def labelled(labels, **metainfo):
+    return [
+        SegDataSample(gt_label=LabelData(label=label), metainfo=metainfo)
+        for label in labels
+    ]
+
+
+@pytest.fixture
+def batch():
+    """A fixed batch of two images, normalised, on the CPU."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = {
+        name: torch.randn(2, 3, CROP, CROP, generator=generator)
+        for name in ("view1", "view2")
+    }
+    return inputs, labelled(torch.eye(NUM_CLASSES)[:2], num_labels=1)

@@ -12,17 +12,20 @@ from .runs import read_record, run_process
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def ranks(tiny, tmp_path_factory):
+def train(tiny, folder, *arguments):
     """The notes of two processes that ``dist_train.sh`` started."""
-    folder = tmp_path_factory.mktemp("distributed")
     config = recording(tiny, folder, "distributed")
     run_process(
         "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", folder / "w",
-        cwd=folder,
+        *arguments, cwd=folder,
     )  # fmt: skip
     assert (folder / "w" / "iter_4.pth").is_file()
     return read_record(folder, 0), read_record(folder, 1)
+
+
+@pytest.fixture(scope="module")
+def ranks(tiny, tmp_path_factory):
+    return train(tiny, tmp_path_factory.mktemp("distributed"))
 
 
 def test_every_phase_trains(ranks, tiny):
@@ -68,3 +71,12 @@ def test_ranks_share_their_scores(ranks):
     first, second = ranks
     assert first["metrics"] == second["metrics"]
     assert {"mIoU", "teacher/mIoU"} <= first["metrics"].keys()
+
+
+def test_checkpointed_blocks_change_nothing(ranks, tiny, tmp_path):
+    layers = ",".join(f"backbone.layers.{i}" for i in range(3))
+    option = f"activation_checkpointing={layers}"
+    records = train(tiny, tmp_path, "--cfg-options", option)
+    for record, expected in zip(records, ranks, strict=True):
+        for step, straight in zip(record["steps"], expected["steps"], strict=True):
+            assert step["losses"] == pytest.approx(straight["losses"], rel=1e-5)

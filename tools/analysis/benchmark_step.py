@@ -157,6 +157,7 @@ class PackageStep:
         with self.context():
             self.train_step(batch, self.optim_wrapper)
         if self.model.teacher is not None:
+            self.model.distill_head.update_centers()
             update_ema(self.model.teacher, self.model, EMA_MOMENTUM)
 
     def parts(self, batch: dict) -> dict[str, float]:
@@ -185,6 +186,7 @@ class PackageStep:
                 model.train_step(batch, self.optim_wrapper)
         with timer.part("optimiser, teacher's update"):
             if model.teacher is not None:
+                model.distill_head.update_centers()
                 update_ema(model.teacher, model, EMA_MOMENTUM)
         return dict(timer.seconds)
 

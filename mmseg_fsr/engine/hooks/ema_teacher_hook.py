@@ -65,7 +65,8 @@ class EMATeacherHook(Hook):
     The teacher starts as a copy of the student as it stands when training begins,
     pretrained weights included, and follows it after each optimiser step; a resumed
     run goes on with the teacher of the checkpoint. Unlike mmengine's ``EMAHook`` the
-    teacher is part of the model, so the losses can use it.
+    teacher is part of the model, so the losses can use it. The centres of the
+    self-distillation move with the teacher, whose outputs they average.
 
     Args:
         momentum: Share of the old teacher at the first step. Defaults to 0.9995.
@@ -138,11 +139,12 @@ class EMATeacherHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Averages after each step of the optimiser."""
+        """Moves centres and teacher after each step of the optimiser."""
         if runner.optim_wrapper.should_update():
             progress = TrainingProgress(runner.iter + 1, runner.max_iters)
             momentum = cosine_momentum(progress, self.momentum, self.end_momentum)
             student = _segmentor(runner)
+            student.distill_head.update_centers()
             update_ema(student.teacher, student, momentum)
 
     def before_val_epoch(self, runner: Runner) -> None:

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
@@ -80,6 +81,10 @@ class FSRViT(VisionTransformer):
                 "blocks: expected (auxiliary, final), the auxiliary block before the "
                 "final one and the final one the last block, such as (-3, -1)"
             )
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                # NumPy's numbers would break torch.compile's graph at each block.
+                module.drop_prob = float(module.drop_prob)
         self.patch_size = patch_size
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))
         self.aggregator = MODELS.build(

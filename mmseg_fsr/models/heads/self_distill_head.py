@@ -122,12 +122,21 @@ class SelfDistillHead(BaseModule):
         self.patch_center = Center(out_channels, center_momentum)
 
     def bottleneck(self, tokens: Tensor) -> Tensor:
-        """Unit vectors (..., bottleneck_channels) of ``tokens`` (..., C)."""
-        return F.normalize(self.mlp(tokens), dim=-1)
+        """Unit vectors (..., bottleneck_channels) of ``tokens`` (..., C), float32."""
+        return F.normalize(self.mlp(tokens).float(), dim=-1)
+
+    def expand(self, bottleneck: Tensor) -> Tensor:
+        """Projected tokens (..., D) of unit vectors, float32 also under autocast.
+
+        Rounded to bfloat16, a cosine near 1 is off by up to 0.002, which a temperature
+        of 0.04 turns into 5 % of a probability.
+        """
+        with torch.autocast(bottleneck.device.type, enabled=False):
+            return self.last_layer(bottleneck)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Projected tokens (..., D) of ``tokens`` (..., C)."""
-        return self.last_layer(self.bottleneck(tokens))
+        """Projected tokens (..., D) of ``tokens`` (..., C), float32."""
+        return self.expand(self.bottleneck(tokens))
 
     def init_weights(self) -> None:
         """Truncated normal of 0.02, biases 0; the last layer's gain stays 1."""
@@ -143,7 +152,7 @@ class SelfDistillHead(BaseModule):
         mask: Tensor,
         max_masked: int,
     ) -> dict[str, Tensor]:
-        """Losses of a batch; then moves the centres.
+        """Losses of a batch, whose outputs are noted for :meth:`update_centers`.
 
         Args:
             student: The student's features of the masked view 2.
@@ -166,8 +175,8 @@ class SelfDistillHead(BaseModule):
         with torch.no_grad():
             # The last layer is linear: its mean over all patches is that of the mean.
             bottleneck = teacher_head.bottleneck(teacher.feat.flatten(2).mT)
-            teacher_mean = teacher_head.last_layer(bottleneck.mean(1))
-            teacher_masked = teacher_head.last_layer(
+            teacher_mean = teacher_head.expand(bottleneck.mean(1))
+            teacher_masked = teacher_head.expand(
                 bottleneck.gather(1, index.expand(-1, -1, bottleneck.shape[-1]))
             )
             teacher_class = teacher_head.project(teacher_cls_token)
@@ -178,9 +187,14 @@ class SelfDistillHead(BaseModule):
             teacher_masked,
             is_masked,
         )
-        self.class_center.update(teacher_class)
-        self.patch_center.update(teacher_mean)
+        self.class_center.collect(teacher_class)
+        self.patch_center.collect(teacher_mean)
         return losses
+
+    def update_centers(self) -> None:
+        """Moves the centres, once for each step of the optimiser."""
+        self.class_center.update()
+        self.patch_center.update()
 
     def loss_by_projection(
         self,

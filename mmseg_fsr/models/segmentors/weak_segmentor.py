@@ -262,7 +262,7 @@ class WeakSegmentor(EncoderDecoder):
             rgb, cams, labels, max_classes
         )
         logits = F.interpolate(
-            logits,
+            logits.float(),  # once, and small, for both losses
             images.shape[-2:],
             mode="bilinear",
             align_corners=self.align_corners,

@@ -112,3 +112,18 @@ def test_pretrained_weights_reach_the_wrapped_backbone(backbone, tmp_path):
     for name, value in other.backbone.state_dict().items():
         assert torch.equal(value, weights[name]), name
     assert not torch.equal(build().backbone.conv1.weight, weights["conv1.weight"])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("up_to", ["aux", "feat", "cls_token"])
+def test_compiles_to_one_graph(up_to, masked):
+    torch.compiler.reset()
+    backbone = build().train()
+    images = torch.randn(2, 3, *SIZE)
+    mask = torch.rand(2, *backbone.grid_size(*SIZE)) < 0.5 if masked else None
+    compiled = torch.compile(backbone, backend="eager", fullgraph=True)
+    torch.manual_seed(1)
+    expected = backbone(images, mask, up_to)
+    torch.manual_seed(1)
+    for actual, feature in zip(compiled(images, mask, up_to), expected, strict=True):
+        torch.testing.assert_close(actual, feature, atol=1e-5, rtol=1e-5)

@@ -215,3 +215,20 @@ def test_features_split_by_view(vit):
     first, second = whole.chunk(2)
     assert torch.equal(second.cls_token, whole.cls_token[2:])
     assert torch.equal(first.aux, whole.aux[:2])
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("up_to", ["aux", "feat", "cls_token"])
+def test_compiles_to_one_graph(up_to, masked, backend):
+    torch.compiler.reset()
+    vit = build(drop_path_rate=0.5)
+    vit.train()
+    images = torch.randn(2, 3, 32, 48)
+    mask = torch.rand(2, *vit.grid_size(32, 48)) < 0.5 if masked else None
+    compiled = torch.compile(vit, backend=backend, fullgraph=True)
+    torch.manual_seed(1)
+    expected = vit(images, mask, up_to)
+    torch.manual_seed(1)
+    for actual, feature in zip(compiled(images, mask, up_to), expected, strict=True):
+        torch.testing.assert_close(actual, feature, atol=1e-5, rtol=1e-5)

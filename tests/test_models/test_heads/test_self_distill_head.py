@@ -31,8 +31,8 @@ def lively(head):
         for param in head.parameters():
             if param.requires_grad:
                 param.copy_(torch.randn_like(param))
-        for buffer in head.buffers():
-            buffer.copy_(0.1 * torch.randn_like(buffer))
+        for center in (head.class_center, head.patch_center):
+            center.value.copy_(0.1 * torch.randn_like(center.value))
     return head
 
 
@@ -82,6 +82,7 @@ def test_masked_patches_match_obvious_loop(training_step):
     expected = torch.autograd.grad(0.3 * class_loss + 0.6 * patch_loss, leaves)
     for first, second in zip(actual, expected, strict=True):
         torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+    head.update_centers()
     for center, value in zip(
         (head.class_center, head.patch_center),
         plain.moved_centers(centers, projected_class, projected[:, 1:]),
@@ -186,6 +187,30 @@ def test_projection_is_cosine():
     # The direction alone counts.
     bottleneck = head.bottleneck(torch.randn(5, CHANNELS))
     torch.testing.assert_close(bottleneck.norm(dim=-1), torch.ones(5))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cosines_are_not_rounded_under_autocast(dtype):
+    head = lively(build(in_channels=64, bottleneck_channels=64, out_channels=512))
+    tokens = torch.randn(5, 64)
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        bottleneck = head.bottleneck(tokens)
+        projected = head.project(tokens)
+    assert bottleneck.dtype == projected.dtype == torch.float32
+    torch.testing.assert_close(bottleneck.norm(dim=-1), torch.ones(5))
+    torch.testing.assert_close(projected, head.last_layer(bottleneck).detach())
+    # Half precision in the layers before: autocast was on.
+    assert not torch.allclose(projected, head.project(tokens), atol=1e-5)
+
+
+def test_a_token_of_zeros_is_finite_in_float16():
+    # The smallest length that a vector is divided by is 0 in float16.
+    head = build()
+    with torch.no_grad(), torch.autocast("cpu", torch.float16):
+        for layer in head.mlp:
+            if isinstance(layer, torch.nn.Linear):
+                layer.bias.zero_()
+        assert head.project(torch.zeros(2, CHANNELS)).isfinite().all()
 
 
 def test_copies_are_independent():

@@ -308,6 +308,7 @@ def test_step(name, monkeypatch, training_step):
         assert {0, 255} < set(cells.unique().tolist())
     step.assert_equal(ALL)
     head = step.segmentor.distill_head
+    head.update_centers()
     for center, expected in zip(
         (head.class_center, head.patch_center), step.plain["centers"], strict=True
     ):

@@ -178,6 +178,7 @@ def test_gradient_norms(segmentor, step_losses, golden):
 
 def test_centers_after_first_step(segmentor, step_losses, golden):
     head = segmentor.distill_head
+    head.update_centers()
     assert_close(head.class_center.value, golden["fsr/class_center_after"].flatten())
     assert_close(head.patch_center.value, golden["fsr/patch_center_after"].flatten())
 
@@ -187,6 +188,7 @@ def test_second_call_of_self_distillation(
 ):
     training_step(20, MAX_ITERS)
     head = segmentor.distill_head
+    head.update_centers()
     student, teacher = golden["fsr/second_student"], golden["fsr/second_teacher"]
     batch = len(student) // 2
     losses = head.loss_by_projection(
@@ -200,7 +202,8 @@ def test_second_call_of_self_distillation(
     for kind in ("class", "patch"):
         expected = weights[f"fsr_{kind}"] * float(golden[f"fsr/second_{kind}"])
         assert float(losses[f"loss_fsr_{kind}"]) == pytest.approx(expected, rel=1e-5)
-    head.class_center.update(teacher[:batch, 0])
-    head.patch_center.update(teacher[batch:, 1:])
+    head.class_center.collect(teacher[:batch, 0])
+    head.patch_center.collect(teacher[batch:, 1:])
+    head.update_centers()
     assert_close(head.class_center.value, golden["fsr/class_center_second"].flatten())
     assert_close(head.patch_center.value, golden["fsr/patch_center_second"].flatten())

@@ -1,0 +1,74 @@
+"""mmengine's ``activation_checkpointing``: the backward pass repeats the blocks."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import turn_on_activation_checkpointing
+from mmseg.registry import MODELS
+from torch.autograd.graph import saved_tensors_hooks
+
+from tests.project_files import TOOLS
+from tests.tiny_config import MAX_ITERS
+
+from .conftest import recording
+from .runs import read_record, run_tool
+
+LAYERS = [f"backbone.layers.{i}" for i in range(3)]
+
+
+def step(tiny, batch, checkpointed, dtype):
+    """Losses, gradients and saved bytes of a step with drop path."""
+    cfg = Config.fromfile(tiny).model
+    cfg.backbone.drop_path_rate = 0.5
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    if checkpointed:
+        turn_on_activation_checkpointing(model.train(), LAYERS)
+    saved = {}
+
+    def pack(tensor):
+        # What is saved many times is held once.
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    torch.manual_seed(3)
+    with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            losses = model.loss(*batch)
+        total = sum(losses.values())
+    total.backward()
+    gradients = {
+        name: param.grad
+        for name, param in model.named_parameters()
+        if param.requires_grad
+    }
+    return losses, gradients, sum(saved.values()), list(model.state_dict())
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
+def test_changes_memory_alone(tiny, batch, training_step, dtype):
+    training_step(MAX_ITERS - 1, MAX_ITERS)
+    losses, gradients, saved, names = step(tiny, batch, True, dtype)
+    expected, expected_gradients, expected_saved, expected_names = step(
+        tiny, batch, False, dtype
+    )
+    assert losses == expected
+    for name, gradient in expected_gradients.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-5, atol=1e-7)
+    assert names == expected_names
+    # The tiny model's heads hold the rest.
+    assert saved < 0.8 * expected_saved
+
+
+@pytest.mark.slow
+def test_a_run_is_the_same(tiny, straight, tmp_path):
+    config = recording(tiny, tmp_path, "checkpointed")
+    run_tool(
+        TOOLS / "train.py", config, "--work-dir", tmp_path / "work",
+        "--cfg-options", f"activation_checkpointing={','.join(LAYERS)}",
+    )  # fmt: skip
+    steps = read_record(tmp_path)["steps"]
+    for actual, expected in zip(steps, straight.record["steps"], strict=True):
+        assert actual["losses"] == pytest.approx(expected["losses"], rel=1e-5)
+        assert actual["state"].keys() == expected["state"].keys()
