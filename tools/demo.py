@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"))
     work_dir = parser.parse_args().work_dir
+    # An exception ends the step under way too; by default a signal would leave it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: terminated"))
 
     run("tools/dataset_converters/scenes.py", "data/scenes")
     run("tools/train.py", CONFIG, "--work-dir", str(work_dir))

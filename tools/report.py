@@ -24,6 +24,7 @@ from mmseg.registry import DATASETS
 from mmseg_fsr.apis import init_model
 from mmseg_fsr.engine.command_line import add_cfg_options, positive_int
 from mmseg_fsr.evaluation.cam_iou_metric import DEFAULT_BKG_THR, configured_bkg_thr
+from mmseg_fsr.export.split_dataset import split_dataset
 from mmseg_fsr.report import (
     class_table,
     commands,
@@ -120,14 +121,16 @@ def write_report(args: argparse.Namespace) -> None:
 
     cfg = Config.fromfile(config)
     cfg.merge_from_dict({"model.test_cfg.cams": True, **(args.cfg_options or {})})
-    if not cfg.get("val_dataloader"):
-        raise ValueError(
-            f"{config} has no val_dataloader: give the images to predict with "
-            "--cfg-options val_dataloader.dataset...."
-        )
+    if cfg.get("val_dataloader"):
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+        count = args.num or len(dataset)
+    else:
+        # Nothing is scored: no more images are predicted than are shown.
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        dataset = DATASETS.build(split_dataset(cfg, "train", pipeline))
+        count = args.num or args.gallery
+    count = min(count, len(dataset))
     model = init_model(cfg, args.checkpoint)
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    count = len(dataset) if args.num is None else min(args.num, len(dataset))
     threshold = cam_threshold(cfg)
     scores, images = predict(model, dataset, count, args.gallery, threshold)
 

@@ -30,9 +30,12 @@ def inference_cams(
         ``seg_logits`` and ``pred_sem_seg``, all of the image's size.
 
     Raises:
-        ValueError: If a label is not one of the model's foreground classes.
+        ValueError: If ``labels`` is a single string, or a label is not one of the
+            model's foreground classes.
     """
     multi_hot = None
+    if isinstance(labels, str):
+        raise ValueError(f"labels={labels!r}: expected a list of names, [{labels!r}]")
     if labels is not None:
         classes = model.dataset_meta["classes"][1:]
         unknown = set(labels) - set(classes)

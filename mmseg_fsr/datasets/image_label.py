@@ -9,6 +9,10 @@ import numpy as np
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_fsr.label_ids import IGNORE_INDEX
 
 from .label_file import read_label_file
 
@@ -108,13 +112,20 @@ class ImageLabelDataset(BaseSegDataset):
 
         Raises:
             FileNotFoundError: If the image or the mask is missing.
-            ValueError: If the image or the mask cannot be decoded.
+            ValueError: If the image or the mask cannot be decoded, or the mask is not
+                one of class ids.
         """
         try:
-            return super().prepare_data(idx)
+            results = super().prepare_data(idx)
         except Exception as error:
             self._blame_file(self.get_data_info(idx), error)
             raise
+        samples = results.get("data_samples") if isinstance(results, dict) else None
+        # Test-time augmentation makes several of an image, with one mask.
+        sample = samples[0] if isinstance(samples, list) else samples
+        if isinstance(sample, SegDataSample) and "gt_sem_seg" in sample:
+            self._check_mask(self.get_data_info(idx), sample.gt_sem_seg.data)
+        return results
 
     def image_name(self, path: str) -> str:
         """The name of an image in the split and label files.
@@ -185,6 +196,22 @@ class ImageLabelDataset(BaseSegDataset):
         if count > 1:
             raise ValueError(
                 f"split file {source} names image '{name}' {count} times: keep one line"
+            )
+
+    def _check_mask(self, info: dict, mask: Tensor) -> None:
+        """Refuses a mask that is not (1, H, W), or has ids beside classes and 255."""
+        path = info["seg_map_path"]
+        if len(mask) != 1:
+            raise ValueError(
+                f"mask {path} has {mask.shape[-1]} channels: expected class ids in one "
+                "channel, such as a palette PNG"
+            )
+        last = len(self._metainfo["classes"]) - 1
+        unknown = mask[(mask > last) & (mask != IGNORE_INDEX)]
+        if unknown.numel():
+            raise ValueError(
+                f"mask {path} has the ids {unknown.unique().tolist()}: expected those "
+                f"of the classes, 0 to {last}, and {IGNORE_INDEX} where not scored"
             )
 
     def _blame_file(self, info: dict, error: Exception) -> None:

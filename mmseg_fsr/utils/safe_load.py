@@ -80,11 +80,13 @@ def _read(filename: str | Path, file: BinaryIO) -> Checkpoint:
         tensors, rest = _split(content, as_tensor)
     # A damaged file may fail in any way.
     except Exception as error:
+        # torch's own message goes on to recommend unpickling.
+        reason = str(error).strip().split("\n")[0].split(". ")[0]
         raise ValueError(
             f"{filename} cannot be read as plain weights: it is damaged, or of an old "
             "format and holds objects other than tensors, which are never unpickled; "
             "save its state dict alone with torch.save "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {reason})"
         ) from error
     if not tensors:
         raise ValueError(

@@ -66,6 +66,11 @@ def test_array_is_bgr(model, photo):
     assert torch.equal(sample.cams.data, expected.cams.data)
 
 
+def test_a_string_is_no_list_of_labels(model, photo):
+    with pytest.raises(ValueError, match=r"expected a list of names, \['ball'\]"):
+        inference_cams(model, photo, "ball")
+
+
 def test_unknown_label_is_named(model, photo):
     with pytest.raises(ValueError, match=r"\['cat'\] are unknown.*'ball'"):
         inference_cams(model, photo, ["ball", "cat"])

@@ -4,6 +4,7 @@ import os
 import numpy as np
 import pytest
 from mmseg.registry import DATASETS
+from PIL import Image
 
 from mmseg_fsr.datasets import ImageLabelDataset
 
@@ -182,6 +183,41 @@ def test_bad_mask_is_named(voc_root, broken):
         else (FileNotFoundError, "does not exist")
     )
     with pytest.raises(error, match=rf"mask \S+b\.png {message}"):
+        dataset[1]
+
+
+PACKED = [*LOAD, dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
+AUGMENTED = [
+    *LOAD,
+    dict(
+        type="TestTimeAug",
+        transforms=[
+            [dict(type="RandomFlip", prob=p) for p in (0.0, 1.0)],
+            [dict(type="LoadAnnotations")],
+            [dict(type="PackSegInputs")],
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("pipeline", [PACKED, AUGMENTED])
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.full((43, 56), 77, np.uint8), r"has the ids \[77\]: expected .* 0 to 20"),
+        (np.zeros((43, 56, 3), np.uint8), "has 3 channels: expected class ids in one"),
+    ],
+)
+def test_mask_of_other_ids_is_named(voc_root, mask, message, pipeline):
+    Image.fromarray(mask).save(voc_root / "SegmentationClass" / "b.png")
+    dataset = build(
+        voc_root,
+        test_mode=True,
+        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
+        pipeline=pipeline,
+    )
+    assert dataset[0]["inputs"] is not None
+    with pytest.raises(ValueError, match=rf"mask \S+b\.png {message}"):
         dataset[1]
 
 

@@ -213,6 +213,22 @@ def test_images_without_masks_are_shown_unscored(work_dir):
     assert "<tfoot>" not in page
 
 
+def test_a_run_that_never_validated_shows_its_training_images(work_dir):
+    def remove_validation(cfg):
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+
+    rewrite_config(work_dir, remove_validation)
+    run_tool(TOOL, work_dir, "--gallery", "3")
+    page = (work_dir / "report.html").read_text()
+    gallery = page_data(page)["gallery"]
+    names = [image["name"] for image in gallery["images"]]
+    assert names == ["train_00000", "train_00001", "train_00002"]
+    # Their labels are known, so there are CAMs.
+    shown = [layer["key"] for layer in gallery["layers"]]
+    assert shown == ["photo", "cams", "pseudo_label", "prediction"]
+    assert "without masks there is nothing to score" in page
+
+
 def test_a_model_without_cams_has_none_in_the_page(work_dir):
     def make_plain(cfg):
         model = cfg.model

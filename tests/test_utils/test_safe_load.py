@@ -270,6 +270,15 @@ def test_cut_off_file(tmp_path):
         load_state_dict_file(tmp_path / "x.pth")
 
 
+def test_nobody_is_advised_to_unpickle(tmp_path):
+    (tmp_path / "x.pth").write_text("# A page\n\nof text")
+    with pytest.raises(ValueError, match="cannot be read") as caught:
+        load_state_dict_file(tmp_path / "x.pth")
+    message = str(caught.value)
+    assert "set to `False`" not in message
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize(
     "content", [dict(lr=0.1), [torch.ones(1)], torch.ones(1), dict(state_dict={})]
 )
