@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 from mmseg.registry import DATASETS
 from PIL import Image
 
@@ -108,6 +110,48 @@ def test_own_images_are_trained_on_tested_and_drawn(pets):
     assert [path.name for path in Path("pictures").iterdir()] == ["both.png"]
 
 
+def learning_rates(cfg):
+    """The rate of each iteration."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=cfg.optim_wrapper.optimizer.lr)
+    schedulers = [
+        PARAM_SCHEDULERS.build(scheduler, default_args=dict(optimizer=optimizer))
+        for scheduler in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in range(cfg.train_cfg.max_iters):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return rates
+
+
+def test_accumulation_keeps_the_demo_but_for_the_size_of_its_batches(tmp_path):
+    shutil.copytree(CONFIGS, tmp_path / "fsr")
+    page = (ROOT / "docs" / "configs.md").read_text()
+    (code,) = (block for block in blocks(page, "python") if "accumulative" in block)
+    (tmp_path / "fsr" / "accumulated.py").write_text(code)
+    cfg = Config.fromfile(tmp_path / "fsr" / "accumulated.py")
+    demo = Config.fromfile(CONFIGS / "fsr_vit-t_scenes.py")
+    parts = cfg.optim_wrapper.accumulative_counts
+    assert parts > 1
+    batch_size = cfg.train_dataloader.batch_size
+    assert parts * batch_size == demo.train_dataloader.batch_size
+    assert learning_rates(cfg)[::parts] == pytest.approx(learning_rates(demo))
+    steps = {name: number / parts for name, number in cfg.model.loss_begin.items()}
+    assert steps == demo.model.loss_begin
+    for hook, settings in demo.default_hooks.items():
+        if "interval" in settings:
+            interval = cfg.default_hooks[hook].interval
+            assert interval == parts * settings.interval, hook
+    assert cfg.train_cfg.val_interval == parts * demo.train_cfg.val_interval
+    # Nothing else differs.
+    cfg.optim_wrapper.pop("accumulative_counts")
+    cfg.model.loss_begin = demo.model.loss_begin
+    assert cfg.optim_wrapper == demo.optim_wrapper
+    assert cfg.model == demo.model
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_within_the_project_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text()):
@@ -126,5 +170,8 @@ def test_files_that_commands_name_are_there(page):
         r"\b((?:tools|configs/fsr)/[\w./-]+\.(?:py|sh))", page.read_text()
     )
     missing = {name for name in named if not (ROOT / name).exists()}
-    # The one that the reader is told to write.
-    assert missing <= {"configs/fsr/fsr_pets.py"}
+    # Those that the reader is told to write.
+    assert missing <= {
+        "configs/fsr/fsr_pets.py",
+        "configs/fsr/fsr_vit-t_scenes_accumulated.py",
+    }
