@@ -291,28 +291,37 @@ def enter_phase(phase: str, cfg: Config) -> None:
     hub.update_info("max_iters", cfg.train_cfg.max_iters)
 
 
+def count_row(package: PackageStep, batch: dict) -> dict:
+    """Memory and operations of one kind of step."""
+    package(batch)
+    reset_peak_memory(package.device)
+    package(batch)
+    memory = peak_memory(package.device)
+    return dict(peak_memory=memory, operations=count_operations(lambda: package(batch)))
+
+
+def count_operations(step: Callable[[], object]) -> int:
+    """Those of matrix products, convolutions and attention."""
+    with written_out_attention(), FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
 def time_row(
     package: PackageStep, plain: PlainStep | None, batch: dict, repeats: int
 ) -> dict:
-    """Times, counts and memory of one kind of step."""
+    """Times of one kind of step."""
     device = package.device
     package(batch)
-    reset_peak_memory(device)
-    package(batch)
-    row = dict(peak_memory=peak_memory(device))
-    with written_out_attention(), FlopCounterMode(display=False) as counter:
-        package(batch)
-    row["operations"] = counter.get_total_flops()
-    times: dict[str, list[float]] = {"seconds": []}
+    row: dict = {"seconds": []}
     if plain is not None:
-        plain(batch)
-        times["plain_seconds"] = []
+        row["plain_operations"] = count_operations(lambda: plain(batch))
+        row["plain_seconds"] = []
     for _ in range(repeats):
-        times["seconds"].append(seconds(device, lambda: package(batch)))
+        row["seconds"].append(seconds(device, lambda: package(batch)))
         if plain is not None:
-            times["plain_seconds"].append(seconds(device, lambda: plain(batch)))
-    row |= times | dict(parts=package.parts(batch))
-    return row
+            row["plain_seconds"].append(seconds(device, lambda: plain(batch)))
+    return row | dict(parts=package.parts(batch))
 
 
 def table(rows: Sequence[dict], peak: float) -> str:
@@ -328,7 +337,7 @@ def table(rows: Sequence[dict], peak: float) -> str:
         "TFLOP",
         "of peak",
     ]
-    head += ["memory, GB", *(["plain, s", "faster"] if against else [])]
+    head += ["memory, GB", *(["plain, TFLOP", "plain, s", "faster"] if against else [])]
     lines = []
     for row in rows:
         median = statistics.median(row["seconds"])
@@ -340,6 +349,7 @@ def table(rows: Sequence[dict], peak: float) -> str:
         cells += [f"{row['peak_memory'] / 1e9:.2f}"]
         if against:
             plain = statistics.median(row["plain_seconds"])
+            cells += [f"{row['plain_operations'] / 1e12:.3g}"]
             cells += [f"{plain:.3g}", f"{plain / median:.2f}x"]
         lines.append(cells)
     return markdown_table(head, lines)
@@ -368,19 +378,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = torch.device(args.device)
     torch.manual_seed(0)
     package = PackageStep(cfg, device, args.amp, args.compile)
-    plain = PlainStep(cfg, package.model, device) if args.against else None
     dtype = getattr(torch, args.amp) if args.amp else torch.float32
     crop = cfg.train_pipeline[1].transforms[0][0].scale[0]
     num_classes = package.model.cam_head.num_classes
-    rows = []
-    for phase, size, batch_size, labels in itertools.product(
-        args.phase, args.size or [crop], args.batch_size, args.labels
-    ):
-        kind = dict(phase=phase, size=size, batch_size=batch_size, labels=labels)
+    kinds = [
+        dict(phase=phase, size=size, batch_size=batch_size, labels=labels)
+        for phase, size, batch_size, labels in itertools.product(
+            args.phase, args.size or [crop], args.batch_size, args.labels
+        )
+    ]
+
+    def enter(kind: dict) -> dict:
+        enter_phase(kind["phase"], cfg)
+        sizes = (kind["size"], kind["batch_size"], kind["labels"])
+        return random_batch(*sizes, num_classes)
+
+    # The plain step's memory is not to count as the package's.
+    rows = [kind | count_row(package, enter(kind)) for kind in kinds]
+    plain = PlainStep(cfg, package.model, device) if args.against else None
+    for kind, row in zip(kinds, rows, strict=True):
         print(f"timing {kind} ...", file=sys.stderr, flush=True)
-        enter_phase(phase, cfg)
-        batch = random_batch(size, batch_size, labels, num_classes)
-        rows.append(kind | time_row(package, plain, batch, args.repeats))
+        row |= time_row(package, plain, enter(kind), args.repeats)
     peak = matrix_peak(device, dtype)
     where = environment(mmengine, mmseg_fsr)
     cuda = device.type == "cuda"
