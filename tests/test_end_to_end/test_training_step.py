@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from mmseg_fsr.ops import permutohedral_lattice
 from tests.meta_device import build_without_memory, patch_for_meta_device
@@ -118,7 +118,8 @@ class HalfPrecisionOps(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        tensors = (x for x in tree_leaves((args, kwargs, out)) if torch.is_tensor(x))
+        values, _ = tree_flatten((args, kwargs, out))
+        tensors = filter(torch.is_tensor, values)
         if any(x.dtype in HALVES for x in tensors):
             self.names.add(func.overloadpacket.__name__)
         return out
