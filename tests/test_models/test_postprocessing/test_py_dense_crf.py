@@ -1,12 +1,15 @@
 """The processes of PyDenseCRF."""
 
+import fcntl
 import gc
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
+from array import array
 
 import pytest
 import torch
@@ -64,6 +67,13 @@ def test_closing_drops_what_is_pending():
     assert all(future.cancelled() for future in futures[1:])
 
 
+def unread_bytes(process):
+    """What lies in the pipe to a process."""
+    number = array("i", [0])
+    fcntl.ioctl(process.stdin, termios.FIONREAD, number)
+    return number[0]
+
+
 @needs_package
 def test_a_process_that_dies_is_an_error_and_the_next_image_gets_another(crf):
     pair = scene_and_probs(0, 32, 32)
@@ -71,7 +81,8 @@ def test_a_process_that_dies_is_an_error_and_the_next_image_gets_another(crf):
     for process in processes(crf):
         os.kill(process.pid, signal.SIGSTOP)
     future = crf.submit(*pair)
-    while not future.running():
+    # A process that dies before the image reaches it is replaced unnoticed.
+    while not any(map(unread_bytes, processes(crf))):
         time.sleep(0.01)
     for process in processes(crf):
         process.kill()
