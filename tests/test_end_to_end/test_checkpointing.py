@@ -7,6 +7,7 @@ from mmengine.runner import turn_on_activation_checkpointing
 from mmseg.registry import MODELS
 from torch.autograd.graph import saved_tensors_hooks
 
+from tests.new_torch import needs_new_torch
 from tests.project_files import TOOLS
 from tests.tiny_config import MAX_ITERS
 
@@ -46,7 +47,13 @@ def step(tiny, batch, checkpointed, dtype):
     return losses, gradients, sum(saved.values()), list(model.state_dict())
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        None,
+        *(pytest.param(x, marks=needs_new_torch) for x in (torch.bfloat16, torch.half)),
+    ],
+)
 def test_changes_memory_alone(tiny, batch, training_step, dtype):
     training_step(MAX_ITERS - 1, MAX_ITERS)
     losses, gradients, saved, names = step(tiny, batch, True, dtype)

@@ -6,6 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch._dynamo.utils import counters
 
+from tests.new_torch import needs_new_torch
+
 from .runs import load_config, own_globals
 
 
@@ -32,6 +34,7 @@ def run(tiny, folder, **options):
     return counter
 
 
+@needs_new_torch
 @pytest.mark.slow
 def test_a_compiled_run_is_the_same(tiny, tmp_path):
     torch.compiler.reset()

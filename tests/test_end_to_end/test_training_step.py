@@ -10,11 +10,11 @@ from torch.utils._pytree import tree_flatten
 
 from mmseg_fsr.ops import permutohedral_lattice
 from tests.meta_device import build_without_memory, patch_for_meta_device
+from tests.new_torch import HALVES, needs_new_torch
 from tests.tiny_config import CROP, MAX_ITERS
 
 from .conftest import NUM_CLASSES, labelled
 
-HALVES = (torch.bfloat16, torch.float16)
 # What waits for the device, or fails while a step is captured.
 COPIES = (
     "__bool__",
@@ -120,11 +120,12 @@ class HalfPrecisionOps(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         values, _ = tree_flatten((args, kwargs, out))
         tensors = filter(torch.is_tensor, values)
-        if any(x.dtype in HALVES for x in tensors):
+        if any(x.dtype in (torch.bfloat16, torch.float16) for x in tensors):
             self.names.add(func.overloadpacket.__name__)
         return out
 
 
+@needs_new_torch
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("iteration", range(MAX_ITERS))
 def test_only_layers_run_in_half_precision(

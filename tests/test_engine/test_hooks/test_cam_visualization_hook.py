@@ -186,7 +186,8 @@ def test_without_self_distillation_there_is_no_masked_view(batch, training_step)
     step(build_hook(interval=1), runner, batch, training_step)
     panel = runner.visualizer.images[0][1]
     assert len(tiles_of(panel, *SIZE)) == 5
-    assert not (panel[24 + 171 :] == [96] * 3).all(-1).any()
+    # A masked block has hundreds of grey pixels; random colours may make one.
+    assert (panel[24 + 171 :] == [96] * 3).all(-1).sum() < 16
 
 
 @pytest.mark.parametrize("cams", [False, True])

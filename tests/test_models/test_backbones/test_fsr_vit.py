@@ -3,6 +3,7 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_fsr.models.backbones import FSRFeatures, FSRViT
+from tests.new_torch import needs_new_torch
 
 CHANNELS = 16
 
@@ -217,6 +218,7 @@ def test_features_split_by_view(vit):
     assert torch.equal(first.aux, whole.aux[:2])
 
 
+@needs_new_torch
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("up_to", ["aux", "feat", "cls_token"])

@@ -5,6 +5,7 @@ from mmengine.structures import LabelData
 from mmseg.registry import MODELS
 
 from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
+from tests.new_torch import HALVES
 
 from .tiny_segmentor import (
     NUM_CLASSES,
@@ -299,7 +300,7 @@ def test_strict_masks(training_step):
     assert all(loss.isfinite() for loss in losses.values())
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", HALVES)
 def test_step_under_autocast_is_near_float32(dtype, training_step):
     training_step(10, MAX_ITERS)
     # Wide as any real projector: the errors of a few wild cosines would not average.
