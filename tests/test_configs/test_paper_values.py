@@ -17,7 +17,7 @@ SHARED = {
     "backbone.interpolate_mode": "bicubic",
     "decode_head.in_channels": 768,
     "decode_head.channels": 512,
-    "decode_head.in_index": 1,
+    "decode_head.in_index": -1,
     "decode_head.loss_decode.loss_weight": 0.1,
     "affinity_head.loss_weight": 0.2,
     "distill_head.student_temp": 0.1,

@@ -2,5 +2,10 @@
 
 from .average_pooling_aggregator import AveragePoolingAggregator
 from .class_attention_aggregator import ClassAttentionAggregator
+from .max_pooling_aggregator import MaxPoolingAggregator
 
-__all__ = ["AveragePoolingAggregator", "ClassAttentionAggregator"]
+__all__ = [
+    "AveragePoolingAggregator",
+    "ClassAttentionAggregator",
+    "MaxPoolingAggregator",
+]

@@ -3,60 +3,143 @@
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from mmengine.utils import to_2tuple
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_fsr.utils.pretrained import load_pretrained_backbone
 
+from .drop_path_rates import use_python_rates
 from .fsr_features import Depth, FSRFeatures
+from .level_shapes import level_of, map_shapes, stride_of
+from .token_masking import TokenMasking
 
 
 @MODELS.register_module()
 class FSRBackbone(BaseModule):
-    """Wraps a backbone that returns a tuple of feature maps, such as a ResNet.
+    """Wraps a backbone that returns a tuple of feature maps.
 
-    A learned colour stands in for the pixels of masked cells, and an aggregator on
-    the final map makes the class token.
+    Any of mmseg (``type='ResNet'``), of mmpretrain (``type='mmpretrain.ConvNeXt'``)
+    or of timm (``type='TIMMBackbone'``). A learned token stands in for masked cells,
+    and an aggregator on the final map makes the class token. Which maps there are, and
+    how coarse, is found by one pass of an image of ``img_size`` when it is built.
 
     Args:
-        backbone: Config of a registered backbone, such as mmseg's ``ResNet``.
-        in_channels: Channels C of the final map.
-        stride: Pixels per cell of the final map, whose grid the mask follows.
-        aux_index: Output that is the auxiliary feature map. Defaults to -2.
-        feat_index: Output that is the final feature map. Defaults to -1.
+        backbone: Config of a registered backbone.
+        aux_index: Level that is the auxiliary feature map. Defaults to -2.
+        feat_index: Level that is the final feature map. Defaults to -1.
+        neck: Config of a registered neck that makes the levels from the backbone's
+            maps, such as mmseg's ``MultiLevelNeck``, where those are too coarse for
+            CAMs. Defaults to None, the maps themselves.
+        masking: What the mask token replaces: "pixels", a colour (3,) in place of
+            the pixels of a masked cell, for any backbone; or "tokens", a vector in
+            place of its patch embedding, before positions are added, for those whose
+            ``patch_embed`` gives tokens, such as a plain ViT. Defaults to "pixels".
         aggregator: Config of the module that makes the class token from the cells
             (B, N, C) of the final map. Defaults to global average pooling.
+        img_size: Size of the training images in pixels, an int or (H, W). Defaults
+            to 448.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads weights of the
             wrapped backbone. Defaults to None.
+
+    Attributes:
+        level_shapes: Shapes (C, h, w) of the levels at ``img_size``.
+        stride: Pixels per cell of the final map, whose grid the mask follows.
+
+    Raises:
+        ValueError: If the backbone does not give at least two maps, an index names
+            none of them, the final map's stride is no whole number of pixels, or
+            ``masking`` does not fit.
+
+    Example:
+        >>> backbone = FSRBackbone(dict(type='ResNet', depth=18), img_size=64)
+        >>> backbone.level_shapes[-1], backbone.stride
+        ((512, 8, 8), 8)
     """
 
     def __init__(
         self,
         backbone: dict,
-        in_channels: int,
-        stride: int,
         aux_index: int = -2,
         feat_index: int = -1,
+        neck: dict | None = None,
+        masking: str = "pixels",
         aggregator: dict = dict(type="AveragePoolingAggregator"),
+        img_size: int | tuple[int, int] = 448,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
-        self.stride = stride
-        self.aux_index = aux_index
-        self.feat_index = feat_index
-        self.mask_token = nn.Parameter(torch.zeros(1, 3, 1, 1))
+        use_python_rates(self.backbone)
+        self.neck = None if neck is None else MODELS.build(neck)
+        if masking not in ("pixels", "tokens"):
+            raise ValueError(f"masking={masking!r}: expected 'pixels' or 'tokens'")
+        self.token_masking = None
+        if masking == "tokens":
+            self.token_masking = TokenMasking(self.backbone)
+        self.aux_index, self.feat_index = aux_index, feat_index
+        self._measure(to_2tuple(img_size))
+        in_channels = self.level_shapes[feat_index][0]
+        token_shape = (1, 3, 1, 1)
+        if self.token_masking is not None:
+            token_shape = (1, self.token_masking.channels)
+        self.mask_token = nn.Parameter(torch.zeros(token_shape))
         self.aggregator = MODELS.build(
             aggregator, default_args=dict(in_channels=in_channels)
         )
+
+    @torch.no_grad()
+    def _measure(self, img_size: tuple[int, int]) -> None:
+        """Finds the levels' shapes by a pass of an image."""
+        device = next(self.backbone.parameters()).device
+        image = torch.zeros(1, 3, *img_size, device=device)
+        self.eval()
+        maps = self.backbone(image)
+        name = type(self.backbone).__name__
+        if self.neck is not None:
+            maps, name = self.neck(maps), f"{type(self.neck).__name__} after {name}"
+        self.level_shapes = map_shapes(maps, name)
+        level_of(self.level_shapes, "aux_index", self.aux_index)
+        feat = level_of(self.level_shapes, "feat_index", self.feat_index)
+        self.stride = stride_of(feat, img_size)
+        if self.token_masking is not None:
+            self.token_masking.check(image, feat[1:])
+        self.train()
 
     def init_weights(self) -> None:
         """The parts' own initial weights, then those that ``init_cfg`` names."""
         pretrained, self.init_cfg = self.init_cfg, None
         super().init_weights()
         self.init_cfg = pretrained
+        if self.token_masking is not None:
+            trunc_normal_(self.mask_token, std=0.02)
         if pretrained is not None:
             load_pretrained_backbone(self.backbone, pretrained)
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Depth of a parameter, for mmpretrain's layer-wise learning rates.
+
+        Args:
+            param_name: Its name.
+            prefix: What the names of this backbone begin with. Defaults to "".
+
+        Returns:
+            The depth, 0 at the input, and the number of depths. Neck and aggregator
+            are as deep as the heads.
+
+        Raises:
+            ValueError: If the wrapped backbone has no such order.
+        """
+        if not hasattr(self.backbone, "get_layer_depth"):
+            raise ValueError(
+                f"{type(self.backbone).__name__} has no get_layer_depth: layer-wise "
+                "learning rates need one of mmpretrain's backbones that do"
+            )
+        depth, num_depths = self.backbone.get_layer_depth(
+            param_name, f"{prefix}backbone."
+        )
+        return (0 if param_name == f"{prefix}mask_token" else depth), num_depths
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Size of the grid (h, w) of an image of that size in pixels.
@@ -83,13 +166,13 @@ class FSRBackbone(BaseModule):
         Args:
             x: Images (B, 3, H, W), normalised.
             mask: Masked cells (B, h, w), bool, true = masked. Defaults to None.
-            up_to: The last feature that is wanted. The wrapped backbone gives both
+            up_to: The last feature that is wanted. The wrapped backbone gives all
                 maps at once. Defaults to "cls_token".
             num_deep: The number of images, the first of the batch, that go further
                 than the auxiliary map. Defaults to None, all.
 
         Returns:
-            The auxiliary map, the final map and the class token.
+            The auxiliary map, the final map, the class token and all maps.
 
         Raises:
             ValueError: If the mask does not have the size of the grid.
@@ -101,10 +184,21 @@ class FSRBackbone(BaseModule):
                     f"mask of shape {tuple(mask.shape)}: expected {expected}, one cell "
                     f"for {self.stride} x {self.stride} pixels"
                 )
+        if mask is None:
+            maps = self.backbone(x)
+        elif self.token_masking is not None:
+            self.token_masking.set(mask, self.mask_token)
+            maps = self.backbone(x)
+            self.token_masking.clear()
+        else:
             pixels = F.interpolate(mask.unsqueeze(1).to(x), size=x.shape[-2:])
             x = torch.where(pixels > 0, self.mask_token.to(x.dtype), x)
-        outputs = self.backbone(x)
-        aux, feat = outputs[self.aux_index], outputs[self.feat_index][:num_deep]
-        if up_to != "cls_token":
-            return FSRFeatures(aux, feat)
-        return FSRFeatures(aux, feat, self.aggregator(feat.flatten(2).mT))
+            maps = self.backbone(x)
+        levels = tuple(maps if self.neck is None else self.neck(maps))
+        aux, feat = levels[self.aux_index], levels[self.feat_index][:num_deep]
+        if up_to == "aux":
+            return FSRFeatures(aux)
+        cls_token = None
+        if up_to == "cls_token":
+            cls_token = self.aggregator(feat.flatten(2).mT)
+        return FSRFeatures(aux, feat, cls_token, levels)

@@ -9,20 +9,26 @@ Depth = Literal["aux", "feat", "cls_token"]
 
 
 class FSRFeatures(NamedTuple):
-    """Features of a batch, indexable by any mmseg head (``in_index=1``).
+    """Features of a batch.
 
     Attributes:
-        aux: Auxiliary feature map (B, C_aux, h, w), for the auxiliary classifier.
+        aux: Auxiliary feature map (B, C_aux, h_aux, w_aux), for the auxiliary
+            classifier.
         feat: Final feature map (B, C, h, w), or of the first images of the batch
             alone, as asked for; None where not asked for.
         cls_token: Aggregated class token (B, C); None where not asked for.
+        levels: All maps of the backbone, ``aux`` and ``feat`` among them, for decode
+            heads to choose from by ``in_index``; empty where ``feat`` was not asked
+            for.
     """
 
     aux: Tensor
     feat: Tensor | None = None
     cls_token: Tensor | None = None
+    levels: tuple[Tensor, ...] = ()
 
     def chunk(self, chunks: int) -> tuple["FSRFeatures", ...]:
         """Splits the batch into equal parts, one for each view."""
-        parts = zip(*(field.chunk(chunks) for field in self), strict=True)
-        return tuple(FSRFeatures(*part) for part in parts)
+        levels = zip(*(level.chunk(chunks) for level in self.levels), strict=True)
+        parts = (field.chunk(chunks) for field in self[:3])
+        return tuple(FSRFeatures(*part) for part in zip(*parts, levels, strict=True))

@@ -1,9 +1,9 @@
 """Vision transformer with mask token and a class token that joins late."""
 
 import math
+from collections.abc import Sequence
 
 import torch
-from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_fsr.utils.pretrained import load_pretrained_backbone
 
+from .drop_path_rates import use_python_rates
 from .fsr_features import Depth, FSRFeatures
 
 
@@ -33,8 +34,10 @@ class FSRViT(VisionTransformer):
         img_size: Image size in pixels whose patch grid the position embedding
             holds; other sizes resize it (bicubic). Defaults to 224.
         patch_size: Side of a patch in pixels. Defaults to 16.
-        out_indices: Blocks that give the auxiliary and the final feature map; the
-            final one must be the last block. Defaults to (-3, -1).
+        out_indices: Blocks that give feature maps, in order: the last but one gives
+            the auxiliary map, the last one, which must be the last block, the final
+            map. Earlier ones are for decode heads of several levels. Defaults to
+            (-3, -1).
         aggregator: Config of the module that makes the class token from the patch
             tokens (B, N, C). Defaults to class attention of depth 2.
         **kwargs: Passed on to mmpretrain's ``VisionTransformer``
@@ -42,7 +45,7 @@ class FSRViT(VisionTransformer):
             ``init_cfg`` and so on).
 
     Raises:
-        ValueError: If ``out_indices`` is not an earlier block and the last one.
+        ValueError: If ``out_indices`` are not earlier blocks and the last one.
 
     Example:
         >>> vit = FSRViT(arch='deit-tiny', img_size=64)
@@ -51,12 +54,15 @@ class FSRViT(VisionTransformer):
         (torch.Size([2, 192, 4, 4]), torch.Size([2, 192]))
     """
 
+    # Where the auxiliary and the final map are among the levels.
+    aux_index, feat_index = -2, -1
+
     def __init__(
         self,
         arch: str | dict = "base",
         img_size: int | tuple[int, int] = 224,
         patch_size: int = 16,
-        out_indices: tuple[int, int] = (-3, -1),
+        out_indices: Sequence[int] = (-3, -1),
         aggregator: dict = dict(type="ClassAttentionAggregator", depth=2),
         **kwargs,
     ) -> None:
@@ -72,20 +78,20 @@ class FSRViT(VisionTransformer):
         )
         last = self.num_layers - 1
         self.out_indices = [i if i >= 0 else self.num_layers + i for i in out_indices]
+        ascending = sorted(set(self.out_indices)) == self.out_indices
         if (
-            len(out_indices) != 2
-            or not 0 <= self.out_indices[0] < self.out_indices[1] == last
+            len(out_indices) < 2
+            or not ascending
+            or self.out_indices[0] < 0
+            or self.out_indices[-1] != last
         ):
             raise ValueError(
                 f"out_indices={tuple(out_indices)} of a ViT with {self.num_layers} "
-                "blocks: expected (auxiliary, final), the auxiliary block before the "
-                "final one and the final one the last block, such as (-3, -1)"
+                "blocks: expected (..., auxiliary, final), blocks in order of which "
+                "the final one is the last, such as (-3, -1)"
             )
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                # NumPy's numbers would break torch.compile's graph at each block.
-                module.drop_prob = float(module.drop_prob)
-        self.patch_size = patch_size
+        use_python_rates(self)
+        self.patch_size = self.stride = patch_size
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))
         self.aggregator = MODELS.build(
             aggregator, default_args=dict(in_channels=self.embed_dims)
@@ -115,6 +121,25 @@ class FSRViT(VisionTransformer):
             if square and length != self.pos_embed.shape[1]:
                 state_dict[name] = state_dict[name][:, 1:]
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Depth of a parameter, for mmpretrain's layer-wise learning rates.
+
+        Args:
+            param_name: Its name.
+            prefix: What the names of this backbone begin with. Defaults to "".
+
+        Returns:
+            The depth, 0 at the input, and the number of depths.
+        """
+        if param_name == f"{prefix}mask_token":
+            param_name = f"{prefix}pos_embed"
+        return super().get_layer_depth(param_name, prefix)
+
+    @property
+    def level_shapes(self) -> list[tuple[int, int, int]]:
+        """Shapes (C, h, w) of the levels at ``img_size``."""
+        return [(self.embed_dims, *self.patch_resolution)] * len(self.out_indices)
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Size of the patch grid (h, w) of an image of that size in pixels.
@@ -173,9 +198,12 @@ class FSRViT(VisionTransformer):
         )
         tokens = self.pre_norm(self.drop_after_pos(tokens))
 
-        aux_index, _ = self.out_indices
-        for layer in self.layers[: aux_index + 1]:
+        *early, aux_index, _ = self.out_indices
+        levels = []
+        for i, layer in enumerate(self.layers[: aux_index + 1]):
             tokens = layer(tokens)
+            if i in early:
+                levels.append(self._format_output(tokens, grid))
         aux = self._format_output(tokens, grid)
         if up_to == "aux":
             return FSRFeatures(aux)
@@ -184,6 +212,5 @@ class FSRViT(VisionTransformer):
             tokens = layer(tokens)
         norm = self.ln1 if self.final_norm else nn.Identity()
         feat = self._format_output(norm(tokens), grid)
-        if up_to == "feat":
-            return FSRFeatures(aux, feat)
-        return FSRFeatures(aux, feat, norm(self.aggregator(tokens)))
+        cls_token = norm(self.aggregator(tokens)) if up_to == "cls_token" else None
+        return FSRFeatures(aux, feat, cls_token, (*levels, aux, feat))

@@ -14,15 +14,13 @@ class LargeFOVHead(BaseDecodeHead):
 
     Args:
         dilation: Dilation of the 3x3 convolutions. Defaults to 5.
-        in_index: Which of the backbone's maps to decode. Defaults to 1, the final
-            map of :class:`~mmseg_fsr.models.backbones.FSRFeatures`.
         **kwargs: Passed on to mmseg's ``BaseDecodeHead`` (``in_channels``,
-            ``channels``, ``num_classes`` with background, ``loss_decode``).
+            ``channels``, ``num_classes`` with background, ``in_index``,
+            ``loss_decode``).
     """
 
-    def __init__(self, dilation: int = 5, in_index: int = 1, **kwargs) -> None:
+    def __init__(self, dilation: int = 5, **kwargs) -> None:
         super().__init__(
-            in_index=in_index,
             dropout_ratio=0,
             init_cfg=dict(
                 type="Kaiming", layer="Conv2d", mode="fan_out", distribution="normal"

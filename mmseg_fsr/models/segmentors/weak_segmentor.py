@@ -11,9 +11,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_fsr.engine.training_progress import training_progress
-from mmseg_fsr.models.backbones import Depth, FSRFeatures
+from mmseg_fsr.models.backbones import FSRFeatures
 from mmseg_fsr.models.pseudo_labels import CAMs, CAMSum, CAMView
 
+from .batch_norm import untracked_batch_norm
+from .fit_check import check_fit
 from .image_labels import given_image_labels
 
 
@@ -60,7 +62,8 @@ class WeakSegmentor(EncoderDecoder):
 
     Raises:
         ValueError: If parts that need each other are not given together, the
-            numbers of classes do not fit, or ``loss_begin`` names no loss.
+            numbers of classes or the channels of heads and backbone do not fit, or
+            ``loss_begin`` names no loss.
     """
 
     LOSSES = (
@@ -126,6 +129,13 @@ class WeakSegmentor(EncoderDecoder):
         self.loss_energy = loss_energy and MODELS.build(loss_energy)
         self.distill_head = distill_head and MODELS.build(distill_head)
         self.mask_generator = mask_generator and MODELS.build(mask_generator)
+        check_fit(
+            self.backbone,
+            self.decode_head,
+            self.cam_head,
+            self.distill_head,
+            self.mask_generator,
+        )
         self.reuse_features = reuse_features
         self.loss_begin = dict(loss_begin or {})
         if self.distill_head is None:
@@ -151,9 +161,13 @@ class WeakSegmentor(EncoderDecoder):
             self.teacher.train(mode and self.teacher_train_mode)
         return self
 
-    def extract_feat(self, inputs: Tensor, up_to: Depth = "feat") -> FSRFeatures:
-        """Features of images (B, 3, H, W), as far as they are wanted."""
-        return self.backbone(inputs, up_to=up_to)
+    def get_layer_depth(self, param_name: str) -> tuple[int, int]:
+        """Depth of a parameter and number of depths, for layer-wise learning rates."""
+        return self.backbone.get_layer_depth(param_name, "backbone.")
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's maps of images (B, 3, H, W), for the decode head."""
+        return self.backbone(inputs, up_to="feat").levels
 
     def loss(
         self, inputs: dict[str, Tensor], data_samples: list[SegDataSample]
@@ -193,7 +207,7 @@ class WeakSegmentor(EncoderDecoder):
         losses |= self.cam_head.loss(student1, labels)
         if "view1" in sums:
             cams = self._complete(sums["view1"], student1)
-        logits = self.decode_head(student1)
+        logits = self.decode_head(student1.levels)
         if segmenting:
             # Known on the host: counting labels on the device would wait for it.
             counts = [sample.get("num_labels") for sample in data_samples]
@@ -308,7 +322,8 @@ class WeakSegmentor(EncoderDecoder):
 
         if not views:
             return []
-        sums = self.pseudo_label_generator.sum_cams(extract, views)
+        with untracked_batch_norm(self.backbone):
+            sums = self.pseudo_label_generator.sum_cams(extract, views)
         # Older torch would hand the weights that autocast has cast here, without
         # gradient, to the forward pass that trains.
         torch.clear_autocast_cache()

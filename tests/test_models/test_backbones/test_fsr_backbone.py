@@ -1,27 +1,29 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 
 SIZE = (32, 48)
 
 
+RESNET = dict(
+    type="ResNet",
+    depth=18,
+    in_channels=3,
+    stem_channels=4,
+    base_channels=4,
+    out_indices=(2, 3),
+    strides=(1, 2, 2, 1),
+    dilations=(1, 1, 1, 2),
+    norm_cfg=dict(type="BN"),
+)
+
+
 def build(**kwargs):
-    cfg = dict(
-        type="FSRBackbone",
-        backbone=dict(
-            type="ResNet",
-            depth=18,
-            in_channels=3,
-            stem_channels=4,
-            base_channels=4,
-            out_indices=(2, 3),
-            strides=(1, 2, 2, 1),
-            dilations=(1, 1, 1, 2),
-            norm_cfg=dict(type="BN"),
-        ),
-        in_channels=32,
-        stride=16,
-    )
+    cfg = dict(type="FSRBackbone", backbone=RESNET, img_size=SIZE)
     backbone = MODELS.build(cfg | kwargs)
     backbone.init_weights()
     return backbone.eval()
@@ -46,10 +48,162 @@ def test_maps_are_those_of_the_backbone(backbone):
 def test_indices_choose_the_maps(backbone):
     images = torch.randn(1, 3, *SIZE)
     aux, feat = backbone.backbone(images)
-    swapped = build(aux_index=1, feat_index=0, in_channels=16)
+    swapped = build(aux_index=1, feat_index=0)
     swapped.load_state_dict(backbone.state_dict())
     assert torch.equal(swapped(images).aux, feat)
     assert torch.equal(swapped(images).feat, aux)
+    assert swapped.aggregator.in_channels == 16
+
+
+def test_levels_are_all_maps():
+    four = build(backbone=RESNET | dict(out_indices=(0, 1, 2, 3)))
+    images = torch.randn(2, 3, *SIZE)
+    features = four(images)
+    for level, expected in zip(features.levels, four.backbone(images), strict=True):
+        assert torch.equal(level, expected)
+    assert four.level_shapes == [tuple(level.shape[1:]) for level in features.levels]
+    assert four.stride == 16
+    assert four(images, up_to="aux").levels == ()
+    second = features.chunk(2)[1]
+    assert torch.equal(second.levels[0], features.levels[0][1:])
+
+
+def test_a_neck_makes_the_levels_finer():
+    backbone = build(
+        backbone=RESNET | dict(strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1)),
+        neck=dict(
+            type="MultiLevelNeck", in_channels=[16, 32], out_channels=6, scales=[1, 2]
+        ),
+        img_size=64,
+    )
+    assert backbone.level_shapes == [(6, 4, 4), (6, 4, 4)]
+    assert backbone.stride == 16
+    images = torch.randn(1, 3, 64, 64)
+    aux, feat = backbone.neck(backbone.backbone(images))
+    features = backbone(images, torch.zeros(1, 4, 4, dtype=torch.bool))
+    assert torch.equal(features.aux, aux)
+    assert torch.equal(features.feat, feat)
+    assert features.cls_token.shape == (1, 6)
+
+
+def test_measuring_leaves_a_backbone_in_training_mode_with_its_statistics():
+    backbone = MODELS.build(dict(type="FSRBackbone", backbone=RESNET, img_size=SIZE))
+    assert all(module.training for module in backbone.modules())
+    norm = backbone.backbone.norm1
+    assert norm.num_batches_tracked == 0
+    assert torch.equal(norm.running_mean, torch.zeros(4))
+
+
+@MODELS.register_module()
+class PooledColors(BaseModule):
+    """Two maps of means over cells, so that a pixel shows in its cell alone."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.stride = stride
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        x = F.avg_pool2d(x, self.stride) * self.weight
+        return x, x
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    stride=st.integers(1, 12),
+    grid=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    seed=st.integers(0, 2**16),
+)
+def test_cells_of_the_mask_and_masked_pixels_coincide(stride, grid, seed):
+    size = (grid[0] * stride, grid[1] * stride)
+    module = MODELS.build(
+        dict(
+            type="FSRBackbone",
+            backbone=dict(type="PooledColors", stride=stride),
+            img_size=size,
+        )
+    )
+    assert module.stride == stride
+    assert module.grid_size(*size) == grid
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(2, *grid, generator=generator) > 0.5
+    with torch.no_grad():
+        module.mask_token.fill_(7)
+    feat = module(torch.zeros(2, 3, *size), mask).feat
+    torch.testing.assert_close(feat, 7.0 * mask[:, None].expand(-1, 3, -1, -1))
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    strides=st.sampled_from([(1, 2, 2, 2), (1, 2, 2, 1), (1, 2, 1, 1), (1, 1, 1, 1)]),
+    grid=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    seed=st.integers(0, 2**16),
+)
+def test_the_grid_of_any_resnet_is_that_of_its_final_map(strides, grid, seed):
+    size = (32 * grid[0], 32 * grid[1])
+    module = build(
+        backbone=RESNET | dict(strides=strides, dilations=(1, 1, 1, 1)), img_size=size
+    )
+    expected = module.grid_size(*size)
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(1, *expected, generator=generator) > 0.5
+    seen = []
+    module.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        module.mask_token.fill_(1)
+    features = module(torch.zeros(1, 3, *size), mask)
+    assert features.feat.shape[2:] == expected
+    assert F.avg_pool2d(seen[0], module.stride)[0, 0].bool().equal(mask[0])
+    assert seen[0].sum() == 3 * module.stride**2 * mask.sum()
+
+
+def test_a_backbone_with_one_output_is_refused():
+    with pytest.raises(
+        ValueError, match=r"ResNet gives 1 output\(s\) .*\(1, 32, 2, 3\)"
+    ):
+        build(backbone=RESNET | dict(out_indices=(3,)))
+
+
+@pytest.mark.parametrize("index", ["aux_index", "feat_index"])
+def test_an_index_out_of_range_is_refused(index):
+    with pytest.raises(ValueError, match=rf"{index}=2: .*\(16, 2, 3\), \(32, 2, 3\)"):
+        build(**{index: 2})
+
+
+def test_an_image_that_the_stride_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"40 x 48 pixels has shape \(32, 3, 3\)"):
+        build(img_size=(40, 48))
+
+
+def test_masking_by_another_name_is_refused():
+    with pytest.raises(ValueError, match="'patches': expected 'pixels' or 'tokens'"):
+        build(masking="patches")
+
+
+def test_depths_for_layer_wise_learning_rates():
+    backbone = build(
+        backbone=dict(
+            type="mmpretrain.ConvNeXt",
+            arch=dict(depths=[1, 1, 2, 1], channels=[4, 4, 8, 8]),
+            out_indices=(2, 3),
+            gap_before_final_norm=False,
+        ),
+        neck=dict(
+            type="MultiLevelNeck", in_channels=[8, 8], out_channels=6, scales=[1, 2]
+        ),
+        img_size=64,
+    )
+    depths = {
+        name: backbone.get_layer_depth(f"backbone.{name}", "backbone.")
+        for name, _ in backbone.named_parameters()
+    }
+    (total,) = {total for _, total in depths.values()}
+    assert depths["mask_token"][0] == 0
+    assert depths["backbone.downsample_layers.0.0.weight"][0] == 0
+    assert depths["backbone.stages.3.0.gamma"][0] == total - 2
+    assert depths["neck.convs.0.conv.weight"][0] == total - 1
+    with pytest.raises(ValueError, match="ResNet has no get_layer_depth"):
+        build().get_layer_depth("backbone.mask_token", "backbone.")
 
 
 @pytest.mark.parametrize("up_to", ["aux", "feat"])

@@ -331,7 +331,7 @@ def test_step_under_autocast_is_near_float32(dtype, training_step):
 
 def test_trains_a_stock_head_with_its_own_loss(training_step):
     training_step(9, 10)
-    cfg = dict(type="FCNHead", in_channels=8, channels=4, num_convs=1, in_index=1)
+    cfg = dict(type="FCNHead", in_channels=8, channels=4, num_convs=1)
     segmentor = build_tiny(decode_head=cfg | dict(num_classes=4)).train()
     losses = segmentor.loss(*training_batch())
     losses["loss_seg"].backward()
@@ -347,7 +347,7 @@ def test_prediction_is_the_decoder_at_the_size_of_the_image():
     segmentor = build_tiny().eval()
     images = torch.randn(2, 3, *SIZE)
     samples = segmentor.predict(images, evaluation_samples(masks=False))
-    logits = segmentor.decode_head(segmentor.backbone(images))
+    logits = segmentor.decode_head(segmentor.backbone(images).levels)
     # Once, not to the size of the input first.
     logits = F.interpolate(logits, (40, 60), mode="bilinear", align_corners=False)
     for sample, expected in zip(samples, logits, strict=True):
@@ -363,7 +363,7 @@ def test_padding_is_cut_off():
     (sample,) = evaluation_samples(1, ori_shape=(28, 41), masks=False)
     sample.set_metainfo(dict(padding_size=[0, 7, 0, 4]))  # right and bottom
     (sample,) = segmentor.predict(images, [sample])
-    logits = segmentor.decode_head(segmentor.backbone(images))
+    logits = segmentor.decode_head(segmentor.backbone(images).levels)
     logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
     torch.testing.assert_close(sample.seg_logits.data, logits[0, :, :28, :41])
 
@@ -493,7 +493,7 @@ def test_slide_mode_averages_overlapping_windows():
     total, count = torch.zeros(1, 4, *SIZE), torch.zeros(SIZE)
     for left in (0, 16):
         window = images[..., left : left + 32]
-        logits = segmentor.decode_head(segmentor.backbone(window))
+        logits = segmentor.decode_head(segmentor.backbone(window).levels)
         total[..., left : left + 32] += F.interpolate(
             logits, (32, 32), mode="bilinear", align_corners=False
         )

@@ -17,8 +17,6 @@ model = dict(
             norm_eval=True,
             contract_dilation=True,
             style='caffe'),
-        in_channels=channels,
-        stride=16,
         aggregator=dict(type='AveragePoolingAggregator')),
     decode_head=dict(in_channels=channels),
     cam_head=dict(in_channels=channels, aux_in_channels=1024),

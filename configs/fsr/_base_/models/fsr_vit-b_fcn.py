@@ -7,7 +7,6 @@ model = dict(
         _delete_=True,
         type='FCNHead',
         in_channels=768,
-        in_index=1,
         channels=512,
         num_convs=2,
         concat_input=False,
