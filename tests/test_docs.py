@@ -10,7 +10,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
-from mmseg.registry import DATASETS
+from mmengine.structures import LabelData
+from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmseg_fsr.datasets.mask_file import write_mask
@@ -152,6 +154,44 @@ def test_accumulation_keeps_the_demo_but_for_the_size_of_its_batches(tmp_path):
     assert cfg.model == demo.model
 
 
+@pytest.fixture
+def efficientnet(tmp_path):
+    """The config that docs/another_backbone.md writes, without its download."""
+    pytest.importorskip("timm")
+    shutil.copytree(CONFIGS, tmp_path / "fsr")
+    page = (ROOT / "docs" / "another_backbone.md").read_text()
+    code = blocks(page, "python")[0]
+    assert "pretrained=True" in code
+    path = tmp_path / "fsr" / "fsr_efficientnet.py"
+    path.write_text(code.replace("pretrained=True", "pretrained=False"))
+    return Config.fromfile(path)
+
+
+def test_another_backbone_takes_a_step(efficientnet, training_step):
+    training_step(19999, 20000)
+    model = MODELS.build(efficientnet.model).train()
+    view = torch.randn(2, 3, 128, 128)
+    labels = torch.zeros(2, 20)
+    labels[:, 3] = 1
+    samples = [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
+    losses = model.loss(dict(view1=view, view2=view), samples)
+    assert losses.keys() == set(model.LOSSES)
+    sum(losses.values()).backward()
+    for name, value in model.named_parameters():
+        assert not value.requires_grad or value.grad.isfinite().all(), name
+
+
+def test_another_backbone_is_refused_with_the_page_s_words(efficientnet):
+    base = Config.fromfile(CONFIGS / "fsr_vit-b_1xb8_voc.py").model
+    for head in ("decode_head", "cam_head", "distill_head"):
+        efficientnet.model[head] = base[head]
+    page = (ROOT / "docs" / "another_backbone.md").read_text()
+    (expected,) = re.findall(r"```\nValueError: (.*?)\n```", page, re.DOTALL)
+    with pytest.raises(ValueError, match="in_channels") as error:
+        MODELS.build(efficientnet.model)
+    assert str(error.value) == " ".join(expected.split())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_within_the_project_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text()):
@@ -172,6 +212,7 @@ def test_files_that_commands_name_are_there(page):
     missing = {name for name in named if not (ROOT / name).exists()}
     # Those that the reader is told to write.
     assert missing <= {
+        "configs/fsr/fsr_efficientnet-b0_voc.py",
         "configs/fsr/fsr_pets.py",
         "configs/fsr/fsr_vit-t_scenes_accumulated.py",
     }
