@@ -30,7 +30,13 @@ def test_losses_and_gradients(step):
     for plain in (PlainFSR(**METHOD), PlainStep(**METHOD)):
         weights = {name: x.clone().requires_grad_() for name, x in student.items()}
         out = plain.step(
-            weights, teacher, *views, labels, noise=noise, step=step, max_iters=100,
+            weights,
+            teacher,
+            *views,
+            labels,
+            noise=noise,
+            step=step,
+            max_iters=100,
             energy=DenseEnergyLoss(loss_weight=1e-4),
         )
         sum(out["losses"].values()).backward()

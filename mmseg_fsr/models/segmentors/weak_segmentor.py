@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.models.backbones import Depth, FSRFeatures
-from mmseg_fsr.models.pseudo_labels import CAMs, CAMSum, CAMView
+from mmseg_fsr.models.pseudo_labels import (
+    CAMs,
+    CAMSum,
+    CAMView,
+    ImageClasses,
+    image_classes,
+)
 
 from .image_labels import given_image_labels
 
@@ -175,13 +181,16 @@ class WeakSegmentor(EncoderDecoder):
             self.loss_energy is not None and "loss_energy" in wanted
         )
         contrasting = self.affinity_head is not None and "loss_ptc" in wanted
+        # Known on the host: counting labels on the device would wait for it.
+        counts = [sample.get("num_labels") for sample in data_samples]
+        classes = image_classes(labels, None if None in counts else max(counts))
         views = {}
         if segmenting or contrasting:
-            views["view1"] = CAMView(view1, segmenting, has_own=self.reuse_features)
+            views["view1"] = CAMView(view1, segmenting, self.reuse_features, classes)
         if self.distill_head is not None and self.mask_generator.needs_cams(
             training_progress()
         ):
-            views["view2"] = CAMView(inputs["view2"], top=False)
+            views["view2"] = CAMView(inputs["view2"], top=False, classes=classes)
         # Both views in one pass for each scale.
         sums = dict(zip(views, self._sum_cams(*views.values()), strict=True))
 
@@ -189,16 +198,13 @@ class WeakSegmentor(EncoderDecoder):
             losses, student1 = {}, self.backbone(view1, up_to="feat")
         else:
             cams2 = sums["view2"].normalized().aux if "view2" in sums else None
-            losses, student1 = self._distill(view1, inputs["view2"], cams2, labels)
+            losses, student1 = self._distill(view1, inputs["view2"], cams2, classes)
         losses |= self.cam_head.loss(student1, labels)
         if "view1" in sums:
             cams = self._complete(sums["view1"], student1)
         logits = self.decode_head(student1)
         if segmenting:
-            # Known on the host: counting labels on the device would wait for it.
-            counts = [sample.get("num_labels") for sample in data_samples]
-            max_classes = None if None in counts else max(counts)
-            losses |= self._segment(view1, logits, cams.top, labels, max_classes)
+            losses |= self._segment(view1, logits, cams.top, classes)
         else:
             # Weighs 0, but keeps the decoder in the graph: distributed training
             # stops at idle parameters.
@@ -207,7 +213,7 @@ class WeakSegmentor(EncoderDecoder):
             aux_cams = F.interpolate(
                 cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
             )
-            cells = self.pseudo_label_generator.label(aux_cams, labels)
+            cells = self.pseudo_label_generator.label(aux_cams, *classes)
             losses |= self.affinity_head.loss(student1.feat, cells)
         return {
             name: loss if name in wanted else loss * 0 for name, loss in losses.items()
@@ -221,17 +227,21 @@ class WeakSegmentor(EncoderDecoder):
         return {name for name in self.LOSSES if step > self.loss_begin.get(name, 0)}
 
     def _distill(
-        self, view1: Tensor, view2: Tensor, cams2: Tensor | None, labels: Tensor
+        self,
+        view1: Tensor,
+        view2: Tensor,
+        cams2: Tensor | None,
+        classes: ImageClasses,
     ) -> tuple[dict[str, Tensor], FSRFeatures]:
         """Self-distillation losses, and the student's features of view 1.
 
-        The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, K, H, W), at
-        random where there are none.
+        The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, M, H, W) of the
+        images' classes, at random where there are none.
         """
         size = tuple(view2.shape[-2:])
         grid = self.backbone.grid_size(*size)
         noise = self.mask_generator.noise(len(view2), size, view2.device)
-        mask = self.mask_generator(noise, size, grid, cams2, labels)
+        mask = self.mask_generator(noise, size, grid, cams2, classes.present)
         views = torch.cat([view1, view2])
         student1, student2 = self.backbone(
             views, mask=torch.cat([torch.zeros_like(mask), mask])
@@ -253,13 +263,13 @@ class WeakSegmentor(EncoderDecoder):
         images: Tensor,
         logits: Tensor,
         cams: Tensor,
-        labels: Tensor,
-        max_classes: int | None,
+        classes: ImageClasses,
     ) -> dict[str, Tensor]:
         """Segmentation and dense energy loss of the decoder's logits."""
         rgb = self.data_preprocessor.denormalize(images)
+        present, index = classes
         pseudo_label = self.pseudo_label_generator.pseudo_label(
-            rgb, cams, labels, max_classes
+            rgb, cams, present, present.shape[1], index
         )
         logits = F.interpolate(
             logits.float(),  # once, and small, for both losses
