@@ -3,14 +3,14 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_fsr.models.pseudo_labels import (
-    multi_scale_cams as multi_scale_cams_module,
-)
-from mmseg_fsr.models.pseudo_labels import (
     CAMs,
     CAMView,
     image_classes,
     normalize_cams,
     sum_over_scales,
+)
+from mmseg_fsr.models.pseudo_labels import (
+    multi_scale_cams as multi_scale_cams_module,
 )
 
 
