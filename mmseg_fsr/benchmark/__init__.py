@@ -2,10 +2,12 @@
 
 from .environment import environment
 from .markdown_table import markdown_table
+from .part_meter import PartMeter
 from .part_timer import PartTimer
 from .peak_memory import peak_memory, reset_peak_memory
 
 __all__ = [
+    "PartMeter",
     "PartTimer",
     "environment",
     "markdown_table",
