@@ -187,15 +187,18 @@ class WeakSegmentor(EncoderDecoder):
         views = {}
         if segmenting or contrasting:
             views["view1"] = CAMView(view1, segmenting, self.reuse_features, classes)
-        if self.distill_head is not None and self.mask_generator.needs_cams(
-            training_progress()
-        ):
+        distilling = self.distill_head is not None and not wanted.isdisjoint(
+            ("loss_fsr_class", "loss_fsr_patch")
+        )
+        if distilling and self.mask_generator.needs_cams(training_progress()):
             views["view2"] = CAMView(inputs["view2"], top=False, classes=classes)
         # Both views in one pass for each scale.
         sums = dict(zip(views, self._sum_cams(*views.values()), strict=True))
 
         if self.distill_head is None:
             losses, student1 = {}, self.backbone(view1, up_to="feat")
+        elif not distilling:
+            losses, student1 = self._hold_distillation(view1)
         else:
             cams2 = sums["view2"].normalized().aux if "view2" in sums else None
             losses, student1 = self._distill(view1, inputs["view2"], cams2, classes)
@@ -257,6 +260,20 @@ class WeakSegmentor(EncoderDecoder):
             self.mask_generator.max_masked(size, grid),
         )
         return losses, student1
+
+    def _hold_distillation(
+        self, view1: Tensor
+    ) -> tuple[dict[str, Tensor], FSRFeatures]:
+        """What weighs 0 until the self-distillation begins, and view 1's features.
+
+        It keeps mask token, aggregator and projector in the graph: distributed training
+        stops at idle parameters.
+        """
+        grid = self.backbone.grid_size(*view1.shape[-2:])
+        no_mask = view1.new_zeros(len(view1), *grid, dtype=torch.bool)
+        student1 = self.backbone(view1, mask=no_mask)
+        held = self.distill_head.project(student1.cls_token).mean()
+        return {"loss_fsr_class": held}, student1
 
     def _segment(
         self,
@@ -369,14 +386,24 @@ class WeakSegmentor(EncoderDecoder):
             also what :meth:`add_cams` gives, for the classes in ``gt_label``, or else
             in ``gt_sem_seg``, if each sample has one of the two.
         """
-        data_samples = super().predict(inputs, data_samples)
+        own = []  # features of whole images, which their CAMs take up again
+
+        def keep(_: nn.Module, args: tuple, features: FSRFeatures) -> None:
+            if args[0] is inputs:
+                own.append(features)
+
+        hook = self.backbone.register_forward_hook(keep)
+        try:
+            data_samples = super().predict(inputs, data_samples)
+        finally:
+            hook.remove()
         if self.test_cfg.get("cams") and all(
             "gt_label" in sample or "gt_sem_seg" in sample for sample in data_samples
         ):
             labels = [
                 given_image_labels(sample, self.num_classes) for sample in data_samples
             ]
-            self.add_cams(inputs, data_samples, torch.stack(labels))
+            self.add_cams(inputs, data_samples, torch.stack(labels), *own)
         return data_samples
 
     def add_cams(
@@ -384,6 +411,7 @@ class WeakSegmentor(EncoderDecoder):
         inputs: Tensor,
         data_samples: list[SegDataSample],
         labels: Tensor | None = None,
+        features: FSRFeatures | None = None,
     ) -> None:
         """Adds CAMs, pseudo label and class scores to predicted samples.
 
@@ -397,6 +425,8 @@ class WeakSegmentor(EncoderDecoder):
             data_samples: Their samples.
             labels: Classes in the images, multi-hot (B, K) float. Defaults to None,
                 the predicted ones: those with a positive logit.
+            features: The images' features, up to "feat", if they are there already.
+                Defaults to None.
 
         Raises:
             ValueError: If images are padded.
@@ -406,7 +436,8 @@ class WeakSegmentor(EncoderDecoder):
                 "test_cfg.cams=True scores images without padding: take size and "
                 "size_divisor out of data_preprocessor.test_cfg, or set cams=False"
             )
-        features = self.backbone(inputs, up_to="feat")
+        if features is None:
+            features = self.backbone(inputs, up_to="feat")
         scores, _ = self.cam_head(features)
         if labels is None:
             labels = (scores > 0).float()
