@@ -6,7 +6,7 @@ the others depart from, one at a time.
 Examples:
     python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py
     python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py \
-        --amp bfloat16 --size 448 224 --batch-size 8 1 4 --num-classes 20 80 \
+        --amp bfloat16 --size 448 320 --batch-size 8 1 4 --num-classes 20 80 \
         --out step.json
     python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py --against plain
 """
@@ -17,8 +17,7 @@ import copy
 import json
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import mmseg_fsr  # (first: says what to install if the stack is missing)
@@ -43,6 +42,7 @@ from mmseg_fsr.benchmark import (
     markdown_table,
     peak_memory,
     reset_peak_memory,
+    time_call,
 )
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
@@ -116,19 +116,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def seconds(device: torch.device, step: Callable[[], object]) -> float:
-    """How long a call takes until the device is done."""
-    start = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
 def matrix_peak(device: torch.device, dtype: torch.dtype, side: int = 4096) -> float:
     """Operations a second of a product of two square matrices, the best of five."""
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in "lr")
-    return 2 * side**3 / min(seconds(device, lambda: left @ right) for _ in range(5))
+    return 2 * side**3 / min(time_call(device, lambda: left @ right) for _ in range(5))
 
 
 @contextlib.contextmanager
@@ -339,9 +330,9 @@ def time_row(
         row["plain_operations"] = counter.get_total_flops()
         row["plain_seconds"] = []
     for _ in range(repeats):
-        row["seconds"].append(seconds(device, lambda: package(batch)))
+        row["seconds"].append(time_call(device, lambda: package(batch)))
         if plain is not None:
-            row["plain_seconds"].append(seconds(device, lambda: plain(batch)))
+            row["plain_seconds"].append(time_call(device, lambda: plain(batch)))
     return row | dict(parts=package.parts(batch, PartTimer(device)))
 
 
