@@ -187,6 +187,10 @@ class PlainFSR:
         direction = direction / direction.norm(dim=1, keepdim=True)
         return x @ (w["projector.last_layer.weight_g"] * direction).T
 
+    def project_student(self, w: Weights, tokens1: Tensor, tokens2: Tensor) -> Tensor:
+        """Projected tokens of the masked view 2; no loss needs those of view 1."""
+        return self.project(w, tokens2)
+
     # ------------------------------------------------------- CAMs and labels
 
     def class_maps(self, w: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,9 +254,9 @@ class PlainFSR:
                 maps = resize(torch.cat([background, cams[b]])[None], half)[0]
                 maps = refine(image, maps[classes].softmax(0))
                 winners = resize(maps[None], (height, width))[0].argmax(0)
-                runs.append(torch.tensor(classes)[winners])
+                runs.append(torch.tensor(classes).to(winners)[winners])
             low, high = runs
-            merged = torch.full((height, width), 255)
+            merged = torch.full_like(high, 255)
             merged[high > 0] = high[high > 0]
             merged[(low == 0) & (high == 0)] = 0
             result.append(merged)
@@ -283,7 +287,7 @@ class PlainFSR:
             count = math.ceil(round(self.mask_ratio * len(ranked), 6))
             for _, _, y, x in ranked[:count]:
                 mask[b, y * block : (y + 1) * block, x * block : (x + 1) * block] = True
-        return mask
+        return mask.to(images.device)
 
     # ------------------------------------------------------------------ losses
 
@@ -415,7 +419,9 @@ class PlainFSR:
             out["tokens1"][:, 1:], self.affinity(out["cells"].flatten(1))
         )
 
-        out["student_project2"] = self.project(student, out["tokens2"])
+        out["student_project2"] = self.project_student(
+            student, out["tokens1"], out["tokens2"]
+        )
         with torch.no_grad():
             out["teacher_project1"] = self.project(teacher, out["teacher1"])
             out["teacher_project2"] = self.project(teacher, out["teacher2"])

@@ -3,11 +3,12 @@
 The same numbers as :class:`~tests.plain_fsr.PlainFSR`, whose loops over pixels are
 array operations here, as in any program that is to run. What is wasted:
 
-- the projector runs on every token, and in every pass for CAMs;
+- the projector runs on every token of both views, and in every pass for CAMs;
 - CAMs of view 2 pass through the whole network, are computed in the random phase too,
   and a second time, with a pseudo label, for pictures;
 - attention is written out, its matrix kept for the backward pass;
-- pixel-adaptive refinement computes its kernel anew for each image and threshold.
+- pixel-adaptive refinement computes its kernel anew for each image and threshold;
+- the dense energy loss is computed on the CPU, wherever the rest is.
 
 It is what ``tools/analysis/benchmark_step.py`` compares the package with.
 """
@@ -58,6 +59,9 @@ class PlainStep(PlainFSR):
     @staticmethod
     def _gelu(x: Tensor) -> Tensor:
         return F.gelu(x)
+
+    def project_student(self, w: Weights, tokens1: Tensor, tokens2: Tensor) -> Tensor:
+        return self.project(w, torch.cat([tokens1, tokens2])).chunk(2)[1]
 
     def class_maps(self, w: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
         tokens, aux = self.encode(w, images)
@@ -112,7 +116,14 @@ class PlainStep(PlainFSR):
         means = (patches * masked).sum(1) / masked.sum(1).clamp(min=1)
         return class_loss, means.mean()
 
-    def step(self, student: Weights, teacher: Weights, *views, **kwargs) -> dict:
+    def step(
+        self, student: Weights, teacher: Weights, *views, energy=None, **kwargs
+    ) -> dict:
+        def energy_on_the_cpu(rgb: Tensor, logits: Tensor, label: Tensor) -> Tensor:
+            loss = energy(rgb.cpu(), logits.cpu(), label.cpu())
+            return loss.to(logits.device)
+
+        kwargs["energy"] = energy and energy_on_the_cpu
         out = super().step(student, teacher, *views, **kwargs)
         _, view2, labels = views
         rgb = view2 * STD.to(view2) + MEAN.to(view2)

@@ -34,7 +34,7 @@ def test_times_add_up(timer, clock):
         with timer.part("work"):
             clock.wait(seconds)
         clock.wait(9)
-    assert timer.seconds == {"work": 3}
+    assert timer.amounts == {"work": 3}
 
 
 def test_a_part_within_a_part_belongs_to_the_outer_one(timer, clock):
@@ -44,14 +44,14 @@ def test_a_part_within_a_part_belongs_to_the_outer_one(timer, clock):
             clock.wait(2)
     with timer.part("inner"):
         clock.wait(4)
-    assert timer.seconds == {"outer": 3, "inner": 4}
+    assert timer.amounts == {"outer": 3, "inner": 4}
 
 
 def test_watched_methods_work_as_before_and_after(timer, clock):
     with timer.watch(clock, "wait", "waiting"):
         assert clock.wait(5) == 5
     clock.wait(7)
-    assert timer.seconds == {"waiting": 5}
+    assert timer.amounts == {"waiting": 5}
     assert "wait" not in vars(clock)
 
 
@@ -61,4 +61,4 @@ def test_time_until_an_error_counts(timer, clock):
         raise KeyError
     with timer.part("work"):
         clock.wait(1)
-    assert timer.seconds == {"work": 3}
+    assert timer.amounts == {"work": 3}

@@ -1,4 +1,4 @@
-"""mmengine's ``activation_checkpointing``: the backward pass repeats the blocks."""
+"""``with_cp`` and mmengine's ``activation_checkpointing``: blocks are run again."""
 
 import pytest
 import torch
@@ -17,14 +17,14 @@ from .runs import read_record, run_tool
 LAYERS = [f"backbone.layers.{i}" for i in range(3)]
 
 
-def step(tiny, batch, checkpointed, dtype):
+def step(tiny, batch, dtype, checkpointed=None):
     """Losses, gradients and saved bytes of a step with drop path."""
     cfg = Config.fromfile(tiny).model
-    cfg.backbone.drop_path_rate = 0.5
+    cfg.backbone.update(drop_path_rate=0.5, with_cp=checkpointed == "with_cp")
     torch.manual_seed(0)
     model = MODELS.build(cfg)
     model.init_weights()
-    if checkpointed:
+    if checkpointed == "activation_checkpointing":
         turn_on_activation_checkpointing(model.train(), LAYERS)
     saved = {}
 
@@ -54,11 +54,12 @@ def step(tiny, batch, checkpointed, dtype):
         *(pytest.param(x, marks=needs_new_torch) for x in (torch.bfloat16, torch.half)),
     ],
 )
-def test_changes_memory_alone(tiny, batch, training_step, dtype):
+@pytest.mark.parametrize("setting", ["with_cp", "activation_checkpointing"])
+def test_changes_memory_alone(tiny, batch, training_step, setting, dtype):
     training_step(MAX_ITERS - 1, MAX_ITERS)
-    losses, gradients, saved, names = step(tiny, batch, True, dtype)
+    losses, gradients, saved, names = step(tiny, batch, dtype, setting)
     expected, expected_gradients, expected_saved, expected_names = step(
-        tiny, batch, False, dtype
+        tiny, batch, dtype
     )
     assert losses == expected
     for name, gradient in expected_gradients.items():
@@ -69,11 +70,15 @@ def test_changes_memory_alone(tiny, batch, training_step, dtype):
 
 
 @pytest.mark.slow
-def test_a_run_is_the_same(tiny, straight, tmp_path):
+@pytest.mark.parametrize(
+    "setting",
+    ["model.backbone.with_cp=True", f"activation_checkpointing={','.join(LAYERS)}"],
+)
+def test_a_run_is_the_same(tiny, straight, tmp_path, setting):
     config = recording(tiny, tmp_path, "checkpointed")
     run_tool(
         TOOLS / "train.py", config, "--work-dir", tmp_path / "work",
-        "--cfg-options", f"activation_checkpointing={','.join(LAYERS)}",
+        "--cfg-options", setting,
     )  # fmt: skip
     steps = read_record(tmp_path)["steps"]
     for actual, expected in zip(steps, straight.record["steps"], strict=True):

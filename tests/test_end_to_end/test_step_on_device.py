@@ -73,9 +73,11 @@ def test_a_step_runs_without_waiting(tiny, training_step, device, iteration):
 
     with waiting_refused(device):
         losses = model.train_step(batch, optim_wrapper)
+        model.distill_head.update_centers()
         update_ema(model.teacher, model, momentum=0.9)
 
     assert {loss.device.type for loss in losses.values()} == {device}
     assert all(loss.isfinite() for loss in losses.values())
     # The student took the step and the teacher followed.
     assert moved(model.teacher, teacher) > 0.5
+    assert model.distill_head.patch_center.value.any()

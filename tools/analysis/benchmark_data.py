@@ -163,7 +163,7 @@ def transform_times(loader: DataLoader, batches: int) -> dict[str, float]:
                 loader.collate_fn(items)
             images += len(items)
         total = time.perf_counter() - start
-    seconds = dict(sorted(timer.seconds.items(), key=lambda item: -item[1]))
+    seconds = dict(sorted(timer.amounts.items(), key=lambda item: -item[1]))
     seconds["rest"] = total - sum(seconds.values())
     return {name: value / images for name, value in seconds.items()}
 

@@ -1,20 +1,23 @@
-"""Times a training step and its parts, on random images.
+"""Times a training step and its parts, on random images, and counts its operations.
+
+Of several sizes, batches, numbers of labels or of classes the first are the step that
+the others depart from, one at a time.
 
 Examples:
     python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py
     python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py \
-        --amp bfloat16 --size 224 448 --batch-size 1 4 8 --out step.json
+        --amp bfloat16 --size 448 320 --batch-size 8 1 4 --num-classes 20 80 \
+        --out step.json
     python tools/analysis/benchmark_step.py configs/fsr/fsr_vit-b_voc.py --against plain
 """
 
 import argparse
 import contextlib
-import itertools
+import copy
 import json
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import mmseg_fsr  # (first: says what to install if the stack is missing)
@@ -33,11 +36,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_fsr.benchmark import (
+    PartMeter,
     PartTimer,
     environment,
     markdown_table,
     peak_memory,
     reset_peak_memory,
+    time_call,
 )
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
@@ -53,6 +58,8 @@ from mmseg_fsr.utils.atomic_write import atomic_write
 ROOT = Path(__file__).resolve().parents[2]
 EMA_MOMENTUM = 0.9995
 PHASES = ("random", "uncertain")
+# Where the network itself trains.
+STUDENT = ("student", "backward")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -86,8 +93,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="classes of each image",
     )
     parser.add_argument(
-        "--repeats", type=positive_int, default=5, help="timed steps of each row"
-    )
+        "--num-classes", nargs="+", type=positive_int,
+        help="foreground classes of the data set; default: the config's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repeats", type=int, default=5,
+        help="timed steps of each row; 0 counts operations and memory alone",
+    )  # fmt: skip
     parser.add_argument(
         "--against", choices=["plain"],
         help="time in turns a plain step of the same network, from the tests",
@@ -95,24 +107,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_figures_file(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
+    if args.repeats < 0:
+        parser.error("--repeats: expected 0 or more")
+    if args.against and not args.repeats:
+        parser.error("--against: expected --repeats of 1 or more")
     require_file(parser, "config", args.config)
     require_figures_file(parser, args)
     return args
 
 
-def seconds(device: torch.device, step: Callable[[], object]) -> float:
-    """How long a call takes until the device is done."""
-    start = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
 def matrix_peak(device: torch.device, dtype: torch.dtype, side: int = 4096) -> float:
     """Operations a second of a product of two square matrices, the best of five."""
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in "lr")
-    return 2 * side**3 / min(seconds(device, lambda: left @ right) for _ in range(5))
+    return 2 * side**3 / min(time_call(device, lambda: left @ right) for _ in range(5))
 
 
 @contextlib.contextmanager
@@ -160,9 +167,9 @@ class PackageStep:
             self.model.distill_head.update_centers()
             update_ema(self.model.teacher, self.model, EMA_MOMENTUM)
 
-    def parts(self, batch: dict) -> dict[str, float]:
-        """Seconds of each part of a step."""
-        model, timer = self.model, PartTimer(self.device)
+    def parts(self, batch: dict, meter: PartMeter) -> dict[str, float]:
+        """What each part of a step costs, by a meter; nothing of it is compiled."""
+        model = self.model
         watched = [
             (model.data_preprocessor, "forward", "data"),
             (model, "_sum_cams", "CAMs"),
@@ -181,14 +188,14 @@ class PackageStep:
         with contextlib.ExitStack() as stack:
             for owner, method, name in watched:
                 if owner is not None:
-                    stack.enter_context(timer.watch(owner, method, name))
+                    stack.enter_context(meter.watch(owner, method, name))
             with self.context():
                 model.train_step(batch, self.optim_wrapper)
-        with timer.part("optimiser, teacher's update"):
+        with meter.part("optimiser, teacher's update"):
             if model.teacher is not None:
                 model.distill_head.update_centers()
                 update_ema(model.teacher, model, EMA_MOMENTUM)
-        return dict(timer.seconds)
+        return dict(meter.amounts)
 
 
 class PlainStep:
@@ -296,15 +303,18 @@ def count_row(package: PackageStep, batch: dict) -> dict:
     package(batch)
     reset_peak_memory(package.device)
     package(batch)
-    memory = peak_memory(package.device)
-    return dict(peak_memory=memory, operations=count_operations(lambda: package(batch)))
+    row = dict(peak_memory=peak_memory(package.device))
+    with counted_operations() as counter:
+        meter = PartMeter(counter.get_total_flops)
+        row["part_operations"] = package.parts(batch, meter)
+    return row | dict(operations=counter.get_total_flops())
 
 
-def count_operations(step: Callable[[], object]) -> int:
-    """Those of matrix products, convolutions and attention."""
+@contextlib.contextmanager
+def counted_operations() -> Iterator[FlopCounterMode]:
+    """Counts those of matrix products, convolutions and attention."""
     with written_out_attention(), FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
+        yield counter
 
 
 def time_row(
@@ -315,61 +325,110 @@ def time_row(
     package(batch)
     row: dict = {"seconds": []}
     if plain is not None:
-        row["plain_operations"] = count_operations(lambda: plain(batch))
+        with counted_operations() as counter:
+            plain(batch)
+        row["plain_operations"] = counter.get_total_flops()
         row["plain_seconds"] = []
     for _ in range(repeats):
-        row["seconds"].append(seconds(device, lambda: package(batch)))
+        row["seconds"].append(time_call(device, lambda: package(batch)))
         if plain is not None:
-            row["plain_seconds"].append(seconds(device, lambda: plain(batch)))
-    return row | dict(parts=package.parts(batch))
+            row["plain_seconds"].append(time_call(device, lambda: plain(batch)))
+    return row | dict(parts=package.parts(batch, PartTimer(device)))
 
 
 def table(rows: Sequence[dict], peak: float) -> str:
-    """The rows as a Markdown table."""
-    against = "plain_seconds" in rows[0]
-    head = [
-        "phase",
-        "px",
-        "batch",
-        "labels",
-        "s a step",
-        "images/s",
-        "TFLOP",
-        "of peak",
-    ]
-    head += ["memory, GB", *(["plain, TFLOP", "plain, s", "faster"] if against else [])]
+    """The rows as a Markdown table, without times where none were taken."""
     lines = []
     for row in rows:
-        median = statistics.median(row["seconds"])
-        spread = (max(row["seconds"]) - min(row["seconds"])) / 2
-        cells = [row["phase"], row["size"], row["batch_size"], row["labels"]]
-        cells += [f"{median:.3g} ± {spread:.2g}", f"{row['batch_size'] / median:.3g}"]
-        cells += [f"{row['operations'] / 1e12:.3g}"]
-        cells += [f"{row['operations'] / median / peak:.0%}"]
-        cells += [f"{row['peak_memory'] / 1e9:.2f}"]
-        if against:
+        cells = {"phase": row["phase"], "px": row["size"], "batch": row["batch_size"]}
+        cells |= {"labels": row["labels"], "classes": row["num_classes"]}
+        cells["TFLOP"] = f"{row['operations'] / 1e12:.3g}"
+        cells["memory, GB"] = f"{row['peak_memory'] / 1e9:.2f}"
+        if "seconds" in row:
+            median = statistics.median(row["seconds"])
+            spread = (max(row["seconds"]) - min(row["seconds"])) / 2
+            cells["s a step"] = f"{median:.3g} ± {spread:.2g}"
+            cells["images/s"] = f"{row['batch_size'] / median:.3g}"
+            cells["of peak"] = f"{row['operations'] / median / peak:.0%}"
+        if "plain_seconds" in row:
             plain = statistics.median(row["plain_seconds"])
-            cells += [f"{row['plain_operations'] / 1e12:.3g}"]
-            cells += [f"{plain:.3g}", f"{plain / median:.2f}x"]
+            cells["plain, TFLOP"] = f"{row['plain_operations'] / 1e12:.3g}"
+            cells["plain, s"] = f"{plain:.3g}"
+            cells["faster"] = f"{plain / median:.2f}x"
         lines.append(cells)
-    return markdown_table(head, lines)
+    return markdown_table(list(lines[0]), [list(cells.values()) for cells in lines])
 
 
-def parts_table(rows: Sequence[dict]) -> str:
-    """Each part's share of the step, a column for each row of the first table."""
+def parts_table(rows: Sequence[dict], peak: float) -> str:
+    """Each part's share of the step's time and, where it has operations, of the peak.
+
+    A column for each row of the first table; the last line is student and backward
+    pass together.
+    """
     names = sorted({name for row in rows for name in row["parts"]})
-    head = ["part"] + [f"{r['phase']}, {r['size']} px, {r['batch_size']}" for r in rows]
-    lines = []
-    for name in names:
-        shares = [
-            row["parts"].get(name, 0) / sum(row["parts"].values()) for row in rows
-        ]
-        lines.append([name, *(f"{share:.1%}" for share in shares)])
-    return markdown_table(head, lines)
+    lines = {name: [name] for name in names}
+    lines["student, backward"] = ["student and backward"]
+    for row in rows:
+        whole = sum(row["parts"].values())
+        for name, line in lines.items():
+            parts = STUDENT if name == "student, backward" else (name,)
+            time = total(row["parts"], parts)
+            rate = total(row["part_operations"], parts) / time if time else 0
+            cell = f"{time / whole:.1%}"
+            line.append(f"{cell}, {rate / peak:.0%} of peak" if rate else cell)
+    head = ["part", *(f"{r['phase']}, {r['size']} px, {r['batch_size']}" for r in rows)]
+    return markdown_table(head, list(lines.values()))
+
+
+def total(amounts: Mapping[str, float], names: Sequence[str]) -> float:
+    """Sum of what these parts cost, 0 for those that the step does not have."""
+    return sum(amounts.get(name, 0) for name in names)
+
+
+def kinds_of_steps(
+    phases: Sequence[str], values: Mapping[str, Sequence[int]]
+) -> list[dict]:
+    """The first of all values in each phase, then each other value by itself.
+
+    Args:
+        phases: Names of the phases.
+        values: Values of size, batch and so on, by name.
+
+    Returns:
+        A dict for each row, the phase among it.
+    """
+    kinds = [{name: first for name, (first, *_) in values.items()}]
+    for name, (_, *others) in values.items():
+        kinds += [kinds[0] | {name: other} for other in others]
+    return [dict(phase=phase) | kind for phase in phases for kind in kinds]
+
+
+def measure(cfg: Config, kinds: Sequence[dict], args: argparse.Namespace) -> list[dict]:
+    """The rows of kinds of steps that have one number of classes."""
+    device = torch.device(args.device)
+    num_classes = kinds[0]["num_classes"]
+    cfg.model.cam_head.num_classes = num_classes
+    cfg.model.decode_head.num_classes = num_classes + 1
+    package = PackageStep(cfg, device, args.amp, args.compile)
+
+    def enter(kind: dict) -> dict:
+        enter_phase(kind["phase"], cfg)
+        return random_batch(
+            kind["size"], kind["batch_size"], kind["labels"], num_classes
+        )
+
+    # The plain step's memory is not to count as the package's.
+    rows = [kind | count_row(package, enter(kind)) for kind in kinds]
+    if args.repeats:
+        plain = PlainStep(cfg, package.model, device) if args.against else None
+        for kind, row in zip(kinds, rows, strict=True):
+            print(f"timing {kind} ...", file=sys.stderr, flush=True)
+            row |= time_row(package, plain, enter(kind), args.repeats)
+    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Times each combination of phase, size, batch and number of labels."""
+    """Measures each kind of step and prints the tables."""
     args = parse_args(argv)
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
@@ -377,28 +436,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     device = torch.device(args.device)
     torch.manual_seed(0)
-    package = PackageStep(cfg, device, args.amp, args.compile)
     dtype = getattr(torch, args.amp) if args.amp else torch.float32
     crop = cfg.train_pipeline[1].transforms[0][0].scale[0]
-    num_classes = package.model.cam_head.num_classes
-    kinds = [
-        dict(phase=phase, size=size, batch_size=batch_size, labels=labels)
-        for phase, size, batch_size, labels in itertools.product(
-            args.phase, args.size or [crop], args.batch_size, args.labels
-        )
-    ]
-
-    def enter(kind: dict) -> dict:
-        enter_phase(kind["phase"], cfg)
-        sizes = (kind["size"], kind["batch_size"], kind["labels"])
-        return random_batch(*sizes, num_classes)
-
-    # The plain step's memory is not to count as the package's.
-    rows = [kind | count_row(package, enter(kind)) for kind in kinds]
-    plain = PlainStep(cfg, package.model, device) if args.against else None
-    for kind, row in zip(kinds, rows, strict=True):
-        print(f"timing {kind} ...", file=sys.stderr, flush=True)
-        row |= time_row(package, plain, enter(kind), args.repeats)
+    values = dict(
+        num_classes=args.num_classes or [cfg.model.cam_head.num_classes],
+        size=args.size or [crop],
+        batch_size=args.batch_size,
+        labels=args.labels,
+    )
+    kinds = kinds_of_steps(args.phase, values)
+    rows = []
+    for num_classes in dict.fromkeys(values["num_classes"]):
+        alike = [kind for kind in kinds if kind["num_classes"] == num_classes]
+        rows += measure(copy.deepcopy(cfg), alike, args)
     peak = matrix_peak(device, dtype)
     where = environment(mmengine, mmseg_fsr)
     cuda = device.type == "cuda"
@@ -415,7 +465,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{args.config}, {precision}, {', '.join(f'{k} {v}' for k, v in where.items())}"
     )
     print(f"matrix product: {peak / 1e12:.3g} TFLOP/s\n")
-    print(table(rows, peak), parts_table(rows), sep="\n\n")
+    print(table(rows, peak))
+    if args.repeats:
+        print("", parts_table(rows, peak), sep="\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ) -> None:
         # mmengine makes groups only where there are settings: there always are.
         super().__init__(optim_wrapper_cfg, self.DEFAULTS | (paramwise_cfg or {}))
+        # A ConfigDict would make each group one: torch 2.14 cannot compile a step then.
+        self.optimizer_cfg = dict(self.optimizer_cfg)
 
     def _validate_cfg(self) -> None:
         """Checks the keys of ``paramwise_cfg``.

@@ -9,6 +9,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmseg_fsr.utils.pretrained import load_pretrained_backbone
 
@@ -40,6 +41,8 @@ class FSRViT(VisionTransformer):
             (-3, -1).
         aggregator: Config of the module that makes the class token from the patch
             tokens (B, N, C). Defaults to class attention of depth 2.
+        with_cp: Whether the backward pass computes the blocks again instead of keeping
+            what they computed, which saves memory. Defaults to False.
         **kwargs: Passed on to mmpretrain's ``VisionTransformer``
             (``drop_path_rate``, ``layer_scale_init_value``, ``frozen_stages``,
             ``init_cfg`` and so on).
@@ -64,6 +67,7 @@ class FSRViT(VisionTransformer):
         patch_size: int = 16,
         out_indices: Sequence[int] = (-3, -1),
         aggregator: dict = dict(type="ClassAttentionAggregator", depth=2),
+        with_cp: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(
@@ -92,6 +96,7 @@ class FSRViT(VisionTransformer):
             )
         use_python_rates(self)
         self.patch_size = self.stride = patch_size
+        self.with_cp = with_cp
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))
         self.aggregator = MODELS.build(
             aggregator, default_args=dict(in_channels=self.embed_dims)
@@ -198,19 +203,25 @@ class FSRViT(VisionTransformer):
         )
         tokens = self.pre_norm(self.drop_after_pos(tokens))
 
-        *early, aux_index, _ = self.out_indices
-        levels = []
-        for i, layer in enumerate(self.layers[: aux_index + 1]):
-            tokens = layer(tokens)
-            if i in early:
-                levels.append(self._format_output(tokens, grid))
-        aux = self._format_output(tokens, grid)
+        levels, done = [], 0
+        for index in self.out_indices[:-1]:
+            tokens = self._run_layers(tokens, slice(done, index + 1))
+            levels.append(self._format_output(tokens, grid))
+            done = index + 1
+        aux = levels[-1]
         if up_to == "aux":
             return FSRFeatures(aux)
-        tokens = tokens[:num_deep]
-        for layer in self.layers[aux_index + 1 :]:
-            tokens = layer(tokens)
+        tokens = self._run_layers(tokens[:num_deep], slice(done, None))
         norm = self.ln1 if self.final_norm else nn.Identity()
         feat = self._format_output(norm(tokens), grid)
         cls_token = norm(self.aggregator(tokens)) if up_to == "cls_token" else None
-        return FSRFeatures(aux, feat, cls_token, (*levels, aux, feat))
+        return FSRFeatures(aux, feat, cls_token, (*levels, feat))
+
+    def _run_layers(self, tokens: Tensor, which: slice) -> Tensor:
+        """Tokens (B, N, C) after some of the blocks."""
+        for layer in self.layers[which]:
+            if self.with_cp and tokens.requires_grad:
+                tokens = checkpoint(layer, tokens, use_reentrant=False)
+            else:
+                tokens = layer(tokens)
+        return tokens

@@ -12,6 +12,7 @@ from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
 from .cam_to_label import cams_to_label
 from .cams import CAMs
+from .image_classes import image_classes
 from .multi_scale_cams import CAMSum, CAMView, sum_over_scales
 
 
@@ -27,27 +28,6 @@ def quantized_half_images(images: Tensor) -> Tensor:
     quantized = images.float().clamp(0, 255).floor() / 255
     size = (max(images.shape[-2] // 2, 1), max(images.shape[-1] // 2, 1))
     return F.interpolate(quantized, size=size, mode="bilinear", align_corners=False)
-
-
-def gather_image_classes(
-    cams: Tensor, labels: Tensor, max_classes: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Brings the classes of each image to the front and drops the others.
-
-    Args:
-        cams: (B, K, H, W) float.
-        labels: (B, K) multi-hot image labels.
-        max_classes: M, number of classes to keep; no image may have more.
-
-    Returns:
-        CAMs (B, M, H, W); bool (B, M), whether the image has that class; class index
-        (B, M) int64, ascending among the image's classes.
-    """
-    present = (labels > 0).float()
-    present, index = present.sort(dim=1, descending=True, stable=True)
-    present, index = present[:, :max_classes] > 0, index[:, :max_classes]
-    gathered = cams.gather(1, index[:, :, None, None].expand(-1, -1, *cams.shape[-2:]))
-    return gathered, present, index
 
 
 def class_probabilities(cams: Tensor, present: Tensor, background: float) -> Tensor:
@@ -147,17 +127,21 @@ class CAMPseudoLabelGenerator(nn.Module):
         """
         return sum_over_scales(extract, views, self.scales)
 
-    def label(self, cams: Tensor, labels: Tensor) -> Tensor:
+    def label(
+        self, cams: Tensor, labels: Tensor, index: Tensor | None = None
+    ) -> Tensor:
         """Labels by the two thresholds, without refinement.
 
         Args:
             cams: (B, K, H, W) float in 0..1, of any resolution.
             labels: (B, K) multi-hot image labels.
+            index: Class (B, K) of each map, where an image's maps are of some classes
+                alone. Defaults to None: map k is of class k.
 
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
-        return cams_to_label(cams, labels, self.low_thr, self.high_thr)
+        return cams_to_label(cams, labels, self.low_thr, self.high_thr, index)
 
     @torch.no_grad()
     def pseudo_label(
@@ -166,6 +150,7 @@ class CAMPseudoLabelGenerator(nn.Module):
         cams: Tensor,
         labels: Tensor,
         max_classes: int | None = None,
+        index: Tensor | None = None,
     ) -> Tensor:
         """Refined labels of the pixels, where two thresholds agree.
 
@@ -177,36 +162,37 @@ class CAMPseudoLabelGenerator(nn.Module):
             max_classes: Largest number of classes of any one image, if it is known
                 without asking the device: the cost grows with it instead of with K.
                 Counted where labels are on the CPU. Defaults to None.
+            index: Class (B, K) of each map, where an image's maps are of some classes
+                alone. Defaults to None: map k is of class k.
 
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
         if self.refiner is None:
-            return self.label(cams, labels)
-        if max_classes is None:
-            on_host = labels.device.type == "cpu"
-            max_classes = int((labels > 0).sum(1).max()) if on_host else labels.shape[1]
+            return self.label(cams, labels, index)
+        classes = image_classes(labels, max_classes)
         with torch.autocast(images.device.type, enabled=False):
             half = quantized_half_images(images)
-            kept, present, index = gather_image_classes(
-                cams.float(), labels, max(max_classes, 1)
-            )
             # The background is constant: resizing leaves it as it is.
             kept = F.interpolate(
-                kept, size=half.shape[-2:], mode="bilinear", align_corners=False
+                classes.select(cams.float()),
+                size=half.shape[-2:],
+                mode="bilinear",
+                align_corners=False,
             )
             # Both thresholds' maps pass at once and share the image's kernel.
             refined = self.refiner(
                 half,
                 torch.cat(
                     [
-                        class_probabilities(kept, present, threshold)
+                        class_probabilities(kept, classes.present, threshold)
                         for threshold in (self.low_thr, self.high_thr)
                     ],
                     dim=1,
                 ),
             )
-            class_labels = F.pad(index + 1, (1, 0), value=BACKGROUND)
+            named = classes.index if index is None else index.gather(1, classes.index)
+            class_labels = F.pad(named + 1, (1, 0), value=BACKGROUND)
             low, high = (
                 self._strongest_label(maps, class_labels, images.shape[-2:])
                 for maps in refined.chunk(2, dim=1)

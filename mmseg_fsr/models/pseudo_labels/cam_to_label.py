@@ -22,7 +22,11 @@ def strongest_class(cams: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cams_to_label(
-    cams: Tensor, labels: Tensor, low_thr: float, high_thr: float
+    cams: Tensor,
+    labels: Tensor,
+    low_thr: float,
+    high_thr: float,
+    index: Tensor | None = None,
 ) -> Tensor:
     """Labels pixels by two thresholds, leaving those in between undecided.
 
@@ -32,10 +36,14 @@ def cams_to_label(
             background.
         low_thr: Up to this value a pixel is background.
         high_thr: Above this value a pixel is of its strongest class.
+        index: Class (B, K) of each map, where an image's maps are of some classes
+            alone. Defaults to None: map k is of class k.
 
     Returns:
         (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
     """
-    value, index = strongest_class(cams, labels)
-    label = torch.where(value > high_thr, index + 1, IGNORE_INDEX)
+    value, strongest = strongest_class(cams, labels)
+    if index is not None:
+        strongest = index.gather(1, strongest.flatten(1)).view_as(strongest)
+    label = torch.where(value > high_thr, strongest + 1, IGNORE_INDEX)
     return label.masked_fill(value <= low_thr, BACKGROUND)

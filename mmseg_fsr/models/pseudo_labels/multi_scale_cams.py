@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .cams import CAMs
+from .image_classes import ImageClasses
 
 
 def normalize_cams(maps: Tensor, eps: float = 1e-5) -> Tensor:
@@ -54,11 +55,14 @@ class CAMView(NamedTuple):
         has_own: Whether the maps of the images as they are come from elsewhere, into
             :meth:`CAMSum.add_own`: at scale 1 only their mirror images pass. Defaults
             to False.
+        classes: The images' classes, M at most, whose maps alone are kept. Defaults to
+            None, the maps of all K classes.
     """
 
     images: Tensor
     top: bool = True
     has_own: bool = False
+    classes: ImageClasses | None = None
 
 
 class CAMSum:
@@ -66,10 +70,15 @@ class CAMSum:
 
     Args:
         size: (H, W) of the maps.
+        classes: The images' classes, whose maps alone are summed. Defaults to None, all
+            classes.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(
+        self, size: tuple[int, int], classes: ImageClasses | None = None
+    ) -> None:
         self.size = size
+        self.classes = classes
         self._sum: CAMs | None = None
         self._mirrored: CAMs | None = None
 
@@ -79,13 +88,18 @@ class CAMSum:
         Args:
             maps: Of the images, then of the same images mirrored, (2B, K, h, w).
         """
-        top, aux = (x if x is None else merge_mirrored(x, self.size) for x in maps)
+        top, aux = (x if x is None else self._merge(x) for x in maps)
         if self._sum is None:
             self._sum = CAMs(top, aux)
             return
         self._sum.aux.add_(aux)
         if top is not None:
             self._sum.top.add_(top)
+
+    def _merge(self, maps: Tensor) -> Tensor:
+        # Selected while they are small.
+        maps = maps if self.classes is None else self.classes.select(maps)
+        return merge_mirrored(maps, self.size)
 
     def add_mirrored(self, maps: CAMs) -> None:
         """Keeps the maps (B, K, h, w) of the mirror images alone, at scale 1."""
@@ -107,7 +121,7 @@ class CAMSum:
         self._mirrored = None
 
     def normalized(self) -> CAMs:
-        """The sum, each map brought to 0..1: (B, K, H, W) float32."""
+        """The sum, each map brought to 0..1: (B, K or M, H, W) float32."""
         top, aux = self._sum
         return CAMs(None if top is None else normalize_cams(top), normalize_cams(aux))
 
@@ -135,7 +149,7 @@ def sum_over_scales(
     Returns:
         A sum for each view, without gradient.
     """
-    sums = [CAMSum(tuple(view.images.shape[-2:])) for view in views]
+    sums = [CAMSum(tuple(view.images.shape[-2:]), view.classes) for view in views]
     for scale in scales:
         batches = [_view_batch(view, scale) for view in views]
         num_top = sum(

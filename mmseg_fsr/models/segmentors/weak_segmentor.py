@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.models.backbones import FSRFeatures
-from mmseg_fsr.models.pseudo_labels import CAMs, CAMSum, CAMView
+from mmseg_fsr.models.pseudo_labels import (
+    CAMs,
+    CAMSum,
+    CAMView,
+    ImageClasses,
+    image_classes,
+)
 
 from .batch_norm import untracked_batch_norm
 from .fit_check import check_fit
@@ -189,30 +195,33 @@ class WeakSegmentor(EncoderDecoder):
             self.loss_energy is not None and "loss_energy" in wanted
         )
         contrasting = self.affinity_head is not None and "loss_ptc" in wanted
+        # Known on the host: counting labels on the device would wait for it.
+        counts = [sample.get("num_labels") for sample in data_samples]
+        classes = image_classes(labels, None if None in counts else max(counts))
         views = {}
         if segmenting or contrasting:
-            views["view1"] = CAMView(view1, segmenting, has_own=self.reuse_features)
-        if self.distill_head is not None and self.mask_generator.needs_cams(
-            training_progress()
-        ):
-            views["view2"] = CAMView(inputs["view2"], top=False)
+            views["view1"] = CAMView(view1, segmenting, self.reuse_features, classes)
+        distilling = self.distill_head is not None and not wanted.isdisjoint(
+            ("loss_fsr_class", "loss_fsr_patch")
+        )
+        if distilling and self.mask_generator.needs_cams(training_progress()):
+            views["view2"] = CAMView(inputs["view2"], top=False, classes=classes)
         # Both views in one pass for each scale.
         sums = dict(zip(views, self._sum_cams(*views.values()), strict=True))
 
         if self.distill_head is None:
             losses, student1 = {}, self.backbone(view1, up_to="feat")
+        elif not distilling:
+            losses, student1 = self._hold_distillation(view1)
         else:
             cams2 = sums["view2"].normalized().aux if "view2" in sums else None
-            losses, student1 = self._distill(view1, inputs["view2"], cams2, labels)
+            losses, student1 = self._distill(view1, inputs["view2"], cams2, classes)
         losses |= self.cam_head.loss(student1, labels)
         if "view1" in sums:
             cams = self._complete(sums["view1"], student1)
         logits = self.decode_head(student1.levels)
         if segmenting:
-            # Known on the host: counting labels on the device would wait for it.
-            counts = [sample.get("num_labels") for sample in data_samples]
-            max_classes = None if None in counts else max(counts)
-            losses |= self._segment(view1, logits, cams.top, labels, max_classes)
+            losses |= self._segment(view1, logits, cams.top, classes)
         else:
             # Weighs 0, but keeps the decoder in the graph: distributed training
             # stops at idle parameters.
@@ -221,7 +230,7 @@ class WeakSegmentor(EncoderDecoder):
             aux_cams = F.interpolate(
                 cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
             )
-            cells = self.pseudo_label_generator.label(aux_cams, labels)
+            cells = self.pseudo_label_generator.label(aux_cams, *classes)
             losses |= self.affinity_head.loss(student1.feat, cells)
         return {
             name: loss if name in wanted else loss * 0 for name, loss in losses.items()
@@ -235,17 +244,21 @@ class WeakSegmentor(EncoderDecoder):
         return {name for name in self.LOSSES if step > self.loss_begin.get(name, 0)}
 
     def _distill(
-        self, view1: Tensor, view2: Tensor, cams2: Tensor | None, labels: Tensor
+        self,
+        view1: Tensor,
+        view2: Tensor,
+        cams2: Tensor | None,
+        classes: ImageClasses,
     ) -> tuple[dict[str, Tensor], FSRFeatures]:
         """Self-distillation losses, and the student's features of view 1.
 
-        The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, K, H, W), at
-        random where there are none.
+        The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, M, H, W) of the
+        images' classes, at random where there are none.
         """
         size = tuple(view2.shape[-2:])
         grid = self.backbone.grid_size(*size)
         noise = self.mask_generator.noise(len(view2), size, view2.device)
-        mask = self.mask_generator(noise, size, grid, cams2, labels)
+        mask = self.mask_generator(noise, size, grid, cams2, classes.present)
         views = torch.cat([view1, view2])
         student1, student2 = self.backbone(
             views, mask=torch.cat([torch.zeros_like(mask), mask])
@@ -262,18 +275,32 @@ class WeakSegmentor(EncoderDecoder):
         )
         return losses, student1
 
+    def _hold_distillation(
+        self, view1: Tensor
+    ) -> tuple[dict[str, Tensor], FSRFeatures]:
+        """What weighs 0 until the self-distillation begins, and view 1's features.
+
+        It keeps mask token, aggregator and projector in the graph: distributed training
+        stops at idle parameters.
+        """
+        grid = self.backbone.grid_size(*view1.shape[-2:])
+        no_mask = view1.new_zeros(len(view1), *grid, dtype=torch.bool)
+        student1 = self.backbone(view1, mask=no_mask)
+        held = self.distill_head.project(student1.cls_token).mean()
+        return {"loss_fsr_class": held}, student1
+
     def _segment(
         self,
         images: Tensor,
         logits: Tensor,
         cams: Tensor,
-        labels: Tensor,
-        max_classes: int | None,
+        classes: ImageClasses,
     ) -> dict[str, Tensor]:
         """Segmentation and dense energy loss of the decoder's logits."""
         rgb = self.data_preprocessor.denormalize(images)
+        present, index = classes
         pseudo_label = self.pseudo_label_generator.pseudo_label(
-            rgb, cams, labels, max_classes
+            rgb, cams, present, present.shape[1], index
         )
         logits = F.interpolate(
             logits.float(),  # once, and small, for both losses
@@ -374,14 +401,24 @@ class WeakSegmentor(EncoderDecoder):
             also what :meth:`add_cams` gives, for the classes in ``gt_label``, or else
             in ``gt_sem_seg``, if each sample has one of the two.
         """
-        data_samples = super().predict(inputs, data_samples)
+        own = []  # features of whole images, which their CAMs take up again
+
+        def keep(_: nn.Module, args: tuple, features: FSRFeatures) -> None:
+            if args[0] is inputs:
+                own.append(features)
+
+        hook = self.backbone.register_forward_hook(keep)
+        try:
+            data_samples = super().predict(inputs, data_samples)
+        finally:
+            hook.remove()
         if self.test_cfg.get("cams") and all(
             "gt_label" in sample or "gt_sem_seg" in sample for sample in data_samples
         ):
             labels = [
                 given_image_labels(sample, self.num_classes) for sample in data_samples
             ]
-            self.add_cams(inputs, data_samples, torch.stack(labels))
+            self.add_cams(inputs, data_samples, torch.stack(labels), *own)
         return data_samples
 
     def add_cams(
@@ -389,6 +426,7 @@ class WeakSegmentor(EncoderDecoder):
         inputs: Tensor,
         data_samples: list[SegDataSample],
         labels: Tensor | None = None,
+        features: FSRFeatures | None = None,
     ) -> None:
         """Adds CAMs, pseudo label and class scores to predicted samples.
 
@@ -402,6 +440,8 @@ class WeakSegmentor(EncoderDecoder):
             data_samples: Their samples.
             labels: Classes in the images, multi-hot (B, K) float. Defaults to None,
                 the predicted ones: those with a positive logit.
+            features: The images' features, up to "feat", if they are there already.
+                Defaults to None.
 
         Raises:
             ValueError: If images are padded.
@@ -411,7 +451,8 @@ class WeakSegmentor(EncoderDecoder):
                 "test_cfg.cams=True scores images without padding: take size and "
                 "size_divisor out of data_preprocessor.test_cfg, or set cams=False"
             )
-        features = self.backbone(inputs, up_to="feat")
+        if features is None:
+            features = self.backbone(inputs, up_to="feat")
         scores, _ = self.cam_head(features)
         if labels is None:
             labels = (scores > 0).float()

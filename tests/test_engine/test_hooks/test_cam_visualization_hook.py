@@ -108,7 +108,8 @@ def test_uncertain_blocks_are_framed(batch, training_step, monkeypatch):
     monkeypatch.setattr(model.mask_generator, "uncertain", decide)
     runner = build_runner(model, 9)
     step(build_hook(interval=1), runner, batch, training_step)
-    assert asked[-1] == (SIZE, (1, 3, *SIZE), [[1, 0, 1]])
+    # Of the image's two classes alone.
+    assert asked[-1] == (SIZE, (1, 2, *SIZE), [[True, True]])
     *_, view2 = tiles_of(runner.visualizer.images[0][1], *SIZE)
     framed = (view2 == UNCERTAIN).all(-1)
     blocks = cv2.resize(framed.astype(np.float32), (3, 2), interpolation=cv2.INTER_AREA)

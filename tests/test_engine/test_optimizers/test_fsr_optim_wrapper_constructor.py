@@ -1,6 +1,6 @@
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
@@ -51,6 +51,13 @@ def test_groups_of_the_segmentor(paramwise):
     assert found["backbone.pos_embed"] == (0.5, 0)
     assert found["decode_head.conv_seg.weight"] == (5, 0.05)
     assert found["distill_head.mlp.0.bias"] == (5, 0)
+
+
+def test_groups_of_a_config_are_plain_dicts():
+    """As torch makes them; it compiles no step of others."""
+    model = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 2)))
+    optimizer = build(model, optimizer=ConfigDict(type="SGD", lr=0.5))
+    assert {type(group) for group in optimizer.param_groups} == {dict}
 
 
 def test_settings():

@@ -228,6 +228,29 @@ def test_runs_under_autocast(vit):
         torch.testing.assert_close(low.float(), full, atol=0.3, rtol=0.1)
 
 
+def test_every_block_attends_by_the_fused_operator(monkeypatch):
+    """Twelve of them and the class attention; no matrix of the scores is written."""
+    vit, calls = FSRViT(arch="deit-tiny", img_size=64), []
+    vit.eval()
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def softmax(*_, **__):
+        raise AssertionError("attention is written out")
+
+    def noted(*args, **kwargs):
+        calls.append(args[0].shape[2])
+        return attend(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
+    for layer in vit.layers:
+        # mmpretrain's attention keeps its own reference.
+        monkeypatch.setattr(layer.attn, "scaled_dot_product_attention", noted)
+    monkeypatch.setattr(torch.Tensor, "softmax", softmax)
+    monkeypatch.setattr(torch, "softmax", softmax)
+    vit(torch.randn(1, 3, 64, 64))
+    assert calls == [16] * 12 + [1] * 2
+
+
 def test_features_split_by_view(vit):
     images = torch.randn(4, 3, 32, 32)
     whole = vit(images)
@@ -239,10 +262,13 @@ def test_features_split_by_view(vit):
 @needs_new_torch
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("up_to", ["aux", "feat", "cls_token"])
-def test_compiles_to_one_graph(up_to, masked, backend):
+@pytest.mark.parametrize(
+    ("up_to", "with_cp"),
+    [("aux", False), ("feat", False), ("cls_token", False), ("cls_token", True)],
+)
+def test_compiles_to_one_graph(up_to, with_cp, masked, backend):
     torch.compiler.reset()
-    vit = build(drop_path_rate=0.5)
+    vit = build(drop_path_rate=0.5, with_cp=with_cp)
     vit.train()
     images = torch.randn(2, 3, 32, 48)
     mask = torch.rand(2, *vit.grid_size(32, 48)) < 0.5 if masked else None

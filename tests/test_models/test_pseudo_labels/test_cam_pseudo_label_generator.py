@@ -9,6 +9,7 @@ from mmseg_fsr.models.pseudo_labels import (
     CAMView,
     PixelAdaptiveRefinement,
     cams_to_label,
+    image_classes,
     sum_over_scales,
 )
 
@@ -118,6 +119,21 @@ def test_classes_of_other_images_never_appear():
     label = generator.pseudo_label(torch.rand(2, 3, 16, 16) * 255, cams, labels)
     assert set(label[0].unique().tolist()) <= {0, 2, 3, 255}
     assert set(label[1].unique().tolist()) <= {0, 1, 255}
+
+
+@pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
+def test_maps_of_the_images_classes_alone_give_the_same_labels(refiner):
+    generator = CAMPseudoLabelGenerator(low_thr=0.3, high_thr=0.6, refiner=refiner)
+    images, cams = torch.rand(3, 3, 24, 16) * 255, smooth_cams(3, 5, (24, 16))
+    labels = torch.tensor([[0, 1, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 0, 1, 0]])
+    classes = image_classes(labels)
+    selected, (present, index) = classes.select(cams), classes
+    expected = generator.pseudo_label(images, cams, labels)
+    actual = generator.pseudo_label(images, selected, present, 3, index)
+    assert torch.equal(actual, expected)
+    assert len(expected.unique()) > 3
+    expected = generator.label(cams, labels)
+    assert torch.equal(generator.label(selected, present, index), expected)
 
 
 @pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])

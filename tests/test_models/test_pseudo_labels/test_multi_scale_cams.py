@@ -5,8 +5,12 @@ import torch.nn.functional as F
 from mmseg_fsr.models.pseudo_labels import (
     CAMs,
     CAMView,
+    image_classes,
     normalize_cams,
     sum_over_scales,
+)
+from mmseg_fsr.models.pseudo_labels import (
+    multi_scale_cams as multi_scale_cams_module,
 )
 
 
@@ -136,6 +140,28 @@ def test_the_images_own_maps_save_their_pass(top, scales):
             torch.testing.assert_close(one, wanted, atol=1e-6, rtol=0)
     expected = multi_scale_cams(extract, other, scales, top=False)
     torch.testing.assert_close(beside.normalized().aux, expected.aux)
+
+
+@pytest.mark.parametrize("has_own", [False, True])
+def test_maps_of_the_images_classes_alone(has_own, monkeypatch):
+    extract, scales = make_extract(num_classes=4, stride=4), (1.0, 0.5)
+    images = torch.randn(3, 3, 16, 24)
+    classes = image_classes(torch.tensor([[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 1, 1]]))
+    resized, merge = [], multi_scale_cams_module.merge_mirrored
+
+    def noted(maps, size):
+        resized.append(maps.shape[1])
+        return merge(maps, size)
+
+    monkeypatch.setattr(multi_scale_cams_module, "merge_mirrored", noted)
+    view = CAMView(images, has_own=has_own, classes=classes)
+    (total,) = sum_over_scales(extract, [view], scales)
+    if has_own:
+        total.add_own(extract(images, len(images)))
+    assert resized == [2] * 4
+    expected = multi_scale_cams(extract, images, scales)
+    for actual, wanted in zip(total.normalized(), expected, strict=True):
+        torch.testing.assert_close(actual, classes.select(wanted), atol=1e-6, rtol=0)
 
 
 def test_without_scale_1_nothing_is_lacking():

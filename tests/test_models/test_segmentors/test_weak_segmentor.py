@@ -157,8 +157,11 @@ def test_every_parameter_gets_a_gradient_under_autocast(training_step):
     assert not without
 
 
-@pytest.mark.parametrize("counts", [[2, 1], [None, 1]])
-def test_number_of_labels_is_known_on_the_host(counts, training_step, monkeypatch):
+@pytest.mark.parametrize(
+    ("counts", "number"),
+    [([3, 1], 3), ([None, 1], 2)],  # as said, or counted on the CPU
+)
+def test_cams_of_the_images_classes(counts, number, training_step, monkeypatch):
     training_step(60, MAX_ITERS)
     segmentor = build_tiny().train()
     inputs, samples = training_batch()
@@ -170,10 +173,10 @@ def test_number_of_labels_is_known_on_the_host(counts, training_step, monkeypatc
     monkeypatch.setattr(
         generator,
         "pseudo_label",
-        lambda *args: given.append(args[-1]) or original(*args),
+        lambda *args: given.append(args[1].shape[1]) or original(*args),
     )
     segmentor.loss(inputs, samples)
-    assert given == [None if None in counts else 2]
+    assert given == [number]
 
 
 def test_a_phase_for_any_loss(training_step):
@@ -189,6 +192,32 @@ def test_a_phase_for_any_loss(training_step):
     losses = segmentor.loss(inputs, samples)
     assert losses.keys() == LOSSES
     assert all(loss.item() != 0 for loss in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("begin", "batches"),
+    [
+        (dict(loss_fsr_class=50, loss_fsr_patch=50), [4, 4, 2]),
+        (dict(loss_fsr_class=50), [8, 8, 4, 4]),  # the other needs it all
+    ],
+)
+def test_view_2_and_teacher_wait_for_the_distillation(begin, batches, training_step):
+    """Passes for CAMs at two scales, then those of student and teacher."""
+    training_step(30, MAX_ITERS)
+    segmentor = build_tiny(loss_begin=begin).train()
+    passed = []
+    for network in (segmentor, segmentor.teacher):
+        network.backbone.register_forward_hook(
+            lambda _, inputs, __: passed.append(len(inputs[0]))
+        )
+    losses = segmentor.loss(*training_batch())
+    assert passed == batches
+    assert losses["loss_fsr_class"].item() == 0
+    sum(losses.values()).backward()
+    assert all(grad is not None for grad in gradients(segmentor).values())
+    segmentor.distill_head.update_centers()
+    moved = segmentor.distill_head.patch_center.value.any()
+    assert moved == ("loss_fsr_patch" not in begin)
 
 
 def record_cam_passes(segmentor):
@@ -383,6 +412,32 @@ def test_prediction_does_not_compute_the_class_token():
     segmentor.backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
     segmentor.predict(torch.randn(2, 3, *SIZE), evaluation_samples())
     assert not calls
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("mode", "passes"),
+    [
+        # The decoder's pass is the CAMs' own; the mirror image, then scale 1.5.
+        (dict(mode="whole"), [2, 2, 4]),
+        # Three windows; none of them is the image.
+        (dict(mode="slide", crop_size=(32, 32), stride=(32, 8)), [2] * 3 + [2, 2, 4]),
+    ],
+)
+def test_cams_take_up_the_pass_of_the_prediction(mode, passes):
+    segmentor = build_tiny(test_cfg=dict(cams=True, **mode)).eval()
+    images, passed = torch.randn(2, 3, *SIZE), []
+    segmentor.backbone.register_forward_hook(
+        lambda _, inputs, __: passed.append(len(inputs[0]))
+    )
+    samples = segmentor.predict(images, evaluation_samples())
+    assert passed == passes
+    # The hook of the prediction is gone.
+    assert len(segmentor.backbone._forward_hooks) == 1
+    expected = segmentor.cams(images)
+    size = evaluation_samples()[0].ori_shape
+    maps = F.interpolate(expected.top, size, mode="bilinear", align_corners=False)
+    assert torch.equal(samples[0].cams.data[0], maps[0, 0])
 
 
 @torch.no_grad()
