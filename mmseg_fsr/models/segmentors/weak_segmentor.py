@@ -208,7 +208,7 @@ class WeakSegmentor(EncoderDecoder):
                 cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
             )
             cells = self.pseudo_label_generator.label(aux_cams, labels)
-            losses |= self.affinity_head.loss(student1.feat, cells)
+            losses |= self.affinity_head.loss_by_labels(student1.feat, cells)
         return {
             name: loss if name in wanted else loss * 0 for name, loss in losses.items()
         }
@@ -238,7 +238,7 @@ class WeakSegmentor(EncoderDecoder):
         ).chunk(2)
         with torch.no_grad():
             teacher1, teacher2 = self.teacher.backbone(views).chunk(2)
-        losses = self.distill_head.loss(
+        losses = self.distill_head.loss_by_features(
             student2,
             teacher2,
             teacher1.cls_token,
