@@ -27,7 +27,7 @@ model = dict(
                 num_heads=4,
                 feedforward_channels=4 * channels),
             img_size=96,
-            patch_size=8,
+            patch_size=12,
             aggregator=dict(
                 type='ClassAttentionAggregator', num_heads=4, depth=1)),
         mask_generator=dict(
@@ -56,6 +56,16 @@ model = dict(
     ],
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
+
+# 10 whole patches a side; after `Resize`: scores are taken at the size of the mask
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(120, 120)),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')
+]
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
 
 # The teachers are of parts of the model and segment nothing to validate.
 custom_hooks = [

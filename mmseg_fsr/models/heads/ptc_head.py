@@ -63,8 +63,8 @@ class PTCHead(BaseModule):
     ``EncoderDecoder`` with any backbone, where the masks say so.
 
     Memory grows with the square of the number of cells: the cosines of a batch are
-    B (hw)^2 numbers, of which several copies are kept for the backward pass. Four
-    images of 512 px have 17 MB of them at stride 16 and 268 MB at stride 8.
+    B (hw)^2 float32 numbers, of which a step holds several copies at a time. For four
+    images of 512 px a copy is 17 MB at stride 16 and 268 MB at stride 8.
 
     Args:
         loss_weight: Weight of the loss. Defaults to 0.2.

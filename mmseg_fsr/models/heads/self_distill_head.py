@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import trunc_normal_
+from mmengine.model.weight_init import initialize, trunc_normal_
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -130,7 +130,13 @@ class SelfDistillHead(TeacherMixin, BaseModule):
         gain.requires_grad_(False)
         self.class_center = Center(out_channels, center_momentum)
         self.patch_center = Center(out_channels, center_momentum)
-        self.add_teacher(dict(train_mode=True) if with_teacher else None)
+        teacher = None
+        if with_teacher:
+            teacher = dict(train_mode=True)
+            # mmengine's init_weights passes mmseg's list of auxiliary heads by.
+            initialize(self, self.init_cfg)
+            self._init_last_layer()
+        self.add_teacher(teacher)
 
     def bottleneck(self, tokens: Tensor) -> Tensor:
         """Unit vectors (..., bottleneck_channels) of ``tokens`` (..., C), float32."""
@@ -152,6 +158,9 @@ class SelfDistillHead(TeacherMixin, BaseModule):
     def init_weights(self) -> None:
         """Truncated normal of 0.02, biases 0; the last layer's gain stays 1."""
         super().init_weights()
+        self._init_last_layer()
+
+    def _init_last_layer(self) -> None:
         trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
 
     def loss(
