@@ -52,7 +52,7 @@ def test_training_gives_both_passes_and_the_teachers(kind):
     if kind == "resnet":
         backbone["backbone"]["norm_eval"] = True
     model = build(backbone, teacher=dict(train_mode=False)).train()
-    images = torch.randn(2, 3, *SIZE)
+    images = torch.randn(2, 3, *SIZE, requires_grad=True)
     features = model(images)
     assert isinstance(features, SelfDistillFeatures)
     grid = model.backbone.grid_size(*SIZE)
