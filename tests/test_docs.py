@@ -5,19 +5,20 @@ import re
 import shutil
 from pathlib import Path
 
+import mmseg
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import LabelData
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS, HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmseg_fsr.datasets.mask_file import write_mask
 
-from .meta_device import build_without_memory
+from .meta_device import build_without_memory, patch_for_meta_device
 from .project_files import CONFIGS, ROOT, TOOLS
 from .test_end_to_end.runs import run_tool
 
@@ -190,6 +191,64 @@ def test_another_backbone_is_refused_with_the_page_s_words(efficientnet):
     with pytest.raises(ValueError, match="in_channels") as error:
         MODELS.build(efficientnet.model)
     assert str(error.value) == " ".join(expected.split())
+
+
+@pytest.fixture
+def supervised():
+    """The two configs of docs/supervised.md: of the contrast, of the distillation."""
+    page = (ROOT / "docs" / "supervised.md").read_text()
+    contrast, distillation = blocks(page, "python")
+    return contrast, distillation
+
+
+def test_the_contrast_stands_beside_the_head_of_mmsegs_own_config(supervised, tmp_path):
+    contrast, _ = supervised
+    (tmp_path / "contrast.py").write_text(contrast)
+    cfg = Config.fromfile(tmp_path / "contrast.py")
+    stock = Config.fromfile(
+        Path(mmseg.__path__[0])
+        / ".mim/configs/deeplabv3plus"
+        / "deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512.py"
+    )
+    fcn, ptc = cfg.model.auxiliary_head
+    assert fcn == stock.model.auxiliary_head
+    # The page's numbers: float32 cosines of the cells of a batch.
+    (side,) = set(stock.crop_size)
+    for stride, megabytes in ((8, 268), (16, 17)):
+        cells = (side // stride) ** 2
+        size = stock.train_dataloader.batch_size * cells**2 * 4
+        assert round(size / 1e6) == megabytes
+    model = build_without_memory(cfg).eval()
+    with torch.device("meta"):
+        maps = model.backbone(torch.zeros(1, 3, 64, 64))
+    # The last of its maps, of stride 8.
+    assert ptc.in_index == len(maps) - 1
+    assert maps[ptc.in_index].shape == (1, 2048, 8, 8)
+
+
+def test_the_distillation_fits_a_model_at_full_size(
+    supervised, training_step, monkeypatch
+):
+    patch_for_meta_device(monkeypatch)
+    _, distillation = supervised
+    base = CONFIGS / "supervised" / "fcn_vit-t_fsr-heads_scenes.py"
+    # In place of what that config says of the same parts.
+    changes = Config.fromstring(distillation, ".py")
+    cfg = Config.fromfile(base)
+    cfg.model.backbone = changes.model.backbone
+    cfg.model.auxiliary_head = changes.model.auxiliary_head
+    cfg.model.decode_head.update(changes.model.decode_head)
+    for hook in changes.custom_hooks:
+        HOOKS.build(hook)
+    model = build_without_memory(cfg).train()
+    with torch.device("meta"):
+        features = model.extract_feat(torch.zeros(2, 3, 512, 512))
+    assert model.decode_head(features).shape == (2, 6, 32, 32)
+    training_step(0, 10)
+    assert model.auxiliary_head.loss(features, []).keys() == {
+        "loss_fsr_class",
+        "loss_fsr_patch",
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

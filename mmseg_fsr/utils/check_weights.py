@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from .student_teacher import is_of_teacher
 from .tensor_names import part_of
 
-# Parts that predictions do not use: a student's own checkpoint has no teacher, one
-# converted from the authors' program no centres.
-TRAINING_PARTS = ("teacher", "distill_head")
+# Parts that predictions do not use: a checkpoint converted from the authors' program
+# has no centres, one for prediction alone no auxiliary head.
+TRAINING_PARTS = ("distill_head", "auxiliary_head")
 
 
 def check_weights(
@@ -39,7 +40,7 @@ def check_weights(
     extra = given.keys() - own.keys()
     if not training:
         parts = {part_of(name) for name in own}
-        lacking = {name for name in lacking if part_of(name) not in TRAINING_PARTS}
+        lacking = {name for name in lacking if not _only_trains(name)}
         extra = {name for name in extra if part_of(name) in parts}
     elif not resumed:
         extra = set()
@@ -54,3 +55,8 @@ def check_weights(
             f"{len(problems)} tensors: {shown}{'; ...' if problems[5:] else ''}. "
             "Resume, test or load a checkpoint that was trained with this config"
         )
+
+
+def _only_trains(name: str) -> bool:
+    """Whether a tensor of that name plays no part in predictions."""
+    return is_of_teacher(name) or part_of(name) in TRAINING_PARTS

@@ -11,7 +11,7 @@ from tests.project_files import TOOLS
 from tests.tiny_config import CROP, write_tiny_config
 
 from .run_recorder import Interrupted
-from .runs import read_record, run_tool
+from .runs import read_record, run_process, run_tool
 
 NUM_CLASSES = 5
 
@@ -51,20 +51,16 @@ def recording(tiny: Path, folder: Path, name: str, **recorder) -> Path:
     return config
 
 
-@pytest.fixture(scope="session")
-def straight(tiny, tmp_path_factory) -> Recorded:
+def train_straight(tiny: Path, folder: Path) -> Recorded:
     """Four steps in one go, by our train tool."""
-    folder = tmp_path_factory.mktemp("straight")
     config = recording(tiny, folder, "straight")
     work_dir = folder / "work"
     run_tool(TOOLS / "train.py", config, "--work-dir", work_dir)
     return Recorded(work_dir, read_record(folder))
 
 
-@pytest.fixture(scope="session")
-def resumed(tiny, tmp_path_factory) -> Recorded:
+def train_resumed(tiny: Path, folder: Path) -> Recorded:
     """Two steps, a break, and with ``--resume`` the other two."""
-    folder = tmp_path_factory.mktemp("resumed")
     work_dir = folder / "work"
     tool = TOOLS / "train.py"
     broken_off = recording(tiny, folder, "broken_off", stop_after=2)
@@ -73,6 +69,27 @@ def resumed(tiny, tmp_path_factory) -> Recorded:
     config = recording(tiny, folder, "resumed")
     run_tool(tool, config, "--work-dir", work_dir, "--resume")
     return Recorded(work_dir, read_record(folder))
+
+
+def train_distributed(tiny: Path, folder: Path, *arguments: str) -> tuple[dict, dict]:
+    """The notes of two processes that ``dist_train.sh`` started."""
+    config = recording(tiny, folder, "distributed")
+    run_process(
+        "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", folder / "w",
+        *arguments, cwd=folder,
+    )  # fmt: skip
+    assert (folder / "w" / "iter_4.pth").is_file()
+    return read_record(folder, 0), read_record(folder, 1)
+
+
+@pytest.fixture(scope="session")
+def straight(tiny, tmp_path_factory) -> Recorded:
+    return train_straight(tiny, tmp_path_factory.mktemp("straight"))
+
+
+@pytest.fixture(scope="session")
+def resumed(tiny, tmp_path_factory) -> Recorded:
+    return train_resumed(tiny, tmp_path_factory.mktemp("resumed"))
 
 
 def labelled(labels, **metainfo):

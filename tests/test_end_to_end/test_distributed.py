@@ -4,28 +4,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from tests.project_files import TOOLS
-
-from .conftest import recording
-from .runs import read_record, run_process
+from .conftest import train_distributed
 
 pytestmark = pytest.mark.slow
 
 
-def train(tiny, folder, *arguments):
-    """The notes of two processes that ``dist_train.sh`` started."""
-    config = recording(tiny, folder, "distributed")
-    run_process(
-        "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", folder / "w",
-        *arguments, cwd=folder,
-    )  # fmt: skip
-    assert (folder / "w" / "iter_4.pth").is_file()
-    return read_record(folder, 0), read_record(folder, 1)
-
-
 @pytest.fixture(scope="module")
 def ranks(tiny, tmp_path_factory):
-    return train(tiny, tmp_path_factory.mktemp("distributed"))
+    return train_distributed(tiny, tmp_path_factory.mktemp("distributed"))
 
 
 def test_every_phase_trains(ranks, tiny):
@@ -76,7 +62,7 @@ def test_ranks_share_their_scores(ranks):
 def test_checkpointed_blocks_change_nothing(ranks, tiny, tmp_path):
     layers = ",".join(f"backbone.layers.{i}" for i in range(3))
     option = f"activation_checkpointing={layers}"
-    records = train(tiny, tmp_path, "--cfg-options", option)
+    records = train_distributed(tiny, tmp_path, "--cfg-options", option)
     for record, expected in zip(records, ranks, strict=True):
         for step, straight in zip(record["steps"], expected["steps"], strict=True):
             assert step["losses"] == pytest.approx(straight["losses"], rel=1e-5)

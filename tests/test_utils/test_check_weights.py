@@ -91,4 +91,15 @@ def test_tested_weights_need_nothing_that_only_training_uses():
     model = Network()
     model.teacher = nn.Linear(2, 2)
     model.distill_head = nn.Linear(2, 2)
+    model.auxiliary_head = nn.ModuleList([nn.Linear(2, 2)])
+    model.linear.teacher = nn.Linear(2, 2)
     check_weights(model.state_dict(), OWN)
+
+
+def test_resumed_weights_need_all_that_training_uses():
+    model = Network()
+    model.linear.teacher = nn.Linear(2, 2)
+    with pytest.raises(
+        ValueError, match=r"2 tensors: linear\.teacher\.bias is missing"
+    ):
+        check_weights(model.state_dict(), OWN, **USES["resume"])

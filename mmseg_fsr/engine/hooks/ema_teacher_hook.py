@@ -1,8 +1,8 @@
-"""Hook that keeps, averages and validates the teacher."""
+"""Hook that keeps, averages and validates teachers."""
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.hooks import Hook
@@ -20,7 +20,7 @@ from mmseg_fsr.engine.runner_state import (
     unwrapped_model,
 )
 from mmseg_fsr.engine.training_progress import TrainingProgress
-from mmseg_fsr.utils.student_teacher import TEACHER_PREFIX
+from mmseg_fsr.utils.student_teacher import TEACHER_PREFIX, is_of_teacher
 
 
 def cosine_momentum(
@@ -68,6 +68,12 @@ class EMATeacherHook(Hook):
     teacher is part of the model, so the losses can use it. The centres of the
     self-distillation move with the teacher, whose outputs they average.
 
+    Not the model alone may have a teacher, so may its parts: each module's ``teacher``
+    follows that module, as in an ``EncoderDecoder`` those of
+    :class:`~mmseg_fsr.models.backbones.SelfDistillBackbone` and
+    :class:`~mmseg_fsr.models.heads.SelfDistillHead`. Such teachers segment nothing and
+    are not scored.
+
     Args:
         momentum: Share of the old teacher at the first step. Defaults to 0.9995.
         end_momentum: What the share rises to by a cosine. Defaults to 1.0.
@@ -107,8 +113,10 @@ class EMATeacherHook(Hook):
             ValueError: If the teacher alone was to be scored.
         """
         names = checkpoint.get("state_dict", checkpoint)
-        if is_training_run(runner) or any(
-            name.startswith(TEACHER_PREFIX) for name in names
+        if (
+            self.validate == "student"
+            or is_training_run(runner)
+            or any(name.startswith(TEACHER_PREFIX) for name in names)
         ):
             return
         if self.validate == "teacher":
@@ -123,14 +131,24 @@ class EMATeacherHook(Hook):
         """Copies the student, unless the run was resumed.
 
         Raises:
-            ValueError: If the model has no teacher, or the teacher is scored alone and
-                the best checkpoint would be chosen by a score of the student.
+            ValueError: If the model has no teacher, or none that segments and is to
+                be scored, or the teacher is scored alone and the best checkpoint would
+                be chosen by a score of the student.
         """
-        student = _segmentor(runner)
+        model = unwrapped_model(runner)
+        students = list(_students(model))
+        if not students:
+            raise ValueError(
+                f"EMATeacherHook: the model {type(model).__name__} has no teacher; set "
+                "model.teacher in the config or take the hook out of custom_hooks"
+            )
+        if self.validate != "student":
+            _segmentor(runner)
         if self.validate == "teacher":
             _require_teacher_scores(runner)
         if runner.iter == 0:
-            update_ema(student.teacher, student, momentum=0)
+            for student in students:
+                update_ema(student.teacher, student, momentum=0)
 
     def after_train_iter(
         self,
@@ -139,12 +157,16 @@ class EMATeacherHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Moves centres and teacher after each step of the optimiser."""
-        if runner.optim_wrapper.should_update():
-            progress = TrainingProgress(runner.iter + 1, runner.max_iters)
-            momentum = cosine_momentum(progress, self.momentum, self.end_momentum)
-            student = _segmentor(runner)
-            student.distill_head.update_centers()
+        """Moves centres and teachers after each step of the optimiser."""
+        if not runner.optim_wrapper.should_update():
+            return
+        progress = TrainingProgress(runner.iter + 1, runner.max_iters)
+        momentum = cosine_momentum(progress, self.momentum, self.end_momentum)
+        model = unwrapped_model(runner)
+        for module in _outside_teachers(model):
+            if hasattr(module, "update_centers"):
+                module.update_centers()
+        for student in _students(model):
             update_ema(student.teacher, student, momentum)
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -244,13 +266,31 @@ def _require_teacher_scores(runner: Runner) -> None:
                 )
 
 
+def _outside_teachers(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a model, itself included, but for those of teachers."""
+    for name, module in model.named_modules():
+        if not is_of_teacher(name):
+            yield module
+
+
+def _students(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a model, itself included, that have a teacher."""
+    for module in _outside_teachers(model):
+        if getattr(module, "teacher", None) is not None:
+            yield module
+
+
 def _segmentor(runner: Runner) -> nn.Module:
-    """The runner's segmentor; it must have a teacher."""
+    """The runner's segmentor; its teacher must be one.
+
+    Raises:
+        ValueError: If the segmentor as a whole has no teacher.
+    """
     model = unwrapped_model(runner)
     if getattr(model, "teacher", None) is None:
         raise ValueError(
-            f"EMATeacherHook: the model {type(model).__name__} has no teacher; set "
-            "model.teacher in the config or take the hook out of custom_hooks"
+            f"EMATeacherHook: the model {type(model).__name__} has no teacher that "
+            "segments and could be scored; set validate='student'"
         )
     return model
 

@@ -38,12 +38,17 @@ class NumClassCheckHook(Hook):
             ValueError: If the numbers differ; the message names both keys.
         """
         classes = getattr(dataset, "metainfo", {}).get("classes")
-        num_classes = unwrapped_model(runner).num_classes
-        if classes is not None and len(classes) != num_classes:
-            raise ValueError(
-                f"model.decode_head.num_classes={num_classes}, but the data set of "
-                f"{key} has {len(classes)} classes, {', '.join(classes[:4])}"
-                f"{', ...' if classes[4:] else ''}: set decode_head.num_classes="
-                f"{len(classes)} and cam_head.num_classes={len(classes) - 1}, which "
-                "leaves the background out"
+        model = unwrapped_model(runner)
+        if classes is None or len(classes) == model.num_classes:
+            return
+        remedy = f"decode_head.num_classes={len(classes)}"
+        if hasattr(model, "cam_head"):
+            remedy += (
+                f" and cam_head.num_classes={len(classes) - 1}, which leaves the "
+                "background out"
             )
+        raise ValueError(
+            f"model.decode_head.num_classes={model.num_classes}, but the data set of "
+            f"{key} has {len(classes)} classes, {', '.join(classes[:4])}"
+            f"{', ...' if classes[4:] else ''}: set {remedy}"
+        )

@@ -3,5 +3,14 @@
 from .fsr_backbone import FSRBackbone
 from .fsr_features import Depth, FSRFeatures
 from .fsr_vit import FSRViT
+from .self_distill_backbone import SelfDistillBackbone
+from .self_distill_features import SelfDistillFeatures
 
-__all__ = ["Depth", "FSRBackbone", "FSRFeatures", "FSRViT"]
+__all__ = [
+    "Depth",
+    "FSRBackbone",
+    "FSRFeatures",
+    "FSRViT",
+    "SelfDistillBackbone",
+    "SelfDistillFeatures",
+]

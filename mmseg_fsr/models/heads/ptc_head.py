@@ -1,9 +1,12 @@
 """Patch token contrast (PTC): affinity of patches learned from pseudo labels."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
@@ -53,21 +56,65 @@ def affinity_loss(features: Tensor, affinity: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class PTCHead(BaseModule):
-    """Patch token contrast on the final feature map; it has no parameters.
+    """Patch token contrast on a feature map; it has no parameters.
+
+    A part of :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`, whose pseudo labels
+    say which cells belong together, and an ``auxiliary_head`` of mmseg's
+    ``EncoderDecoder`` with any backbone, where the masks say so.
+
+    Memory grows with the square of the number of cells: the cosines of a batch are
+    B (hw)^2 float32 numbers, of which a step holds several copies at a time. For four
+    images of 512 px a copy is 17 MB at stride 16 and 268 MB at stride 8.
 
     Args:
         loss_weight: Weight of the loss. Defaults to 0.2.
+        in_index: Which of the maps of backbone or neck it takes as an auxiliary
+            head. Defaults to -1.
     """
 
-    def __init__(self, loss_weight: float = 0.2) -> None:
+    def __init__(self, loss_weight: float = 0.2, in_index: int = -1) -> None:
         super().__init__()
         self.loss_weight = loss_weight
+        self.in_index = in_index
 
-    def loss(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Loss of a batch.
+    def loss(
+        self,
+        inputs: Sequence[Tensor],
+        batch_data_samples: list[SegDataSample],
+        train_cfg: dict | None = None,
+    ) -> dict[str, Tensor]:
+        """Loss of a batch with masks, as mmseg calls its auxiliary heads.
 
         Args:
-            features: Final feature map (B, C, h, w).
+            inputs: Maps of backbone or neck, of which that at ``in_index`` is
+                (B, C, h, w).
+            batch_data_samples: Samples whose ``gt_sem_seg.data`` is a mask (1, H, W)
+                of class ids, 255 = ignored; a cell has the label of the pixel in its
+                middle.
+            train_cfg: Not used. Defaults to None.
+
+        Returns:
+            ``loss_ptc``, a scalar.
+
+        Raises:
+            ValueError: If the input at ``in_index`` is no map.
+        """
+        features = inputs[self.in_index]
+        if not isinstance(features, Tensor) or features.ndim != 4:
+            found = getattr(features, "shape", type(features).__name__)
+            raise ValueError(
+                f"PTCHead: in_index={self.in_index} of {len(inputs)} inputs is "
+                f"{found}: expected a map (B, C, h, w); set in_index to one"
+            )
+        masks = torch.stack([sample.gt_sem_seg.data for sample in batch_data_samples])
+        cells = F.interpolate(masks.float(), features.shape[2:], mode="nearest-exact")
+        return self.loss_by_labels(features, cells.squeeze(1).long())
+
+    def loss_by_labels(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Loss of a batch whose cells have labels.
+
+        Args:
+            features: Feature map (B, C, h, w).
             labels: Labels (B, h, w) of the cells, int64, 255 = ignored.
 
         Returns:

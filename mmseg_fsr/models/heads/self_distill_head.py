@@ -3,13 +3,15 @@
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import trunc_normal_
+from mmengine.model.weight_init import initialize, trunc_normal_
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmseg_fsr.engine.training_progress import TrainingProgress, training_progress
-from mmseg_fsr.models.backbones import FSRFeatures
+from mmseg_fsr.models.backbones import FSRFeatures, SelfDistillFeatures
+from mmseg_fsr.models.teacher_mixin import TeacherMixin
 
 from .center import Center
 
@@ -59,13 +61,18 @@ def linear_teacher_temp(
 
 
 @MODELS.register_module()
-class SelfDistillHead(BaseModule):
+class SelfDistillHead(TeacherMixin, BaseModule):
     """Projector, centres and losses of the self-distillation.
 
     One projector serves class and patch tokens: three linear layers with GELU
     between, L2 norm, then a weight-normalised bias-free linear layer whose gain is
     fixed at 1 (FSR, AAAI 2024; head and losses after DINO, ICCV 2021, and iBOT,
     ICLR 2022).
+
+    A part of :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`, and with
+    ``with_teacher=True`` an ``auxiliary_head`` of mmseg's ``EncoderDecoder``, behind a
+    :class:`~mmseg_fsr.models.backbones.SelfDistillBackbone`. Needs
+    :class:`~mmseg_fsr.engine.hooks.EMATeacherHook`, which moves teacher and centres.
 
     Args:
         in_channels: Width C of the tokens.
@@ -80,6 +87,8 @@ class SelfDistillHead(BaseModule):
         center_momentum: Momentum of the centres. Defaults to 0.9.
         loss_class_weight: Weight of cer.FSR, the class tokens. Defaults to 0.1.
         loss_patch_weight: Weight of unc.FSR, the masked patches. Defaults to 0.1.
+        with_teacher: Whether the head keeps the teacher's projector itself, as an
+            auxiliary head must. Defaults to False: the segmentor's teacher has it.
     """
 
     def __init__(
@@ -95,6 +104,7 @@ class SelfDistillHead(BaseModule):
         center_momentum: float = 0.9,
         loss_class_weight: float = 0.1,
         loss_patch_weight: float = 0.1,
+        with_teacher: bool = False,
     ) -> None:
         super().__init__(
             init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02, bias=0)
@@ -120,6 +130,13 @@ class SelfDistillHead(BaseModule):
         gain.requires_grad_(False)
         self.class_center = Center(out_channels, center_momentum)
         self.patch_center = Center(out_channels, center_momentum)
+        teacher = None
+        if with_teacher:
+            teacher = dict(train_mode=True)
+            # mmengine's init_weights passes mmseg's list of auxiliary heads by.
+            initialize(self, self.init_cfg)
+            self._init_last_layer()
+        self.add_teacher(teacher)
 
     def bottleneck(self, tokens: Tensor) -> Tensor:
         """Unit vectors (..., bottleneck_channels) of ``tokens`` (..., C), float32."""
@@ -141,9 +158,56 @@ class SelfDistillHead(BaseModule):
     def init_weights(self) -> None:
         """Truncated normal of 0.02, biases 0; the last layer's gain stays 1."""
         super().init_weights()
+        self._init_last_layer()
+
+    def _init_last_layer(self) -> None:
         trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
 
     def loss(
+        self,
+        inputs: SelfDistillFeatures,
+        batch_data_samples: list[SegDataSample],
+        train_cfg: dict | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch, as mmseg calls its auxiliary heads.
+
+        There is one view of each image: cer.FSR is between the teacher's class token
+        of the image and the student's of the same image masked, where
+        :class:`~mmseg_fsr.models.segmentors.WeakSegmentor` takes two views.
+
+        Args:
+            inputs: What a ``SelfDistillBackbone`` in training returns.
+            batch_data_samples: Not used: the losses need no labels.
+            train_cfg: Not used. Defaults to None.
+
+        Returns:
+            ``loss_fsr_class`` (cer.FSR) and ``loss_fsr_patch`` (unc.FSR), scalars.
+
+        Raises:
+            ValueError: If the backbone is another, a neck hides it, or the head has no
+                teacher.
+        """
+        if not isinstance(inputs, SelfDistillFeatures):
+            raise ValueError(
+                f"SelfDistillHead got a {type(inputs).__name__}: as an auxiliary_head "
+                "it needs what backbone=dict(type='SelfDistillBackbone', ...) returns "
+                "in training, without a neck between"
+            )
+        if self.teacher is None:
+            raise ValueError(
+                "SelfDistillHead as an auxiliary_head needs a teacher's projector: set "
+                "with_teacher=True"
+            )
+        return self.loss_by_features(
+            inputs.student,
+            inputs.teacher,
+            inputs.teacher.cls_token,
+            self.teacher,
+            inputs.mask,
+            inputs.max_masked,
+        )
+
+    def loss_by_features(
         self,
         student: FSRFeatures,
         teacher: FSRFeatures,
@@ -157,7 +221,7 @@ class SelfDistillHead(BaseModule):
         Args:
             student: The student's features of the masked view 2.
             teacher: The teacher's features of view 2, not masked.
-            teacher_cls_token: The teacher's class tokens of view 1 (B, C).
+            teacher_cls_token: The teacher's class tokens (B, C) of view 1.
             teacher_head: The teacher's projector.
             mask: Masked cells of view 2 (B, h, w), bool.
             max_masked: The most cells that an image of the batch has masked; known

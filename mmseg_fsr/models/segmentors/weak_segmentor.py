@@ -1,7 +1,5 @@
 """Segmentor that learns from image-level labels in one stage."""
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from mmengine.structures import LabelData, PixelData
@@ -19,6 +17,7 @@ from mmseg_fsr.models.pseudo_labels import (
     ImageClasses,
     image_classes,
 )
+from mmseg_fsr.models.teacher_mixin import TeacherMixin
 
 from .batch_norm import untracked_batch_norm
 from .fit_check import check_fit
@@ -26,7 +25,7 @@ from .image_labels import given_image_labels
 
 
 @MODELS.register_module()
-class WeakSegmentor(EncoderDecoder):
+class WeakSegmentor(TeacherMixin, EncoderDecoder):
     """Ties the parts of FSR together (FSR, AAAI 2024).
 
     The method is a sum of parts that a config adds or leaves out: without
@@ -135,6 +134,11 @@ class WeakSegmentor(EncoderDecoder):
         self.loss_energy = loss_energy and MODELS.build(loss_energy)
         self.distill_head = distill_head and MODELS.build(distill_head)
         self.mask_generator = mask_generator and MODELS.build(mask_generator)
+        if self.distill_head is not None and self.distill_head.teacher is not None:
+            raise ValueError(
+                "distill_head.with_teacher=True is for auxiliary heads: here the "
+                "segmentor's teacher has the projector; leave it out"
+            )
         check_fit(
             self.backbone,
             self.decode_head,
@@ -148,24 +152,7 @@ class WeakSegmentor(EncoderDecoder):
             # Nothing uses them: distributed training stops at idle parameters.
             self.backbone.mask_token.requires_grad_(False)
             self.backbone.aggregator.requires_grad_(False)
-        self.teacher = None
-        if teacher is not None:
-            if teacher.keys() != {"train_mode"}:
-                raise ValueError(
-                    f"teacher={dict(teacher)}: expected dict(train_mode=True) or "
-                    "dict(train_mode=False)"
-                )
-            self.teacher_train_mode = teacher["train_mode"]
-            self.teacher = copy.deepcopy(self).requires_grad_(False)
-            # The student's initial weights are copied into it before training.
-            self.teacher._is_init = True
-
-    def train(self, mode: bool = True) -> "WeakSegmentor":
-        """Sets the mode; the teacher's is a setting of its own."""
-        super().train(mode)
-        if self.teacher is not None:
-            self.teacher.train(mode and self.teacher_train_mode)
-        return self
+        self.add_teacher(teacher)
 
     def get_layer_depth(self, param_name: str) -> tuple[int, int]:
         """Depth of a parameter and number of depths, for layer-wise learning rates."""
@@ -231,7 +218,7 @@ class WeakSegmentor(EncoderDecoder):
                 cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
             )
             cells = self.pseudo_label_generator.label(aux_cams, *classes)
-            losses |= self.affinity_head.loss(student1.feat, cells)
+            losses |= self.affinity_head.loss_by_labels(student1.feat, cells)
         return {
             name: loss if name in wanted else loss * 0 for name, loss in losses.items()
         }
@@ -265,7 +252,7 @@ class WeakSegmentor(EncoderDecoder):
         ).chunk(2)
         with torch.no_grad():
             teacher1, teacher2 = self.teacher.backbone(views).chunk(2)
-        losses = self.distill_head.loss(
+        losses = self.distill_head.loss_by_features(
             student2,
             teacher2,
             teacher1.cls_token,

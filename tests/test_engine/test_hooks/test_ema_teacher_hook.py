@@ -16,7 +16,7 @@ from mmseg_fsr.engine.hooks.ema_teacher_hook import cosine_momentum, update_ema
 from mmseg_fsr.engine.training_progress import TrainingProgress
 
 
-class Counter:
+class Counter(nn.Module):
     """Stands for a head with centres, and counts how often they move."""
 
     moves = 0
@@ -162,6 +162,56 @@ def test_gradient_accumulation_averages_with_the_optimiser():
     assert centers.moves == 3
 
 
+class Parts(BaseModel):
+    """A network without a teacher, two parts of which have one of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = Pair()
+        self.heads = nn.ModuleList([nn.Linear(2, 2), Pair()])
+
+    def forward(self, inputs, data_samples=None, mode="predict"):
+        return self.backbone(inputs)
+
+
+def test_teachers_of_parts_follow_their_parts():
+    hook, model = EMATeacherHook(momentum=0.25, end_momentum=0.25), Parts()
+    pairs = [model.backbone.scatter(), model.heads[1].scatter()]
+    hook.before_train(runner_of(model))
+    for pair in pairs:
+        for name, value in own_tensors(pair).items():
+            assert torch.equal(pair.teacher.state_dict()[name], value), name
+    starts = [pair.teacher.linear.weight.clone() for pair in pairs]
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.requires_grad:
+                value.add_(torch.rand_like(value))
+    hook.after_train_iter(runner_of(model, 1), 1)
+    for pair, start in zip(pairs, starts, strict=True):
+        expected = 0.25 * start + 0.75 * pair.linear.weight
+        torch.testing.assert_close(pair.teacher.linear.weight, expected)
+        # Not twice for one that is itself a copy.
+        assert pair.distill_head.moves == 1
+        assert pair.teacher.distill_head.moves == 0
+
+
+def test_resumed_teachers_of_parts_are_kept():
+    model = Parts()
+    model.heads[1].scatter()
+    teacher = copy.deepcopy(model.heads[1].teacher.state_dict())
+    EMATeacherHook().before_train(runner_of(model, iteration=3))
+    for name, value in teacher.items():
+        assert torch.equal(model.heads[1].teacher.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("validate", ["teacher", "both"])
+def test_teachers_of_parts_segment_nothing_to_score(validate):
+    hook = EMATeacherHook(validate=validate)
+    message = r"Parts has no teacher that segments.*; set validate='student'"
+    with pytest.raises(ValueError, match=message):
+        hook.before_train(runner_of(Parts()))
+
+
 def test_wrapped_model(monkeypatch):
     model = Pair().scatter()
     monkeypatch.setattr(
@@ -289,6 +339,13 @@ def test_scores_under_test_time_augmentation(scored_model):
 
 
 # -------------------------------------------------- checkpoint without teacher
+
+
+def test_nothing_is_said_where_no_teacher_is_scored():
+    runner = loading_runner(training=False)
+    hook = EMATeacherHook()
+    hook.after_load_checkpoint(runner, {"backbone.teacher.bias": 0})
+    assert runner.messages == []
 
 
 def loading_runner(training):

@@ -12,17 +12,18 @@ def loop_over(metainfo):
     return SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
 
 
-def run(stage, num_classes, **metainfo):
+def run(stage, num_classes, parts={}, **metainfo):
     loops = dict(val_loop=None) | {f"{stage}_loop": loop_over(metainfo)}
-    model = SimpleNamespace(num_classes=num_classes)
+    model = SimpleNamespace(num_classes=num_classes, **parts)
     runner = SimpleNamespace(model=model, **loops)
     getattr(NumClassCheckHook(), f"before_{stage}")(runner)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_names_both_keys_and_what_to_set(stage):
+    classes = ("background", "cat", "dog")
     with pytest.raises(ValueError, match="num_classes") as error:
-        run(stage, 21, classes=("background", "cat", "dog"))
+        run(stage, 21, parts=dict(cam_head=object()), classes=classes)
     message = str(error.value)
     for part in (
         "model.decode_head.num_classes=21",
@@ -30,6 +31,11 @@ def test_names_both_keys_and_what_to_set(stage):
         "decode_head.num_classes=3 and cam_head.num_classes=2",
     ):
         assert part in message
+
+
+def test_a_model_without_image_classifier_has_one_key():
+    with pytest.raises(ValueError, match=r"set decode_head\.num_classes=2$"):
+        run("train", 4, classes=("background", "cat"))
 
 
 def test_training_looks_at_the_validation_data_too():

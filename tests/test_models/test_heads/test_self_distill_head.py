@@ -2,10 +2,12 @@ import copy
 
 import pytest
 import torch
+from mmengine.model import BaseModule
 from mmseg.registry import MODELS
+from torch import nn
 
 from mmseg_fsr.engine.training_progress import TrainingProgress
-from mmseg_fsr.models.backbones import FSRFeatures
+from mmseg_fsr.models.backbones import FSRFeatures, SelfDistillFeatures
 from mmseg_fsr.models.heads.self_distill_head import (
     distillation_loss,
     linear_teacher_temp,
@@ -57,7 +59,7 @@ def test_masked_patches_match_obvious_loop(training_step):
     ).bool()
     centers = [c.value.clone() for c in (head.class_center, head.patch_center)]
 
-    losses = head.loss(
+    losses = head.loss_by_features(
         student, teacher, teacher_class, teacher_head, mask.view(4, 2, 3), 6
     )
 
@@ -98,7 +100,7 @@ def test_no_masked_patch_at_all_gives_zero(training_step):
     mask = torch.zeros(2, 2, 3, dtype=torch.bool)
     for max_masked in (0, 3):
         student = features(2, requires_grad=True)
-        losses = head.loss(
+        losses = head.loss_by_features(
             student, features(2), torch.randn(2, CHANNELS), head, mask, max_masked
         )
         assert losses["loss_fsr_patch"].item() == 0
@@ -111,7 +113,7 @@ def test_teacher_gets_no_gradient(training_step):
     head, teacher_head = lively(build()), lively(build())
     mask = torch.ones(2, 2, 3, dtype=torch.bool)
     teacher = features(2, requires_grad=True)
-    losses = head.loss(
+    losses = head.loss_by_features(
         features(2), teacher, torch.randn(2, CHANNELS), teacher_head, mask, 6
     )
     sum(losses.values()).backward()
@@ -226,3 +228,101 @@ def test_copies_are_independent():
             param.add_(1)
     torch.testing.assert_close(clone.project(tokens), expected)
     assert not torch.allclose(head.project(tokens), expected)
+
+
+# ------------------------------------------------------------ auxiliary head
+
+
+def views(teacher=None):
+    """What a backbone returns for four images, some masked wholly, some not."""
+    mask = torch.tensor(
+        [[1, 0] * 3, [0, 1] * 3, [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]]
+    )
+    maps = (torch.randn(4, CHANNELS, 2, 3),)
+    student = features(requires_grad=True)
+    teacher = teacher or features()
+    return SelfDistillFeatures(maps, student, teacher, mask.view(4, 2, 3).bool(), 3)
+
+
+def test_auxiliary_head_distils_one_view(training_step):
+    training_step(3, 40)
+    head = lively(build(with_teacher=True))
+    given = views()
+    losses = head.loss(given, [], train_cfg=dict())
+    assert losses.keys() == {"loss_fsr_class", "loss_fsr_patch"}
+    plain = PlainFSR(temp_share=1 / 8)
+    tokens = [
+        torch.cat([x.cls_token[:, None], x.feat.flatten(2).transpose(1, 2)], 1)
+        for x in (given.student, given.teacher)
+    ]
+    projected = head.teacher.project(tokens[1])
+    class_loss, patch_loss = plain.fsr_losses(
+        head.project(tokens[0]),
+        projected[:, 0],
+        projected[:, 1:],
+        given.mask.flatten(1),
+        [c.value for c in (head.class_center, head.patch_center)],
+        plain.teacher_temp(4, 40),
+    )
+    assert losses["loss_fsr_class"].item() == pytest.approx(0.1 * class_loss.item())
+    assert losses["loss_fsr_patch"].item() == pytest.approx(0.1 * patch_loss.item())
+    # The teacher's projector is not the student's.
+    assert not torch.allclose(head.project(tokens[1]), projected, atol=1e-3)
+
+
+def test_a_step_trains_the_student_and_moves_the_centers_alone(training_step):
+    training_step(0, 10)
+    head = lively(build(with_teacher=True))
+    teacher = {k: v.clone() for k, v in head.teacher.state_dict().items()}
+    sum(head.loss(views(), []).values()).backward()
+    trained = {k for k, p in head.named_parameters() if p.grad is not None}
+    assert trained == {k for k, p in head.named_parameters() if p.requires_grad}
+    assert not any(k.startswith("teacher.") for k in trained)
+    head.update_centers()
+    for name, value in head.teacher.state_dict().items():
+        assert torch.equal(value, teacher[name]), name
+    assert head.class_center.value.abs().max() > 0
+
+
+def test_the_teacher_is_saved_with_the_head_and_copied_with_it():
+    head = lively(build(with_teacher=True))
+    names = set(build().state_dict())
+    assert set(head.state_dict()) == names | {f"teacher.{name}" for name in names}
+    clone = copy.deepcopy(head)
+    tokens = torch.randn(2, CHANNELS)
+    expected = clone.teacher.project(tokens)
+    other = build(with_teacher=True)
+    other.load_state_dict(head.state_dict())
+    with torch.no_grad():
+        for param in head.teacher.parameters():
+            param.add_(1)
+    assert torch.equal(clone.teacher.project(tokens), expected)
+    assert torch.equal(other.teacher.project(tokens), expected)
+
+
+@pytest.mark.parametrize("in_list", [True, False])
+def test_initial_weights_as_an_auxiliary_head(in_list):
+    # mmengine's init_weights passes a list by.
+    head = build(
+        hidden_channels=128,
+        bottleneck_channels=64,
+        out_channels=96,
+        with_teacher=True,
+    )
+    model = BaseModule()
+    model.auxiliary_head = nn.ModuleList([head]) if in_list else head
+    model.init_weights()
+    direction = head.last_layer.parametrizations.weight.original1
+    for weight in [*(head.mlp[i].weight for i in (0, 2, 4)), direction]:
+        assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    assert all(not head.mlp[i].bias.any() for i in (0, 2, 4))
+    assert (head.last_layer.parametrizations.weight.original0 == 1).all()
+
+
+def test_other_backbones_and_a_missing_teacher_are_refused(training_step):
+    training_step(0, 10)
+    head = build(with_teacher=True)
+    with pytest.raises(ValueError, match=r"got a tuple: .*'SelfDistillBackbone'"):
+        head.loss(tuple(views()), [])
+    with pytest.raises(ValueError, match="with_teacher=True"):
+        build().loss(views(), [])

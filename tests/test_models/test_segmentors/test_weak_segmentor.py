@@ -48,6 +48,12 @@ def test_refuses_other_settings_of_the_teacher(teacher):
         build_tiny(teacher=teacher)
 
 
+def test_refuses_a_second_teacher_of_the_projector():
+    head = tiny_cfg().distill_head
+    with pytest.raises(ValueError, match="with_teacher=True is for auxiliary heads"):
+        build_tiny(distill_head=head | dict(with_teacher=True))
+
+
 def test_refuses_unknown_losses_in_loss_begin():
     with pytest.raises(ValueError, match=r"loss_begin names \['loss_sge'\]"):
         build_tiny(loss_begin=dict(loss_sge=10, loss_seg=10))

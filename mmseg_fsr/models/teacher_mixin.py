@@ -1,0 +1,48 @@
+"""A module with a teacher of its own."""
+
+import copy
+
+from torch import nn
+
+
+class TeacherMixin:
+    """Gives a module a ``teacher``, a copy of itself without gradient.
+
+    Stands before ``nn.Module``'s classes among the bases; the class calls
+    :meth:`add_teacher` once it has all its parts.
+    :class:`~mmseg_fsr.engine.hooks.EMATeacherHook` sets the teacher's weights before
+    training and averages them in training.
+
+    Attributes:
+        teacher: The copy, whose own ``teacher`` is None; None without one.
+    """
+
+    def add_teacher(self, teacher: dict | None) -> None:
+        """Copies the module.
+
+        Args:
+            teacher: ``dict(train_mode=...)`` says whether the teacher is in training
+                mode, its drop path active, while the module is. None adds none.
+
+        Raises:
+            ValueError: If it is another dict.
+        """
+        self.teacher: nn.Module | None = None
+        if teacher is None:
+            return
+        if teacher.keys() != {"train_mode"}:
+            raise ValueError(
+                f"teacher={dict(teacher)}: expected dict(train_mode=True) or "
+                "dict(train_mode=False)"
+            )
+        self.teacher_train_mode = teacher["train_mode"]
+        self.teacher = copy.deepcopy(self).requires_grad_(False)
+        # The initial weights are copied into it before training.
+        self.teacher._is_init = True
+
+    def train(self, mode: bool = True) -> "TeacherMixin":
+        """Sets the mode; the teacher's is a setting of its own."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.train(mode and self.teacher_train_mode)
+        return self
