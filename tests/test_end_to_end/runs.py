@@ -12,6 +12,7 @@ from unittest import mock
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
@@ -19,14 +20,15 @@ from mmseg.visualization import SegLocalVisualizer
 from tests.free_port import free_port
 from tests.project_files import ROOT
 
-_MANAGERS = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
+_MANAGERS = (DefaultScope, MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
 
 
 @contextlib.contextmanager
 def own_globals() -> Iterator[None]:
     """Keeps what a run leaves behind in the process from the next one.
 
-    MMEngine holds the progress, the logger and the visualizer in class-wide tables.
+    MMEngine holds the default scope of names, the progress, the logger and the
+    visualizer in class-wide tables.
     """
     kept = [dict(manager._instance_dict) for manager in _MANAGERS]
     for manager in _MANAGERS:
