@@ -20,15 +20,14 @@ from mmseg.visualization import SegLocalVisualizer
 from tests.free_port import free_port
 from tests.project_files import ROOT
 
-_MANAGERS = (DefaultScope, MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
+_MANAGERS = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
 
 
 @contextlib.contextmanager
 def own_globals() -> Iterator[None]:
     """Keeps what a run leaves behind in the process from the next one.
 
-    MMEngine holds the default scope of names, the progress, the logger and the
-    visualizer in class-wide tables.
+    MMEngine holds the progress, the logger and the visualizer in class-wide tables.
     """
     kept = [dict(manager._instance_dict) for manager in _MANAGERS]
     for manager in _MANAGERS:
@@ -70,7 +69,9 @@ def score(cfg: Config, checkpoint: Path) -> dict[str, float]:
 def run_tool(tool: Path, *arguments: object) -> None:
     """Runs a tool as ``python tool arguments`` would, without a new process."""
     argv = [str(tool), *map(str, arguments)]
-    with own_globals(), mock.patch.object(sys, "argv", argv):
+    # A new process has no default scope of names; the suite does.
+    no_scope = mock.patch.dict(DefaultScope._instance_dict, clear=True)
+    with own_globals(), no_scope, mock.patch.object(sys, "argv", argv):
         runpy.run_path(str(tool), run_name="__main__")
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import save_checkpoint
+from mmseg.registry import MODELS
 
-from mmseg_fsr.apis import init_model
 from tests.project_files import TOOLS
 
 from .runs import own_globals, run_tool
@@ -242,7 +242,7 @@ def test_a_model_without_cams_has_none_in_the_page(work_dir):
 
     cfg = rewrite_config(work_dir, make_plain)
     with own_globals():
-        model = init_model(cfg, device="cpu")
+        model = MODELS.build(cfg.model)
     checkpoint = work_dir / "plain.pth"
     save_checkpoint(dict(state_dict=model.state_dict()), str(checkpoint))
     run_tool(TOOL, work_dir, "--checkpoint", checkpoint)

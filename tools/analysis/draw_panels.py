@@ -61,15 +61,14 @@ def main() -> None:
         for path in paths:
             require_new(path, args.overwrite)
         model = init_model(cfg, args.checkpoint)
-    except (ValueError, FileExistsError) as error:
-        sys.exit(f"error: {error}")
-
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):
-        (sample,) = model.val_step(pseudo_collate([dataset[index]]))
-        panel = draw_sample(read_image(sample.img_path), sample, classes, palette)
-        with atomic_write(path, "wb") as file:
-            Image.fromarray(panel).save(file, format="PNG")
+        args.out_dir.mkdir(parents=True, exist_ok=True)
+        for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):
+            (sample,) = model.val_step(pseudo_collate([dataset[index]]))
+            panel = draw_sample(read_image(sample.img_path), sample, classes, palette)
+            with atomic_write(path, "wb") as file:
+                Image.fromarray(panel).save(file, format="PNG")
+    except (ValueError, OSError) as error:
+        sys.exit(f"\nerror: {error}")
     print(f"{len(paths)} pictures written to {args.out_dir}")
 
 
