@@ -156,7 +156,10 @@ def load_checkpoint(runner: Runner, filename: str) -> None:
     """
     tensors = load_checkpoint_file(filename).state_dict
     # The hooks refuse what does not fit.
-    runner.call_hook("after_load_checkpoint", checkpoint=dict(state_dict=tensors))
+    try:
+        runner.call_hook("after_load_checkpoint", checkpoint=dict(state_dict=tensors))
+    except ValueError as error:
+        raise ValueError(f"{filename}: {error}") from error
     unwrapped_model(runner).load_state_dict(tensors, strict=False)
 
 

@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_fsr.apis import init_model
-from mmseg_fsr.engine.command_line import add_cfg_options, positive_int
+from mmseg_fsr.engine.command_line import add_cfg_options, positive_int, read_config
 from mmseg_fsr.evaluation.cam_iou_metric import DEFAULT_BKG_THR, configured_bkg_thr
 from mmseg_fsr.export.split_dataset import split_dataset
 from mmseg_fsr.report import (
@@ -119,8 +119,8 @@ def write_report(args: argparse.Namespace) -> None:
     steps = records[-1]["step"]
     environment = read_environment(runs[-1])
 
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict({"model.test_cfg.cams": True, **(args.cfg_options or {})})
+    options = {"model.test_cfg.cams": True, **(args.cfg_options or {})}
+    cfg = read_config(config, options)
     if cfg.get("val_dataloader"):
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         count = args.num or len(dataset)

@@ -30,8 +30,9 @@ def inference_cams(
         ``seg_logits`` and ``pred_sem_seg``, all of the image's size.
 
     Raises:
-        ValueError: If ``labels`` is a single string, or a label is not one of the
-            model's foreground classes.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be decoded, ``labels`` is a single string, or a
+            label is not one of the model's foreground classes.
     """
     multi_hot = None
     if isinstance(labels, str):
@@ -54,9 +55,13 @@ def inference_cams(
         results = dict(img=image)
     else:
         results = dict(img_path=str(image))
-    batch = model.data_preprocessor(
-        pseudo_collate([Compose([load, *steps])(results)]), False
-    )
+    try:
+        item = Compose([load, *steps])(results)
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError) as error:  # what Pillow raises
+        raise ValueError(f"image {image} cannot be decoded ({error})") from error
+    batch = model.data_preprocessor(pseudo_collate([item]), False)
     samples = model.predict(**batch)
     model.add_cams(batch["inputs"], samples, multi_hot)
     return samples[0]

@@ -10,7 +10,6 @@ from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
-from torch import Tensor
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
 
@@ -113,7 +112,7 @@ class ImageLabelDataset(BaseSegDataset):
         Raises:
             FileNotFoundError: If the image or the mask is missing.
             ValueError: If the image or the mask cannot be decoded, or the mask is not
-                one of class ids.
+                one of class ids, or not of the image's size.
         """
         try:
             results = super().prepare_data(idx)
@@ -124,7 +123,7 @@ class ImageLabelDataset(BaseSegDataset):
         # Test-time augmentation makes several of an image, with one mask.
         sample = samples[0] if isinstance(samples, list) else samples
         if isinstance(sample, SegDataSample) and "gt_sem_seg" in sample:
-            self._check_mask(self.get_data_info(idx), sample.gt_sem_seg.data)
+            self._check_mask(self.get_data_info(idx), sample)
         return results
 
     def image_name(self, path: str) -> str:
@@ -198,13 +197,22 @@ class ImageLabelDataset(BaseSegDataset):
                 f"split file {source} names image '{name}' {count} times: keep one line"
             )
 
-    def _check_mask(self, info: dict, mask: Tensor) -> None:
+    def _check_mask(self, info: dict, sample: SegDataSample) -> None:
         """Refuses a mask that is not (1, H, W), or has ids beside classes and 255."""
-        path = info["seg_map_path"]
+        path, mask = info["seg_map_path"], sample.gt_sem_seg.data
         if len(mask) != 1:
             raise ValueError(
                 f"mask {path} has {mask.shape[-1]} channels: expected class ids in one "
                 "channel, such as a palette PNG"
+            )
+        # Loaded after the pipeline's `Resize`, or resized with the image.
+        shapes = [sample.get(key) for key in ("ori_shape", "img_shape")]
+        shapes = [tuple(shape[:2]) for shape in shapes if shape is not None]
+        height, width = mask.shape[-2:]
+        if shapes and (height, width) not in shapes:
+            raise ValueError(
+                f"mask {path} is {width} x {height} pixels, its image "
+                f"{info['img_path']} {shapes[0][1]} x {shapes[0][0]}"
             )
         last = len(self._metainfo["classes"]) - 1
         unknown = mask[(mask > last) & (mask != IGNORE_INDEX)]

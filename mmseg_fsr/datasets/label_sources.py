@@ -13,19 +13,23 @@ from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 from .mask_file import read_mask
 
 
-def labels_from_xml(folder: Path, names: Sequence[str] | None) -> dict[str, list[str]]:
+def labels_from_xml(
+    folder: Path, names: Sequence[str] | None, classes: Sequence[str] | None = None
+) -> dict[str, list[str]]:
     """Class names in PASCAL VOC annotations, difficult objects included.
 
     Args:
         folder: Folder of ``NAME.xml`` files.
         names: Names to read; all files of the folder if None.
+        classes: The class names that there are. Defaults to None, any.
 
     Returns:
         Name of each image to its class names, sorted.
 
     Raises:
         FileNotFoundError: If an annotation is missing.
-        ValueError: If an annotation is broken or declares a document type.
+        ValueError: If an annotation is broken, declares a document type or names a
+            class that there is not.
     """
     labels = {}
     for name in files_in(folder, ".xml") if names is None else names:
@@ -40,6 +44,11 @@ def labels_from_xml(folder: Path, names: Sequence[str] | None) -> dict[str, list
             label = (thing.findtext("name") or "").strip()
             if not label:
                 raise ValueError(f"annotation {path} has an object without a name")
+            if classes is not None and label not in classes:
+                raise ValueError(
+                    f"annotation {path} has the unknown class '{label}': expected one "
+                    f"of {tuple(classes)}"
+                )
             found.add(label)
         labels[name] = sorted(found)
     return labels

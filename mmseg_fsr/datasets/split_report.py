@@ -40,7 +40,7 @@ def report_splits(
         problem.
     """
     problems = []
-    table = PrettyTable(align="r")
+    table = PrettyTable()
     table.add_column("", ["images", "as published", *classes[1:]], align="l")
     for split, places in splits.items():
         try:
@@ -57,5 +57,5 @@ def report_splits(
             problems.append(f"{split}: {error}")
         else:
             counts = labels.sum(0).astype(int).tolist()
-            table.add_column(split, [len(names), places.full_size, *counts])
+            table.add_column(split, [len(names), places.full_size, *counts], align="r")
     return table, problems

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
 
 
 def positive_int(text: str) -> int:
@@ -143,6 +144,23 @@ def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:
     """
     if "://" not in path and not Path(path).is_file():
         parser.exit(2, f"{parser.prog}: error: {kind} not found: {path}\n")
+
+
+def read_config(path: str | Path, options: dict | None = None) -> Config:
+    """Reads a config whose parts are then built without a runner.
+
+    Args:
+        path: The config's file.
+        options: Settings that override those of the file. Defaults to None.
+
+    Returns:
+        The config. Names of components without a scope are looked up in its
+        ``default_scope`` from now on, mmseg's if it has none, as a runner would.
+    """
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options or {})
+    init_default_scope(cfg.get("default_scope", "mmseg"))
+    return cfg
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -74,3 +74,12 @@ def test_a_string_is_no_list_of_labels(model, photo):
 def test_unknown_label_is_named(model, photo):
     with pytest.raises(ValueError, match=r"\['cat'\] are unknown.*'ball'"):
         inference_cams(model, photo, ["ball", "cat"])
+
+
+def test_image_that_is_cut_off_or_missing_is_named(model, photo):
+    photo.write_bytes(photo.read_bytes()[:-500])
+    with pytest.raises(ValueError, match=rf"image {photo} cannot be decoded \(.*trunc"):
+        inference_cams(model, photo)
+    photo.unlink()
+    with pytest.raises(FileNotFoundError, match=str(photo)):
+        inference_cams(model, photo)

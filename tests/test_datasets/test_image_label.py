@@ -206,9 +206,13 @@ AUGMENTED = [
     [
         (np.full((43, 56), 77, np.uint8), r"has the ids \[77\]: expected .* 0 to 20"),
         (np.zeros((43, 56, 3), np.uint8), "has 3 channels: expected class ids in one"),
+        (
+            np.zeros((56, 43), np.uint8),
+            r"is 43 x 56 pixels, .*b\.jpg 56 x 43",
+        ),
     ],
 )
-def test_mask_of_other_ids_is_named(voc_root, mask, message, pipeline):
+def test_mask_of_other_ids_or_size_is_named(voc_root, mask, message, pipeline):
     Image.fromarray(mask).save(voc_root / "SegmentationClass" / "b.png")
     dataset = build(
         voc_root,
@@ -219,6 +223,21 @@ def test_mask_of_other_ids_is_named(voc_root, mask, message, pipeline):
     assert dataset[0]["inputs"] is not None
     with pytest.raises(ValueError, match=rf"mask \S+b\.png {message}"):
         dataset[1]
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_mask_may_be_resized_with_its_image(voc_root, place):
+    pipeline = [*PACKED]
+    pipeline.insert(place, dict(type="Resize", scale=(20, 30), keep_ratio=False))
+    dataset = build(
+        voc_root,
+        test_mode=True,
+        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
+        pipeline=pipeline,
+    )
+    sample = dataset[0]["data_samples"]
+    expected = {1: sample.ori_shape, 2: (30, 20)}[place]
+    assert sample.gt_sem_seg.shape == expected
 
 
 def test_other_errors_of_the_pipeline_stay_as_they_are(voc_root):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_fsr.datasets.mask_file import read_mask, write_mask
+from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
 
 PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
 
@@ -35,3 +35,35 @@ def test_mask_of_colours(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
     with pytest.raises(ValueError, match="has 3 channels, expected one of class ids"):
         read_mask(tmp_path / "x.png")
+
+
+@pytest.fixture(params=["jpg", "png"])
+def photograph(request, tmp_path):
+    path = tmp_path / f"photograph.{request.param}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def test_mask_that_fits_its_image(photograph):
+    check_mask(np.array([[0, 2, 255]]).repeat(40, 0).repeat(20, 1), "it", photograph, 3)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((60, 40), int), r"it is 40 x 60 pixels, its image \S+ 60 x 40"),
+        (np.full((40, 60), 3), r"it has class ids \[3\]: expected 0 to 2 and 255"),
+    ],
+)
+def test_mask_that_does_not_fit(photograph, mask, words):
+    with pytest.raises(ValueError, match=words):
+        check_mask(mask, "it", photograph, 3)
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.9])
+def test_image_that_is_cut_off(photograph, kept):
+    content = photograph.read_bytes()
+    photograph.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ValueError, match=rf"image {photograph} cannot be decoded"):
+        check_mask(np.zeros((40, 60), int), "it", photograph, 3)

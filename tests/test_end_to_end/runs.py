@@ -12,6 +12,7 @@ from unittest import mock
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
@@ -68,7 +69,9 @@ def score(cfg: Config, checkpoint: Path) -> dict[str, float]:
 def run_tool(tool: Path, *arguments: object) -> None:
     """Runs a tool as ``python tool arguments`` would, without a new process."""
     argv = [str(tool), *map(str, arguments)]
-    with own_globals(), mock.patch.object(sys, "argv", argv):
+    # A new process has no default scope of names; the suite does.
+    no_scope = mock.patch.dict(DefaultScope._instance_dict, clear=True)
+    with own_globals(), no_scope, mock.patch.object(sys, "argv", argv):
         runpy.run_path(str(tool), run_name="__main__")
 
 

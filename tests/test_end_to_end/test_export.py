@@ -304,7 +304,7 @@ def test_a_checkpoint_of_another_network_leaves_nothing(export, tiny, tmp_path, 
         f"_base_ = {str(tiny)!r}\nmodel = dict(decode_head=dict(channels=24))\n"
     )
     said = failing(export, capsys, "labels", "--source", "cam", config=config)
-    assert "the checkpoint does not fit the model" in said
+    assert "iter_4.pth: the checkpoint does not fit the model" in said
     assert "decode_head" in said
     assert not (tmp_path / "labels").exists()
 

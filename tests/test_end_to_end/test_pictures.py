@@ -1,5 +1,7 @@
 """The demo's pictures and scores, from a finished run."""
 
+import shutil
+
 import pytest
 from PIL import Image
 
@@ -36,6 +38,18 @@ def test_a_picture_that_is_there_is_only_replaced_on_request(straight, tiny, tmp
     run_tool(tool, *arguments, "--overwrite")
     with Image.open(old) as picture:
         assert picture.format == "PNG"
+
+
+def test_an_image_that_cannot_be_read_is_named(straight, tiny, project, tmp_path):
+    scenes = shutil.copytree(project / "scenes", tmp_path / "scenes")
+    broken = scenes / "JPEGImages" / "val_00001.jpg"
+    broken.write_bytes(broken.read_bytes()[:500])
+    option = f"val_dataloader.dataset.data_root={scenes}"
+    tool = TOOLS / "analysis" / "draw_panels.py"
+    arguments = [tiny, straight.work_dir / "iter_4.pth", tmp_path / "out"]
+    with pytest.raises(SystemExit, match=rf"error: image {broken} cannot be decoded"):
+        run_tool(tool, *arguments, "--cfg-options", option)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["val_00000.png"]
 
 
 def test_demo_reads_the_last_validation(demo, straight):

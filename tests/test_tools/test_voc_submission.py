@@ -64,7 +64,7 @@ def add_map(files):
 
 def resize_map(files):
     Image.new("L", (4, 6)).save(files / "maps" / f"{NAMES[1]}.png")
-    return f"{NAMES[1]}.png is 4 x 6 pixels, its image 6 x 4"
+    return f"{NAMES[1]}.png is 4 x 6 pixels, its image "
 
 
 def undecided(files):

@@ -8,8 +8,8 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 
 # isort: split
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.utils import track_iter_progress
 from mmseg.registry import DATASETS
 from PIL import Image
 
@@ -19,6 +19,7 @@ from mmseg_fsr.engine.command_line import (
     add_cfg_options,
     add_overwrite,
     positive_int,
+    read_config,
     require_file,
     require_new,
 )
@@ -47,8 +48,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Predicts the first validation images and writes a PNG for each."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args.config, args.cfg_options)
     cfg.model.test_cfg.cams = True
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
@@ -61,15 +61,14 @@ def main() -> None:
         for path in paths:
             require_new(path, args.overwrite)
         model = init_model(cfg, args.checkpoint)
-    except (ValueError, FileExistsError) as error:
-        sys.exit(f"error: {error}")
-
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    for index, path in enumerate(paths):
-        (sample,) = model.val_step(pseudo_collate([dataset[index]]))
-        panel = draw_sample(read_image(sample.img_path), sample, classes, palette)
-        with atomic_write(path, "wb") as file:
-            Image.fromarray(panel).save(file, format="PNG")
+        args.out_dir.mkdir(parents=True, exist_ok=True)
+        for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):
+            (sample,) = model.val_step(pseudo_collate([dataset[index]]))
+            panel = draw_sample(read_image(sample.img_path), sample, classes, palette)
+            with atomic_write(path, "wb") as file:
+                Image.fromarray(panel).save(file, format="PNG")
+    except (ValueError, OSError) as error:
+        sys.exit(f"\nerror: {error}")
     print(f"{len(paths)} pictures written to {args.out_dir}")
 
 

@@ -129,7 +129,8 @@ class MaskWriter:
             ]
             mask = paint_mask((image["height"], image["width"]), objects)
             picture = image_path(self.root, self.split, name)
-            check_mask(mask, f"mask of {name}", picture, len(CLASSES))
+            source = instance_file(self.root, self.split)
+            check_mask(mask, f"its mask in {source}", picture, len(CLASSES))
             write_mask(target, mask, PALETTE)
         except (ValueError, OSError, KeyError, TypeError, IndexError) as error:
             return f"{name}: {error}"

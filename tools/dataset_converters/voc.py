@@ -74,10 +74,9 @@ class SBD:
     folder: Path
     suffix: str
 
-    def read(self, name: str) -> np.ndarray:
-        """Mask (H, W) of one of the images."""
-        path = self.folder / f"{name}{self.suffix}"
-        return read_mat(path) if self.suffix == ".mat" else read_mask(path)
+    def mask(self, name: str) -> Path:
+        """The mask of that name."""
+        return self.folder / f"{name}{self.suffix}"
 
 
 def read_mat(path: Path) -> np.ndarray:
@@ -147,9 +146,10 @@ def convert_mask(voc: VOCFolder, sbd: SBD, overwrite: bool, name: str) -> str | 
     if target.exists() and not overwrite:
         return None
     own = voc.mask(VOC_MASKS, name)
+    source = own if own.exists() else sbd.mask(name)
     try:
-        mask = read_mask(own) if own.exists() else sbd.read(name)
-        check_mask(mask, f"mask of {name}", voc.image(name), len(CLASSES))
+        mask = read_mat(source) if source.suffix == ".mat" else read_mask(source)
+        check_mask(mask, f"mask {source}", voc.image(name), len(CLASSES))
         write_mask(target, mask, PALETTE)
     except (ValueError, OSError) as error:
         return str(error)
@@ -189,16 +189,21 @@ def prepare(
             functools.partial(write_split, names=sorted(names - set(val))),
             overwrite,
         )
-    labels = {}
+    labels, unread = {}, []
     for name in sorted(names):
         try:
-            labels |= labels_from_xml(voc.root / "Annotations", [name])
+            labels |= labels_from_xml(voc.root / "Annotations", [name], CLASSES[1:])
         except (ValueError, OSError) as error:
-            problems.append(str(error))
-    write_unless_other(
-        voc.label_file, functools.partial(write_label_file, labels=labels), overwrite
-    )
-    return problems
+            unread.append(str(error))
+    if unread:
+        unread.append(f"{voc.label_file} is not written: mend these annotations first")
+    else:
+        write_unless_other(
+            voc.label_file,
+            functools.partial(write_label_file, labels=labels),
+            overwrite,
+        )
+    return problems + unread
 
 
 def check(voc: VOCFolder) -> list[str]:
@@ -247,7 +252,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         if not args.check:
             problems += prepare(voc, args.sbd, args.workers, args.overwrite)
-        problems += check(voc)
+        if args.check or voc.label_file.exists():
+            problems += check(voc)
     except (ValueError, OSError) as error:
         problems.append(str(error))
     exit_with(problems)

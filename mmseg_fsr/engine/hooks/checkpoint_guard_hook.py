@@ -1,7 +1,7 @@
 """Hook that refuses a checkpoint that does not fit the model."""
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 
 from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
@@ -24,11 +24,17 @@ class CheckpointGuardHook(Hook):
         """Compares the checkpoint's tensors with the model's.
 
         Raises:
-            ValueError: If they do not fit; the message names the tensors.
+            ValueError: If they do not fit; the message names file and tensors.
         """
-        check_weights(
-            unwrapped_model(runner).state_dict(),
-            checkpoint.get("state_dict", checkpoint),
-            is_training_run(runner),
-            runner._resume,
-        )
+        try:
+            check_weights(
+                unwrapped_model(runner).state_dict(),
+                checkpoint.get("state_dict", checkpoint),
+                is_training_run(runner),
+                runner._resume,
+            )
+        except ValueError as error:
+            name = runner._load_from
+            if name is None and runner._resume:
+                name = find_latest_checkpoint(runner.work_dir)
+            raise ValueError(error if name is None else f"{name}: {error}") from error

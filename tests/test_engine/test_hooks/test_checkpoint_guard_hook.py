@@ -12,10 +12,14 @@ LACKING = dict(weight=WEIGHTS["weight"])
 EXTRA = WEIGHTS | {"head.weight": torch.zeros(1)}
 
 
-def guard(checkpoint, resume, training=True):
-    # A runner's training loop is a config until it is built.
-    loop = object.__new__(IterBasedTrainLoop) if training else dict()
-    runner = SimpleNamespace(model=nn.Linear(2, 3), _resume=resume, _train_loop=loop)
+def guard(checkpoint, resume, training=True, **settings):
+    runner = SimpleNamespace(
+        model=nn.Linear(2, 3),
+        _resume=resume,
+        # A runner's training loop is a config until it is built.
+        _train_loop=object.__new__(IterBasedTrainLoop) if training else dict(),
+        **{"_load_from": "given.pth", **settings},
+    )
     CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
 
 
@@ -44,3 +48,14 @@ def test_tested_checkpoint_must_hold_the_model():
     with pytest.raises(ValueError, match=r"in 1 tensors: bias is missing"):
         guard(dict(state_dict=LACKING), resume=False, training=False)
     guard(dict(state_dict=EXTRA), resume=False, training=False)
+
+
+def test_the_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"^given\.pth: the checkpoint does not fit"):
+        guard(LACKING, resume=False, training=False)
+    # As --resume finds it.
+    (tmp_path / "last_checkpoint").write_text("found.pth")
+    with pytest.raises(ValueError, match=r"^found\.pth: the checkpoint does not fit"):
+        guard(LACKING, resume=True, _load_from=None, work_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"^the checkpoint does not fit"):
+        guard(LACKING, resume=False, training=False, _load_from=None)

@@ -181,8 +181,9 @@ def remove_image(root):
 
 
 def resize_image(root):
-    Image.new("RGB", (4, 5)).save(root / "train2014" / f"{name_of(2)}.jpg")
-    return f"mask of {name_of(2)} is 30 x 20 pixels, its image 4 x 5"
+    path = root / "train2014" / f"{name_of(2)}.jpg"
+    Image.new("RGB", (4, 5)).save(path)
+    return f"instances_train2014.json is 30 x 20 pixels, its image {path} 4 x 5"
 
 
 def break_polygon(root):

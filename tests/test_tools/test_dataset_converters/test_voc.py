@@ -195,7 +195,7 @@ def resize_mask(devkit, release):
         release / "dataset" / "cls" / "2008_03.mat",
         dict(GTcls=dict(Segmentation=np.zeros((5, 4), np.uint8))),
     )
-    return "mask of 2008_03 is 4 x 5 pixels, its image 9 x 6"
+    return "2008_03.mat is 4 x 5 pixels, its image"
 
 
 def unknown_id(devkit, release):
@@ -203,7 +203,7 @@ def unknown_id(devkit, release):
         release / "dataset" / "cls" / "2008_03.mat",
         dict(GTcls=dict(Segmentation=mask_of(21))),
     )
-    return "mask of 2008_03 has class ids [21]"
+    return "2008_03.mat has class ids [21]"
 
 
 def remove_image(devkit, release):
@@ -216,9 +216,10 @@ def break_image(devkit, release):
     return "2008_03.jpg cannot be decoded"
 
 
-def break_annotation(devkit, release):
-    (devkit / "VOC2012" / "Annotations" / "2008_03.xml").write_text("<annotation>")
-    return "2008_03.xml is not valid XML"
+def truncate_image(devkit, release):
+    path = devkit / "VOC2012" / "JPEGImages" / "2008_03.jpg"
+    path.write_bytes(path.read_bytes()[:-8])
+    return "2008_03.jpg cannot be decoded"
 
 
 def break_own_mask(devkit, release):
@@ -237,7 +238,7 @@ def break_own_mask(devkit, release):
         unknown_id,
         remove_image,
         break_image,
-        break_annotation,
+        truncate_image,
         break_own_mask,
     ],
 )
@@ -252,6 +253,36 @@ def test_a_bad_file_is_named_and_the_others_are_done(
     assert (voc / "SegmentationClassAug" / "2009_05.png").exists()
     assert "2009_05" in json.loads((voc / "image_labels.json").read_text())
     assert not list(voc.rglob(".*"))
+
+
+def xml_of(label):
+    return f"<annotation><object><name>{label}</name></object></annotation>"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (xml_of("person")[:-20], "is not valid XML"),
+        (xml_of("dragon"), "has the unknown class 'dragon'"),
+    ],
+)
+def test_labels_are_written_once_every_annotation_is_right(
+    tool, devkit, release, content, words, capsys
+):
+    voc = devkit / "VOC2012"
+    path = voc / "Annotations" / "2008_03.xml"
+    path.write_text(content)
+    with pytest.raises(SystemExit, match="problems: 2, shown: 2"):
+        convert(tool, devkit, "--sbd", release)
+    errors = capsys.readouterr().err
+    assert f"annotation {path} {words}" in errors
+    assert f"{voc / 'image_labels.json'} is not written" in errors
+    assert not (voc / "image_labels.json").exists()
+    assert (voc / "SegmentationClassAug" / "2008_03.png").exists()
+
+    path.write_text(xml_of("person"))
+    convert(tool, devkit, "--sbd", release)
+    assert len(json.loads((voc / "image_labels.json").read_text())) == 4
 
 
 def test_check_alone_writes_nothing(tool, devkit, release, capsys):
