@@ -25,6 +25,6 @@ model = dict(
         dilation=2,
         norm_cfg=dict(type='BN'),
         num_classes=_base_.num_classes + 1,
-        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1)),
+        loss_decode=_base_.model.decode_head.loss_decode),
     cam_head=dict(in_channels=channels, aux_in_channels=48),
     distill_head=dict(in_channels=channels))
