@@ -7,7 +7,6 @@ from .safe_load import load_state_dict_file
 from .tensor_names import part_of, under_prefix
 from .vit_layout import is_timm_layout, timm_to_mmpretrain
 
-
 # What a network computes itself: one of the two sides may lack it.
 _COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask")
 # Resized to the network's grid or windows while loading.

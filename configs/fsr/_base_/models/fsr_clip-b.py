@@ -2,7 +2,7 @@
 # goes through the blocks, as in its training. Blocks learn the faster the later they
 # are: ../schedules/layer_decay.py.
 _base_ = './fsr_vit-b.py'
-pretrained = '{{$FSR_CLIP_B:pretrain/vit_base_patch16_clip_quickgelu_224.openai.pth}}'  # noqa: E501
+pretrained = '{{$FSR_CLIP_B:pretrain/vit_base_patch16_clip_quickgelu_224.openai.pth}}'
 model = dict(
     # CLIP's own
     data_preprocessor=dict(

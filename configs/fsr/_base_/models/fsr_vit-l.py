@@ -2,7 +2,7 @@
 # faster the later they are: ../schedules/layer_decay.py.
 _base_ = './fsr_vit-b.py'
 channels = 1024
-pretrained = '{{$FSR_VIT_L:pretrain/vit_large_patch16_224.augreg_in21k_ft_in1k.pth}}'  # noqa: E501
+pretrained = '{{$FSR_VIT_L:pretrain/vit_large_patch16_224.augreg_in21k_ft_in1k.pth}}'
 model = dict(
     # what these weights were trained with
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),

@@ -2,7 +2,7 @@
 # Segmenter. As wide as DeiT-S: mmpretrain's 'small' is a ViT of 768 channels.
 _base_ = './fsr_deit-s.py'
 channels = _base_.channels
-pretrained = '{{$FSR_VIT_S:pretrain/vit_small_patch16_224.augreg_in21k_ft_in1k.pth}}'  # noqa: E501
+pretrained = '{{$FSR_VIT_S:pretrain/vit_small_patch16_224.augreg_in21k_ft_in1k.pth}}'
 model = dict(
     # what these weights were trained with
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
