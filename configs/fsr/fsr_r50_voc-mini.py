@@ -8,7 +8,8 @@ num_classes = 8
 # caffe style: the stride of a block sits in its first 1x1 convolution
 pretrained = '{{$FSR_R50:pretrain/resnet50_caffe.pth}}'
 model = dict(
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
+    backbone=dict(
+        backbone=dict(style='caffe'), init_cfg=dict(checkpoint=pretrained)),
     decode_head=dict(num_classes=num_classes + 1),
     cam_head=dict(num_classes=num_classes),
     loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))

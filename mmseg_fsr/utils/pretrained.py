@@ -7,6 +7,11 @@ from .safe_load import load_state_dict_file
 from .tensor_names import part_of, under_prefix
 from .vit_layout import is_timm_layout, timm_to_mmpretrain
 
+# What a network computes itself: one of the two sides may lack it.
+_COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask")
+# Resized to the network's grid or windows while loading.
+_RESIZED = ("pos_embed", "relative_position_bias_table")
+
 
 def _some(names: set[str], limit: int = 5) -> str:
     """The first few of some names, for a message."""
@@ -17,8 +22,9 @@ def _some(names: set[str], limit: int = 5) -> str:
 def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     """Loads weights in timm's, mmpretrain's or the backbone's own layout.
 
-    A ViT's position embedding is resized to the backbone's grid. What matched, what
-    keeps its initial value and what the file holds beyond that is logged.
+    A ViT's position embedding is resized to the backbone's grid. A class token goes
+    to where the backbone has one: among the patches or in the aggregator. What matched,
+    what keeps its initial value and what the file holds beyond that is logged.
 
     Args:
         backbone: The module to load into.
@@ -41,8 +47,9 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error}, which is `init_cfg.checkpoint` of {type(backbone).__name__}; "
-            "the configs of mmseg_fsr take it from the environment: FSR_VIT_B, FSR_R50 "
-            "or FSR_VIT_S14 (docs/configs.md, Pretrained weights)"
+            "the configs of mmseg_fsr take it from a variable of the environment that "
+            "is named after the backbone, such as FSR_VIT_B, or else from pretrain/ "
+            "(docs/configs.md, Pretrained weights)"
         ) from error
     prefix = init_cfg.get("prefix")
     if prefix is None and any(name.startswith("backbone.") for name in weights):
@@ -51,10 +58,10 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
         weights = under_prefix(weights, prefix.rstrip(".") + ".")
     if is_timm_layout(weights):
         weights = timm_to_mmpretrain(weights)
-    if "cls_token" in weights:
+    own = backbone.state_dict()
+    if "cls_token" in weights and "cls_token" not in own:
         weights["aggregator.cls_token"] = weights.pop("cls_token")
 
-    own = backbone.state_dict()
     matched = own.keys() & weights.keys()
     if not matched:
         raise ValueError(
@@ -65,28 +72,33 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     differing = {
         f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
         for name in matched
-        # The position embedding of another grid is resized while loading.
-        if name != "pos_embed" and weights[name].shape != own[name].shape
+        if not name.endswith(_RESIZED) and weights[name].shape != own[name].shape
     }
     # A part that is there on both sides matches altogether, or has another depth.
-    # Batch norm's counters came late: older files lack them.
     parts = {part_of(name) for name in weights} - {"aggregator"}
     differing |= {
         f"{name} in one of the two alone"
         for name in own.keys() ^ weights.keys()
         if part_of(name) in parts & {part_of(name) for name in own}
-        and not name.endswith("num_batches_tracked")
+        and not name.endswith(_COMPUTED)
     }
     if differing:
         raise ValueError(
             f"{filename} holds weights of another architecture: {_some(differing)}; "
             "set the backbone's arch and patch_size to those of the weights"
         )
-    backbone.load_state_dict({name: weights[name] for name in matched}, strict=False)
+    # All of it: backbones rename what older files hold.
+    missing, unused = backbone.load_state_dict(weights, strict=False)
+    loaded = {
+        name
+        for name in own.keys() - set(missing)
+        # Batch norm fills in the counters that older files lack.
+        if name in weights or not name.endswith("num_batches_tracked")
+    }
     print_log(
-        f"{filename}: {len(matched)} of the {len(own)} tensors of "
+        f"{filename}: {len(loaded)} of the {len(own)} tensors of "
         f"{type(backbone).__name__} loaded; at their initial values: "
-        f"{_some(own.keys() - matched) or 'none'}; in the file, not used: "
-        f"{_some(weights.keys() - matched) or 'none'}",
+        f"{_some(own.keys() - loaded) or 'none'}; in the file, not used: "
+        f"{_some(set(unused)) or 'none'}",
         logger="current",
     )

@@ -20,6 +20,7 @@ PATCH_PATH: NameTable = (
 TIMM_TO_MMPRETRAIN: NameTable = (
     *PATCH_PATH,
     ("cls_token", "cls_token"),
+    ("norm_pre.", "pre_norm."),
     ("blocks.*.ls1.gamma", "layers.*.attn.gamma1.weight"),
     ("blocks.*.ls2.gamma", "layers.*.ffn.gamma2.weight"),
 )

@@ -8,6 +8,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_fsr.utils import load_pretrained_backbone
+from mmseg_fsr.utils.vit_layout import timm_to_mmpretrain
 
 from .timm_vit import timm_weights
 
@@ -211,6 +212,89 @@ def test_resnet(load):
     assert report.endswith("in the file, not used: fc.weight")
 
 
+@pytest.mark.parametrize("layout", ["timm", "mmpretrain"])
+def test_clip_with_its_class_token_among_the_patches(load, layout):
+    """The wrapped ViT computes what timm's does."""
+    timm_vit = pytest.importorskip("timm.models.vision_transformer")
+    source = timm_vit.VisionTransformer(
+        img_size=GRID * PATCH,
+        patch_size=PATCH,
+        embed_dim=CHANNELS,
+        depth=DEPTH,
+        num_heads=2,
+        num_classes=0,
+        pre_norm=True,
+        act_layer="quick_gelu",
+        norm_layer=lambda channels, **_: torch.nn.LayerNorm(channels, eps=1e-5),
+    ).eval()
+    for param in source.parameters():
+        torch.nn.init.normal_(param)
+    weights = source.state_dict()
+    if layout == "mmpretrain":
+        weights = timm_to_mmpretrain(weights)
+    clip = MODELS.build(
+        dict(
+            type="mmpretrain.VisionTransformer",
+            arch=ARCH,
+            img_size=GRID * PATCH,
+            patch_size=PATCH,
+            norm_cfg=dict(type="LN", eps=1e-5),
+            pre_norm=True,
+            layer_cfgs=dict(act_cfg=dict(type="mmpretrain.QuickGELU")),
+            out_type="featmap",
+            out_indices=[0, 1],
+        )
+    )
+    clip.eval()
+    report = load(clip, weights)
+    assert "initial values: none; in the file, not used: none" in report
+    images = torch.randn(2, 3, GRID * PATCH, GRID * PATCH)
+    expected = source.forward_intermediates(images, intermediates_only=True)
+    normalised = source.forward_features(images)[:, 1:].mT.unflatten(2, (GRID, GRID))
+    first, last = clip(images)
+    torch.testing.assert_close(first, expected[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(last, normalised, rtol=1e-4, atol=1e-4)
+
+
+SWIN = dict(
+    type="mmpretrain.SwinTransformer",
+    arch=dict(embed_dims=4, depths=[2, 2], num_heads=[1, 2]),
+    img_size=32,
+    window_size=4,
+    out_indices=(0, 1),
+)
+
+
+def test_swin_as_older_files_hold_it(load):
+    """With its windows' masks, and one norm that had no number yet."""
+    source, swin = MODELS.build(SWIN), MODELS.build(SWIN)
+    for param in source.parameters():
+        torch.nn.init.normal_(param)
+    names = source.state_dict()
+    old = {k: v for k, v in names.items() if not k.startswith("norm")}
+    old |= {"norm.weight": names["norm1.weight"], "norm.bias": names["norm1.bias"]}
+    old["stages.0.blocks.1.attn_mask"] = torch.zeros(4, 16, 16)
+    report = load(swin, {f"backbone.{name}": value for name, value in old.items()})
+    for name, value in swin.state_dict().items():
+        assert torch.equal(value, names[name]) or name.startswith("norm0."), name
+    assert "initial values: norm0.bias, norm0.weight; in the file, not used" in report
+
+
+def test_swin_keeps_its_weights_where_a_merging_keeps_the_grid(load):
+    source = MODELS.build(SWIN)
+    stages = [dict(downsample_cfg=dict(stride=1)), dict()]
+    swin = MODELS.build(SWIN | dict(stage_cfgs=stages, pad_small_map=True))
+    report = load(swin, source.state_dict())
+    assert "initial values: none; in the file, not used: none" in report
+    assert swin(torch.zeros(1, 3, 32, 32))[1].shape == (1, 8, 8, 8)
+
+
+def test_swin_with_other_windows(load):
+    swin = MODELS.build(SWIN | dict(window_size=2))
+    with pytest.raises(ValueError, match=r"relative_position_index \(16, 16\) instead"):
+        load(swin, MODELS.build(SWIN).state_dict())
+
+
 # -------------------------------------------------------------- bad weights
 
 
@@ -262,5 +346,7 @@ def test_other_init_cfg(init_cfg):
 
 def test_missing_file(tmp_path):
     path = tmp_path / "none.pth"
-    with pytest.raises(FileNotFoundError, match=r"none\.pth does not exist: .*FSR_R50"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.pth does not exist: .*FSR_VIT_B"
+    ):
         load_pretrained_backbone(build(), dict(type="Pretrained", checkpoint=str(path)))

@@ -63,7 +63,7 @@ def test_ours_to_timm(images, scale):
     }
     assert converted.lacking == ["cls_token and its position in pos_embed"]
     tokens, raw = timm_features(converted.tensors, images, HEADS)
-    aux, feat, _ = ours(images)
+    aux, feat, *_ = ours(images)
     torch.testing.assert_close(feat, maps(tokens))
     torch.testing.assert_close(aux, maps(raw[0]))
     # What a timm ViT of that depth has, and no more.

@@ -10,21 +10,29 @@ from torch import nn
 class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Four parameter groups: backbone and heads, with and without weight decay.
 
-    The heads learn faster than the backbone. Biases, other 1-D parameters, position
-    embedding, class token and mask token do not decay. mmengine's own constructor
-    cannot say "ten times the rate, and no decay for the biases" of one module, and
-    makes a group of every parameter.
+    The heads learn faster than the backbone; a neck within the backbone counts as a
+    head, as its weights are not pretrained. Biases, other 1-D parameters, position
+    embeddings and biases, class token and mask token do not decay. mmengine's own
+    constructor cannot say "ten times the rate, and no decay for the biases" of one
+    module, and makes a group of every parameter.
 
     ``paramwise_cfg`` takes:
 
-    - ``head_lr_mult``: Learning rate of everything outside the backbone over
-      the base rate. Defaults to 10.
+    - ``head_lr_mult``: Learning rate of everything outside the backbone, and of its
+      neck, over the base rate. Defaults to 10.
     - ``no_decay_keys``: Parameters whose name contains one of these do
-      not decay. Defaults to ("pos_embed", "cls_token", "mask_token").
+      not decay. Defaults to ("pos_embed", "relative_position_bias_table",
+      "cls_token", "mask_token").
     """
 
     DEFAULTS = dict(
-        head_lr_mult=10.0, no_decay_keys=("pos_embed", "cls_token", "mask_token")
+        head_lr_mult=10.0,
+        no_decay_keys=(
+            "pos_embed",
+            "relative_position_bias_table",
+            "cls_token",
+            "mask_token",
+        ),
     )
 
     def __init__(
@@ -58,7 +66,9 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
         for name, param in module.named_parameters():
             if not param.requires_grad:
                 continue
-            part = "backbone" if name.startswith("backbone.") else "heads"
+            inside = name.startswith("backbone.")
+            pretrained = inside and not name.startswith("backbone.neck.")
+            part = "backbone" if pretrained else "heads"
             decays = param.ndim > 1 and not any(key in name for key in no_decay_keys)
             groups.setdefault((part, decays), []).append(param)
         for (part, decays), members in groups.items():

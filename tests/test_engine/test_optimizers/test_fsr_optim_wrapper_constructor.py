@@ -73,6 +73,23 @@ def test_settings():
     }
 
 
+def test_a_neck_learns_as_the_heads():
+    backbone = nn.ModuleDict(dict(neck=nn.Linear(2, 2), backbone=nn.Linear(2, 2)))
+    model = nn.ModuleDict(dict(backbone=backbone))
+    assert groups_of(build(model), model) == {
+        "backbone.backbone.weight": (0.5, 0.05),
+        "backbone.backbone.bias": (0.5, 0),
+        "backbone.neck.weight": (5, 0.05),
+        "backbone.neck.bias": (5, 0),
+    }
+
+
+def test_position_biases_of_windows_do_not_decay():
+    model = nn.ModuleDict(dict(backbone=nn.Module()))
+    model["backbone"].relative_position_bias_table = nn.Parameter(torch.zeros(9, 2))
+    assert set(groups_of(build(model), model).values()) == {(0.5, 0)}
+
+
 def test_frozen_parameters_are_left_out():
     model = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 2)))
     model["backbone"].weight.requires_grad_(False)

@@ -1,6 +1,9 @@
-# FSR on a dilated ResNet-50 (stride 16), norm layers frozen.
+# FSR on a dilated ResNet-50 (stride 16), norm layers frozen. Decoder with norm and
+# average pooling as in fsr_vit-b_fcn.py.
 _base_ = './fsr_vit-b_fcn.py'
 channels = 2048
+# torchvision's, whose blocks have their stride in the 3x3 convolution
+pretrained = '{{$FSR_R50_TORCHVISION:pretrain/resnet50-0676ba61.pth}}'
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -16,8 +19,9 @@ model = dict(
             norm_cfg=dict(type='BN', requires_grad=False),
             norm_eval=True,
             contract_dilation=True,
-            style='caffe'),
-        aggregator=dict(type='AveragePoolingAggregator')),
+            style='pytorch'),
+        aggregator=dict(type='AveragePoolingAggregator'),
+        init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     decode_head=dict(in_channels=channels),
     cam_head=dict(in_channels=channels, aux_in_channels=1024),
     distill_head=dict(in_channels=channels))

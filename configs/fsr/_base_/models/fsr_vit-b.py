@@ -1,5 +1,4 @@
 # FSR with ViT-B/16 (AAAI 2024), every value the paper's.
-num_classes = 20  # foreground classes
 data_preprocessor = dict(
     type='MultiViewSegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
@@ -21,9 +20,9 @@ model = dict(
         in_channels=768,
         channels=512,
         dilation=5,
-        num_classes=num_classes + 1,
+        num_classes=21,
         loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1)),
-    cam_head=dict(type='CAMHead', num_classes=num_classes, in_channels=768),
+    cam_head=dict(type='CAMHead', num_classes=20, in_channels=768),
     affinity_head=dict(type='PTCHead', loss_weight=0.2),
     distill_head=dict(
         type='SelfDistillHead',

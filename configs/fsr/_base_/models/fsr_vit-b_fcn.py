@@ -11,6 +11,6 @@ model = dict(
         num_convs=2,
         concat_input=False,
         norm_cfg=dict(type='BN'),
-        num_classes=_base_.num_classes + 1,
-        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1)),
+        num_classes=_base_.model.decode_head.num_classes,
+        loss_decode=_base_.model.decode_head.loss_decode),
     cam_head=dict(pooling='avg'))

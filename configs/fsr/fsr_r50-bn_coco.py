@@ -1,0 +1,2 @@
+_base_ = ['./_base_/models/fsr_r50-bn.py', './_base_/recipes/coco.py']
+model = _base_.model_settings
