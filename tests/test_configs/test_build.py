@@ -1,26 +1,57 @@
 """Every config as a whole: it loads, its parts fit, a step of it runs."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import LabelData
 from mmseg.registry import HOOKS, METRICS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
+from mmseg_fsr.models.backbones import FSRBackbone
 from mmseg_fsr.models.segmentors import WeakSegmentor
 from tests.meta_device import build_without_memory, patch_for_meta_device
-from tests.project_files import CONFIGS, load_config
+from tests.project_files import CONFIGS, ROOT, load_config
 
-NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
+PAGE = (ROOT / "docs" / "configs.md").read_text()
 
-# Of configs that share a network one runs a step.
-NETWORKS = [name for name in NAMES if "1xb8" not in name and "-test" not in name]
+NAMES = sorted(
+    path.relative_to(CONFIGS).with_suffix("").as_posix()
+    for folder in (CONFIGS, CONFIGS / "ablations")
+    for path in folder.glob("*.py")
+)
+METAINFO = dict(VOCImageLabelDataset=range(21), COCO2014ImageLabelDataset=range(81))
+# Without self-distillation.
+ABLATIONS = [name for name in NAMES if name.endswith("_none")]
+LAYER_DECAY = ("fsr_vit-l", "fsr_clip-b")
+# Of configs that share a network one runs a step; COCO's do in test_training.py.
+NETWORKS = [
+    name for name in NAMES if not any(x in name for x in ("1xb8", "-test", "_coco"))
+]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_parts_are_registered_and_fit(name):
-    cfg = load_config(name)
-    model = build_without_memory(cfg)
+class Built(NamedTuple):
+    """A config, and its model at full size without values."""
+
+    name: str
+    cfg: Config
+    model: WeakSegmentor
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def built(request):
+    cfg = load_config(request.param)
+    return Built(request.param, cfg, build_without_memory(cfg))
+
+
+def crop_size(cfg):
+    return cfg.train_pipeline[1].transforms[0][0].scale
+
+
+def test_parts_are_registered_and_fit(built):
+    name, cfg, model = built
     assert type(model) is WeakSegmentor
     assert model.num_classes == model.cam_head.num_classes + 1
     dataset = cfg.train_dataloader.dataset
@@ -34,55 +65,105 @@ def test_parts_are_registered_and_fit(name):
         for transform in pipeline:
             TRANSFORMS.build(transform)
     # Cells, patches and blocks tile the training crop.
-    size = cfg.train_pipeline[1].transforms[0][0].scale
-    grid = model.backbone.grid_size(*size)
-    assert 0 < model.mask_generator.max_masked(size, grid) < grid[0] * grid[1]
+    grid = model.backbone.grid_size(*crop_size(cfg))
+    assert (model.mask_generator is None) == (name in ABLATIONS)
+    if model.mask_generator is not None:
+        masked = model.mask_generator.max_masked(crop_size(cfg), grid)
+        assert 0 < masked < grid[0] * grid[1]
+
+
+def test_wrapped_backbones_are_measured_at_the_training_crop(built):
+    """What FSRBackbone found holds for the images that it will see."""
+    _, cfg, model = built
+    if isinstance(model.backbone, FSRBackbone):
+        height, width = crop_size(cfg)
+        stride = model.backbone.stride
+        expected = (height // stride, width // stride)
+        assert model.backbone.level_shapes[model.backbone.feat_index][1:] == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_batches_wait_in_pinned_memory_where_the_device_is_a_gpu(name):
     loader = load_config(name).train_dataloader
     assert loader.persistent_workers
-    # Without a GPU torch warns of it; the demo is for CPUs.
-    assert loader.get("pin_memory", False) == (name != "fsr_vit-t_scenes")
+    # Without a GPU torch warns of it; the scenes are for CPUs.
+    assert loader.get("pin_memory", False) == ("scenes" not in name)
 
 
-METAINFO = dict(VOCImageLabelDataset=range(21), COCO2014ImageLabelDataset=range(81))
+def groups_by_name(model, optimizer):
+    """The optimizer's group of each parameter; no parameter is in two."""
+    names = {id(value): name for name, value in model.named_parameters()}
+    groups = {}
+    for group in optimizer.param_groups:
+        for value in group["params"]:
+            assert names[id(value)] not in groups
+            groups[names[id(value)]] = group
+    return groups
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_optimizer_builds_and_the_backbone_learns_slower(name):
+def test_optimizer_builds_and_the_backbone_learns_slower(built):
+    name, cfg, model = built
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    groups = groups_by_name(model, optimizer)
+    trained = {k for k, value in model.named_parameters() if value.requires_grad}
+    assert groups.keys() == trained
+    base = cfg.optim_wrapper.optimizer.lr
+    rates = {True: set(), False: set()}
+    for key, group in groups.items():
+        pretrained = key.startswith("backbone.") and ".neck." not in key
+        rates[pretrained].add(group["lr"])
+        spared = model.get_parameter(key).ndim < 2 or any(
+            token in key for token in ("pos_", "position_bias", "cls_token", "mask_")
+        )
+        assert group["weight_decay"] == (0 if spared else 0.05), key
+    if name.startswith(LAYER_DECAY):
+        assert rates[False] == {base}
+        assert max(rates[True]) == base
+    else:
+        assert rates[True] == {base}
+        assert rates[False] == {base * cfg.optim_wrapper.paramwise_cfg.head_lr_mult}
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [("fsr_vit-l_voc", "backbone."), ("fsr_clip-b_voc", "backbone.backbone.")],
+)
+def test_rates_rise_from_layer_to_layer(name, prefix):
     cfg = load_config(name)
     model = build_without_memory(cfg)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    trained = [value for value in model.parameters() if value.requires_grad]
-    grouped = [value for group in optimizer.param_groups for value in group["params"]]
-    assert {id(value) for value in grouped} == {id(value) for value in trained}
-    assert len(grouped) == len(trained)
-    backbone = {id(value) for value in model.backbone.parameters()}
-    rates = {True: set(), False: set()}
-    for group in optimizer.param_groups:
-        (inside,) = {id(value) in backbone for value in group["params"]}
-        rates[inside].add(group["lr"])
-    assert rates[True] == {cfg.optim_wrapper.optimizer.lr}
-    assert rates[False] == {
-        cfg.optim_wrapper.optimizer.lr * cfg.optim_wrapper.paramwise_cfg.head_lr_mult
-    }
+    groups = groups_by_name(model, optimizer)
+    layers = getattr(model.backbone, "backbone", model.backbone).layers
+    depth = len(layers) + 1
+    decay = cfg.optim_wrapper.paramwise_cfg.layer_decay_rate
+
+    def share(key):
+        return groups[key]["lr"] / cfg.optim_wrapper.optimizer.lr
+
+    for i in range(len(layers)):
+        rate = share(f"{prefix}layers.{i}.attn.qkv.weight")
+        assert rate == pytest.approx(decay ** (depth - 1 - i))
+    for key in (f"{prefix}pos_embed", "backbone.mask_token"):
+        assert share(key) == pytest.approx(decay**depth)
+    for key in ("backbone.aggregator.cls_token", "cam_head.top_classifier.weight"):
+        assert share(key) == 1
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_step_runs_at_full_size(name, training_step, monkeypatch):
+@pytest.mark.parametrize("built", NETWORKS, indirect=True)
+def test_a_step_runs_at_full_size(built, training_step, monkeypatch):
+    name, cfg, model = built
     patch_for_meta_device(monkeypatch)
-    cfg = load_config(name)
-    model = build_without_memory(cfg).train()
+    model.train()
     training_step(cfg.max_iters - 1, cfg.max_iters)
-    size = cfg.train_pipeline[1].transforms[0][0].scale
     with torch.device("meta"):
-        view = torch.zeros(2, 3, *size)
+        view = torch.zeros(2, 3, *crop_size(cfg))
         labels = torch.zeros(2, model.cam_head.num_classes)
     samples = [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
     losses = model.loss(dict(view1=view, view2=view), samples)
-    assert losses.keys() == set(WeakSegmentor.LOSSES)
+    expected = set(WeakSegmentor.LOSSES)
+    if name in ABLATIONS:
+        expected -= {"loss_fsr_class", "loss_fsr_patch"}
+    assert losses.keys() == expected
     assert all(loss.shape == () for loss in losses.values())
     sum(losses.values()).backward()
     unused = [
@@ -91,6 +172,23 @@ def test_a_step_runs_at_full_size(name, training_step, monkeypatch):
         if value.requires_grad and value.grad is None
     ]
     assert unused == []
+
+
+@pytest.mark.parametrize("data", ["voc", "coco"])
+def test_frozen_blocks_of_dinov2(data):
+    """Patches, positions and eight blocks stay; the mask token is ours."""
+    model = build_without_memory(load_config(f"fsr_dinov2-b_{data}"))
+    trained = {
+        ".".join(key.split(".")[1:4])
+        for key, value in model.backbone.named_parameters(prefix="backbone")
+        if value.requires_grad and ".aggregator." not in key
+    }
+    assert trained == {
+        *(f"backbone.layers.{i}" for i in (8, 9, 10, 11)),
+        "backbone.ln1.weight",
+        "backbone.ln1.bias",
+        "mask_token",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,29 +213,49 @@ def test_only_the_import_switches_the_package_on(name):
     assert cfg.default_scope == "mmseg"
     assert cfg.custom_imports["imports"] == ["mmseg_fsr"]
     hooks = [hook.type for hook in cfg.custom_hooks]
+    teacher = [] if name in ABLATIONS else ["EMATeacherHook"]
     assert hooks == [
-        "EMATeacherHook",
+        *teacher,
         "CheckpointGuardHook",
         "FiniteLossHook",
         "NumClassCheckHook",
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "variable"),
-    [
-        ("fsr_vit-b_voc", "FSR_VIT_B"),
-        ("fsr_vit-b_coco", "FSR_VIT_B"),
-        ("fsr_r50_voc-mini", "FSR_R50"),
-        ("fsr_vit-s14_voc-mini", "FSR_VIT_S14"),
-    ],
-)
+WEIGHTS = {
+    "fsr_vit-b": "FSR_VIT_B",
+    "fsr_r50": "FSR_R50_TORCHVISION",
+    "fsr_r50-bn": "FSR_R50_TORCHVISION",
+    "fsr_r101": "FSR_R101",
+    "fsr_convnext-t": "FSR_CONVNEXT_T",
+    "fsr_swin-t": "FSR_SWIN_T",
+    "fsr_mit-b1": "FSR_MIT_B1",
+    "fsr_deit-s": "FSR_DEIT_S",
+    "fsr_vit-s": "FSR_VIT_S",
+    "fsr_vit-l": "FSR_VIT_L",
+    "fsr_dinov2-s": "FSR_DINOV2_S",
+    "fsr_dinov2-b": "FSR_DINOV2_B",
+    "fsr_clip-b": "FSR_CLIP_B",
+}
+VARIABLES = {
+    **{f"{name}_{data}": v for name, v in WEIGHTS.items() for data in ("voc", "coco")},
+    "fsr_r50_voc-mini": "FSR_R50",
+    "fsr_vit-s14_voc-mini": "FSR_VIT_S14",
+}
+
+
+@pytest.mark.parametrize(("name", "variable"), VARIABLES.items())
 def test_weights_by_environment(name, variable, monkeypatch):
+    monkeypatch.delenv(variable, raising=False)
+    default = load_config(name).model.backbone.init_cfg.checkpoint
+    folder, file = default.split("/")
+    assert folder == "pretrain"
     monkeypatch.setenv(variable, "some/where.pth")
     init = load_config(name).model.backbone.init_cfg
     assert init == dict(type="Pretrained", checkpoint="some/where.pth")
-    monkeypatch.delenv(variable)
-    assert load_config(name).model.backbone.init_cfg.checkpoint.startswith("pretrain/")
+    # The page on configs says where the file comes from.
+    (row,) = [line for line in PAGE.splitlines() if f"`{variable}`" in line]
+    assert f"`{file}`" in row
 
 
 def test_data_root_by_environment(monkeypatch):

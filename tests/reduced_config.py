@@ -1,0 +1,65 @@
+"""Configs made small enough to train a step on a CPU."""
+
+from mmengine.config import Config, ConfigDict
+from mmpretrain.models.backbones import VisionTransformer
+
+NUM_BLOCKS = 3
+
+
+def _reduce(backbone: ConfigDict) -> None:
+    """Takes blocks out of ViTs, layers out of ResNets, and drop path out of all."""
+    if "drop_path_rate" in backbone:
+        # It would drop a block from all of a few images now and then.
+        backbone.drop_path_rate = 0.0
+    if backbone.type == "ResNet":
+        backbone.depth = 50
+    if backbone.type in ("FSRViT", "mmpretrain.VisionTransformer"):
+        if isinstance(backbone.arch, str):
+            backbone.arch = dict(VisionTransformer.arch_zoo[backbone.arch])
+        backbone.arch.num_layers = NUM_BLOCKS
+        backbone.out_indices = [NUM_BLOCKS - 2, NUM_BLOCKS - 1]
+        if backbone.get("frozen_stages", -1) > 0:
+            backbone.frozen_stages = 1
+
+
+def reduced_config(cfg: Config) -> Config:
+    """A config with small images, a small projector and no pretrained weights.
+
+    Images are two blocks of the masks large; those of scenes stay as they are. So does
+    the network, but that ViTs have three blocks, ResNets fifty layers, and none drop
+    path.
+
+    Args:
+        cfg: A config of ``configs/fsr``. Changed in place.
+
+    Returns:
+        The same config.
+    """
+    model = cfg.model
+    crop = crop_size(cfg)
+    if min(crop) > 96:
+        block = (model.get("mask_generator") or {}).get("block_size", 64)
+        crop = (block, 2 * block)
+    cfg.train_pipeline[1].transforms[0][0].scale = crop
+    model.backbone.init_cfg = None
+    model.pseudo_label_generator.scales = (1.0,)
+    if model.get("distill_head"):
+        model.distill_head.update(
+            hidden_channels=32, bottleneck_channels=16, out_channels=48
+        )
+    if model.backbone.type == "FSRBackbone":
+        model.backbone.img_size = crop
+    _reduce(model.backbone.get("backbone", model.backbone))
+    return cfg
+
+
+def crop_size(cfg: Config) -> tuple[int, int]:
+    """Height and width of the training crop."""
+    return cfg.train_pipeline[1].transforms[0][0].scale
+
+
+def phases(cfg: Config) -> list[int]:
+    """A step for each set of losses that weigh something: the first and the last one,
+    and those between at which some losses begin, but not yet all."""
+    begins = set(cfg.model.loss_begin.values())
+    return sorted({0, *begins - {max(begins)}, cfg.max_iters - 1})

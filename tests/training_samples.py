@@ -1,0 +1,25 @@
+"""What a training step gets, at random."""
+
+import torch
+from mmengine.structures import LabelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+
+def random_batch(
+    size: tuple[int, int], num_classes: int, batch_size: int = 2
+) -> tuple[dict[str, Tensor], list[SegDataSample]]:
+    """Two views, and image labels of two classes each.
+
+    Args:
+        size: Height and width of a view in pixels.
+        num_classes: Number of foreground classes.
+        batch_size: Number of images. Defaults to 2.
+    """
+    inputs = {view: torch.randn(batch_size, 3, *size) for view in ("view1", "view2")}
+    samples = []
+    for _ in range(batch_size):
+        label = torch.zeros(num_classes)
+        label[torch.randperm(num_classes)[:2]] = 1
+        samples.append(SegDataSample(gt_label=LabelData(label=label)))
+    return inputs, samples
