@@ -1,18 +1,21 @@
 """Configs made small enough to train a step on a CPU."""
 
 from mmengine.config import Config, ConfigDict
-from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.backbones import SwinTransformer, VisionTransformer
 
-NUM_BLOCKS = 3
+NUM_BLOCKS = 2
 
 
 def _reduce(backbone: ConfigDict) -> None:
-    """Takes blocks out of ViTs, layers out of ResNets, and drop path out of all."""
+    """Takes layers out of deep backbones, and drop path out of all."""
     if "drop_path_rate" in backbone:
         # It would drop a block from all of a few images now and then.
         backbone.drop_path_rate = 0.0
     if backbone.type == "ResNet":
         backbone.depth = 50
+    if backbone.get("arch") == "tiny" and "Swin" in backbone.type:
+        arch = SwinTransformer.arch_zoo["tiny"]
+        backbone.arch = arch | dict(depths=[NUM_BLOCKS] * 4)
     if backbone.type in ("FSRViT", "mmpretrain.VisionTransformer"):
         if isinstance(backbone.arch, str):
             backbone.arch = dict(VisionTransformer.arch_zoo[backbone.arch])
@@ -23,11 +26,11 @@ def _reduce(backbone: ConfigDict) -> None:
 
 
 def reduced_config(cfg: Config) -> Config:
-    """A config with small images, a small projector and no pretrained weights.
+    """A config with small images, a small projector, a narrow decoder, no weights.
 
     Images are two blocks of the masks large; those of scenes stay as they are. So does
-    the network, but that ViTs have three blocks, ResNets fifty layers, and none drop
-    path.
+    the network, but that ViTs and stages of Swin have two blocks, ResNets fifty layers,
+    and none drop path.
 
     Args:
         cfg: A config of ``configs/fsr``. Changed in place.
@@ -43,6 +46,9 @@ def reduced_config(cfg: Config) -> Config:
     cfg.train_pipeline[1].transforms[0][0].scale = crop
     model.backbone.init_cfg = None
     model.pseudo_label_generator.scales = (1.0,)
+    # Segmenter's is as wide as the backbone.
+    if "embed_dims" not in model.decode_head:
+        model.decode_head.channels = 32
     if model.get("distill_head"):
         model.distill_head.update(
             hidden_channels=32, bottleneck_channels=16, out_channels=48
