@@ -3,10 +3,12 @@ PYTHON ?= python3
 PYTHON_OPENMMLAB ?= $(PYTHON)
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+SOAK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STAMP_SOAK := $(VENV)/.installed-soak
 VENV_OPENMMLAB := .venv-openmmlab
 BIN_OPENMMLAB := $(VENV_OPENMMLAB)/bin
 STAMP_OPENMMLAB := $(VENV_OPENMMLAB)/.installed
@@ -24,13 +26,14 @@ require_python = @$(1) -c 'import sys; v = sys.version_info[:2]; \
 pip = $(1)/bin/python -m pip install --quiet --progress-bar off \
 	--log $(1)/install.log
 
-.PHONY: help demo test test-openmmlab lint format install clean
+.PHONY: help demo test test-openmmlab soak lint format install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo            train on generated scenes and write pictures"
 	@echo "make test            run the tests"
 	@echo "make test-openmmlab  run them on the original OpenMMLab packages"
+	@echo "make soak            feed the readers of files mutated input, for minutes"
 	@echo "make lint            check style; make format fixes it"
 	@echo "make clean           remove both environments and what was built"
 
@@ -42,6 +45,9 @@ test: $(STAMP)
 
 test-openmmlab: $(STAMP_OPENMMLAB)
 	@$(call with_venv,$(BIN_OPENMMLAB)) $(BIN_OPENMMLAB)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(STAMP_SOAK)
+	@$(call with_venv,$(BIN)) $(BIN)/python tests/fuzz_readers.py $(SOAK_ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -67,6 +73,10 @@ $(STAMP): $(PACKAGING) requirements/onedl.txt
 		$(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
 		$(call pip,$(VENV)) --no-deps --force-reinstall \
 			"opencv-python-headless==$$version"; }
+	@touch $@
+
+$(STAMP_SOAK): $(STAMP) requirements/soak.txt
+	@$(call pip,$(VENV)) -r requirements/soak.txt
 	@touch $@
 
 # mmcv is compiled against the torch that is already there, for the CPU alone, so that

@@ -7,9 +7,9 @@ check_stack()
 
 with without_import_notes():
     from . import apis, datasets, engine, evaluation, export, models
-    from .utils.number_types import allow_number_types
+    from .utils.runner_checkpoint import read_checkpoints_as_data
 
-allow_number_types()
+read_checkpoints_as_data()
 
 __all__ = [
     "__version__",

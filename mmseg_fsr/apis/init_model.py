@@ -21,8 +21,8 @@ def init_model(
 ) -> BaseSegmentor:
     """Builds a model and loads its weights, as mmseg's function of that name.
 
-    That one unpickles the file and goes on with what fits; here nothing in the file is
-    executed, and it must fit. The classes and colours are the checkpoint's, else those
+    That one goes on with what fits; here the file must fit. Nothing in it is executed.
+    The classes and colours are the checkpoint's, else those
     of the config's data set.
 
     Args:

@@ -7,13 +7,17 @@ from typing import Any
 import mmcv
 import numpy as np
 from mmengine import fileio
+from mmengine.fileio import list_from_file
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
+from PIL import Image
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
 
+from .image_name import check_image_name
 from .label_file import read_label_file
+from .pixel_limit import MAX_PIXELS, pixel_limit
 
 
 @DATASETS.register_module()
@@ -37,13 +41,18 @@ class ImageLabelDataset(BaseSegDataset):
             to ``data_root``. May be None in ``test_mode`` only. Defaults to None.
         data_prefix: Folders of the images (``img_path``) and, for validation, of
             the masks (``seg_map_path``). Defaults to ``dict(img_path='')``.
+        max_pixels: The most pixels that an image or mask may have; a file of a few
+            kilobytes can declare any number. For loading by Pillow, as in our configs.
+            Defaults to 178956970, where Pillow raises an error of its own; it warns
+            from half of the limit on.
         **kwargs: Further arguments of ``BaseSegDataset``.
 
     Raises:
         FileNotFoundError: If the data root, split, image folder or label file is
             missing, or, on access, an image or mask.
         ValueError: If the first class is not the background, the split or label
-            file is wrong, or, on access, an image or mask cannot be decoded.
+            file is wrong, ``max_pixels`` is not positive, or, on access, an image or
+            mask cannot be decoded or has too many pixels.
 
     Examples:
         >>> dataset = ImageLabelDataset(
@@ -61,9 +70,13 @@ class ImageLabelDataset(BaseSegDataset):
         ann_file: str = "",
         label_file: str | None = None,
         data_prefix: dict = dict(img_path=""),
+        max_pixels: int = MAX_PIXELS,
         **kwargs: Any,
     ) -> None:
+        if max_pixels < 1:
+            raise ValueError(f"max_pixels must be at least 1, got {max_pixels}")
         self.label_file = label_file
+        self.max_pixels = max_pixels
         super().__init__(ann_file=ann_file, data_prefix=data_prefix, **kwargs)
 
     def _join_prefix(self) -> None:
@@ -85,6 +98,7 @@ class ImageLabelDataset(BaseSegDataset):
         """
         kept = self._kept_columns()
         self._check_paths()
+        self._check_split_names()
         data_list = super().load_data_list()
         names = [self.image_name(info["img_path"]) for info in data_list]
         self._check_names(names)
@@ -115,7 +129,8 @@ class ImageLabelDataset(BaseSegDataset):
                 one of class ids, or not of the image's size.
         """
         try:
-            results = super().prepare_data(idx)
+            with pixel_limit(self.max_pixels):
+                results = super().prepare_data(idx)
         except Exception as error:
             self._blame_file(self.get_data_info(idx), error)
             raise
@@ -181,6 +196,18 @@ class ImageLabelDataset(BaseSegDataset):
                 "image name without suffix a line, or correct the config"
             )
 
+    def _check_split_names(self) -> None:
+        """Refuses a split that is no text or names what lies outside of the folder."""
+        if not self.ann_file or osp.isdir(self.ann_file):
+            return
+        source = f"split file {self.ann_file}"
+        try:
+            lines = list_from_file(self.ann_file, backend_args=self.backend_args)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{source} is not UTF-8 text: {error}") from error
+        for number, line in enumerate(lines, start=1):
+            check_image_name(line.strip(), f"{source}, line {number},")
+
     def _check_names(self, names: list[str]) -> None:
         """Refuses a split that is empty, has an empty line or repeats a name."""
         source = self.ann_file or self.data_prefix.get("img_path", "")
@@ -236,7 +263,13 @@ class ImageLabelDataset(BaseSegDataset):
             try:
                 content = fileio.get(path, self.backend_args)
                 # Pillow, as OpenCV passes a truncated photograph as a grey one.
-                mmcv.imfrombytes(content, flag="unchanged", backend="pillow")
+                with pixel_limit(self.max_pixels):
+                    mmcv.imfrombytes(content, flag="unchanged", backend="pillow")
+            except Image.DecompressionBombError as broken:
+                raise ValueError(
+                    f"{kind} {path} has too many pixels ({broken}): if it is what it "
+                    f"should be, raise the data set's `max_pixels`, {self.max_pixels}"
+                ) from error
             except Exception as broken:
                 raise ValueError(
                     f"{kind} {path} cannot be decoded ({broken}): replace the file or "

@@ -19,6 +19,8 @@ import numpy as np
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 
+from .image_name import check_image_name
+
 Label = int | str
 
 
@@ -44,7 +46,8 @@ def read_label_file(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty or broken, belongs to another data set,
-            lacks an image, names one twice, or holds an unknown label.
+            lacks an image, names one twice or one outside of the folder of images, or
+            holds an unknown label.
     """
     path = Path(path)
     if not path.is_file():
@@ -96,13 +99,16 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
         labels: Name of each image to its class ids or class names.
 
     Raises:
-        ValueError: If the suffix is neither of the two, if there is no image, or
-            if a name or label cannot be written to a text file.
+        ValueError: If the suffix is neither of the two, if there is no image, if a
+            name lies outside of the folder of images, or if a name or label cannot be
+            written to a text file.
     """
     path = Path(path)
     if not labels:
         raise ValueError(f"there is no image to write to label file {path}")
     rows = {name: list(labels[name]) for name in sorted(labels)}
+    for name in rows:
+        check_image_name(name, f"label file {path}")
     if path.suffix == ".json":
         lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
         text = "{\n" + ",\n".join(lines) + "\n}\n"
@@ -160,16 +166,14 @@ def _read_json(path: Path) -> dict[str, list[Label]]:
         found: dict[str, object] = {}
         for name, value in pairs:
             if name in found:
-                raise ValueError(
-                    f"label file {path} names image '{name}' twice: keep one entry"
-                )
+                raise ValueError(f"it names image '{name}' twice: keep one entry")
             found[name] = value
         return found
 
     try:
         text = path.read_text(encoding="utf-8")
         labels = json.loads(text, object_pairs_hook=refuse_duplicates)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"label file {path} is not valid JSON: {error}") from error
     if not isinstance(labels, dict):
         raise ValueError(
@@ -177,6 +181,7 @@ def _read_json(path: Path) -> dict[str, list[Label]]:
             f"labels, got {type(labels).__name__}"
         )
     for name, row in labels.items():
+        check_image_name(name, f"label file {path}")
         if not isinstance(row, list):
             raise ValueError(
                 f"label file {path}: image '{name}' must have a list of labels, got "
@@ -196,6 +201,7 @@ def _read_text(path: Path) -> dict[str, list[Label]]:
         if not line.strip():
             continue
         name, *row = line.split()
+        check_image_name(name, f"label file {path}, line {number},")
         if name in labels:
             raise ValueError(
                 f"label file {path} names image '{name}' twice, again in line "
@@ -210,7 +216,8 @@ def _read_multi_hot(path: Path, images: int, num_classes: int) -> np.ndarray:
     try:
         # Mapped, not read: the shape is checked before the memory is claimed.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    # A damaged header is parsed as Python and fails in many ways.
+    except Exception as error:
         raise ValueError(
             f"label file {path} is not a plain NumPy array (pickled objects are not "
             f"read): {error}"

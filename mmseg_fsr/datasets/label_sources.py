@@ -10,6 +10,7 @@ import numpy as np
 
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
+from .image_name import check_image_name
 from .mask_file import read_mask
 
 
@@ -64,24 +65,26 @@ def read_coco_instances(path: Path) -> dict:
         Its contents.
 
     Raises:
-        ValueError: If the file is broken, or an annotation's image or category is not
-            declared.
+        ValueError: If the file is broken, an annotation's image or category is not
+            declared, or an image lies outside of its folder.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         declared = {
             "category_id": {item["id"]: item["name"] for item in content["categories"]},
-            "image_id": {item["id"]: item["file_name"] for item in content["images"]},
+            "image_id": {item["id"]: _name_of(item) for item in content["images"]},
         }
         for item in content["annotations"]:
             for key, ids in declared.items():
                 if item[key] not in ids:
                     raise ValueError(f"{key} {item[key]} is not declared")
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a COCO instance file ({type(error).__name__}: {error}): "
             "give one such as instances_train2014.json"
         ) from error
+    for name in declared["image_id"].values():
+        check_image_name(name, str(path))
     return content
 
 
@@ -100,9 +103,7 @@ def labels_of_coco_instances(content: dict) -> dict[str, list[str]]:
     for item in content["annotations"]:
         found[item["image_id"]].add(item["category_id"])
     return {
-        str(PurePosixPath(item["file_name"]).with_suffix("")): [
-            categories[category] for category in sorted(found[item["id"]])
-        ]
+        _name_of(item): [categories[category] for category in sorted(found[item["id"]])]
         for item in content["images"]
     }
 
@@ -130,6 +131,11 @@ def labels_from_coco(path: Path, names: Sequence[str] | None) -> dict[str, list[
             f"{len(names)}): give the split that belongs to it"
         )
     return {name: labels[name] for name in names}
+
+
+def _name_of(image: dict) -> str:
+    """The name of an image, without suffix, in COCO's list of images."""
+    return str(PurePosixPath(image["file_name"]).with_suffix(""))
 
 
 def labels_from_masks(
@@ -166,14 +172,15 @@ def files_in(folder: Path, suffix: str) -> list[str]:
     return names
 
 
+class _DocumentTypeError(Exception):
+    """An XML file declares a document type or entities."""
+
+
 def _parse_xml(path: Path) -> ElementTree.Element:
     """Root of an XML file; refuses document types, whose entities can explode."""
 
     def refuse(*_: object) -> None:
-        raise ValueError(
-            f"annotation {path} declares a document type or entities, which are not "
-            "read: remove the declaration"
-        )
+        raise _DocumentTypeError
 
     content = path.read_bytes()
     guard = expat.ParserCreate()
@@ -182,5 +189,16 @@ def _parse_xml(path: Path) -> ElementTree.Element:
     try:
         guard.Parse(content, True)
         return ElementTree.fromstring(content)
-    except (expat.ExpatError, ElementTree.ParseError) as error:
+    except _DocumentTypeError as error:
+        raise ValueError(
+            f"annotation {path} declares a document type or entities, which are not "
+            "read: remove the declaration"
+        ) from error
+    # The last two are of encodings that Python or expat does not know.
+    except (
+        expat.ExpatError,
+        ElementTree.ParseError,
+        ValueError,
+        LookupError,
+    ) as error:
         raise ValueError(f"annotation {path} is not valid XML: {error}") from error

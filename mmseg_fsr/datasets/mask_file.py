@@ -12,6 +12,8 @@ from mmseg_fsr.utils.atomic_write import atomic_write
 
 # VOC's cream, the usual colour of pixels that do not count.
 _IGNORED_COLOR = (224, 224, 192)
+# What Pillow raises for a file that it cannot read, or of too many pixels.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -34,7 +36,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         raise FileNotFoundError(
             f"mask {path} does not exist: add it or remove its name from the split"
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"mask {path} cannot be decoded: {error}") from error
     if mask.ndim != 2:
         raise ValueError(
@@ -106,7 +108,7 @@ def check_mask(mask: np.ndarray, title: str, image: Path, num_classes: int) -> N
             picture.load()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {image} does not exist") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"image {image} cannot be decoded: {error}") from error
     if mask.shape != (height, width):
         raise ValueError(

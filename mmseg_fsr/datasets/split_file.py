@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 
+from .image_name import check_image_name
+
 
 def read_split(path: str | Path) -> list[str]:
     """Reads the names of a split list.
@@ -18,7 +20,8 @@ def read_split(path: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it names nothing, or something twice.
+        ValueError: If it is no text, or names nothing, something twice, or what lies
+            outside of the folder of images.
     """
     path = Path(path)
     if not path.is_file():
@@ -26,8 +29,15 @@ def read_split(path: str | Path) -> list[str]:
             f"split file {path} does not exist: write it, an image name without suffix "
             "a line"
         )
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    names = [name for name in names if name]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"split file {path} is not UTF-8 text: {error}") from error
+    names = []
+    for number, name in enumerate(map(str.strip, lines), start=1):
+        if name:
+            check_image_name(name, f"split file {path}, line {number},")
+            names.append(name)
     if not names:
         raise ValueError(f"split file {path} is empty")
     name, count = Counter(names).most_common(1)[0]

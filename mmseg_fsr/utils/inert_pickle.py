@@ -17,16 +17,18 @@ class PersistentId(NamedTuple):
 class InertObject:
     """An object of a pickle: what it was to be built by, and from what.
 
-    Whatever the pickle does with it, from calling it to giving it a state or items,
-    is taken and forgotten.
+    Whatever the pickle does with it, from calling it to giving it items, is taken and
+    forgotten.
 
     Attributes:
         qualname: Class or function by the name in the file, such as
             ``torch._utils._rebuild_tensor_v2``.
         args: Arguments that it was to be built with.
+        state: State that it was to be given, None without any.
     """
 
     qualname: str
+    state: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "InertObject":
         """Keeps the arguments."""
@@ -74,8 +76,10 @@ class _InertUnpickler(pickle._Unpickler):
         raise pickle.UnpicklingError(f"extension code {code}")
 
     def load_build(self) -> None:
-        # Sets no attribute and calls no __setstate__.
-        self.stack.pop()
+        # Calls no __setstate__, and keeps the state apart from all other attributes.
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], InertObject):
+            self.stack[-1].state = state
 
     dispatch[pickle.BUILD[0]] = load_build
 
@@ -85,9 +89,9 @@ def load_inert(file: BinaryIO) -> Any:
 
     A pickle is a program: it imports objects by name, calls them and changes them.
     Here every import gives a new :class:`InertObject` class instead, but for
-    ``OrderedDict``, which becomes ``dict``; calls make instances of these; changes
-    of attributes and states are left out. So nothing but this file's two classes
-    and Python's plain containers, numbers and strings can be in reach of the
+    ``OrderedDict``, which becomes ``dict``; calls make instances of these; a state is
+    kept as data, changes of attributes are left out. So nothing but this file's two
+    classes and Python's plain containers, numbers and strings can be in reach of the
     pickle, whatever it holds. It may still take much memory or time.
 
     Args:

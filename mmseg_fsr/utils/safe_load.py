@@ -3,7 +3,7 @@
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import torch
 from mmengine.fileio import get_local_path
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .torch_archive import TorchArchive
 
+T = TypeVar("T")
 _ZIP_START = b"PK\x03\x04"
 
 
@@ -49,13 +50,13 @@ def load_checkpoint_file(filename: str | Path) -> Checkpoint:
         ValueError: If the file is no checkpoint, is damaged, is of an old format that
             cannot be read safely, or holds no tensors.
     """
-    try:
-        with get_local_path(str(filename)) as path, open(path, "rb") as file:
-            return _read(filename, file)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"weights file {filename} does not exist: correct the path"
-        ) from error
+    tensors, rest = read_inert(filename, _split)
+    if not tensors:
+        raise ValueError(
+            f"{filename} holds no tensors by name: expected a state dict, or a "
+            "checkpoint with one under 'state_dict' or 'model'"
+        )
+    return Checkpoint(tensors, rest)
 
 
 def load_state_dict_file(filename: str | Path) -> dict[str, Tensor]:
@@ -74,10 +75,41 @@ def load_state_dict_file(filename: str | Path) -> dict[str, Tensor]:
     return load_checkpoint_file(filename).state_dict
 
 
-def _read(filename: str | Path, file: BinaryIO) -> Checkpoint:
+def read_inert(
+    filename: str | Path, take: Callable[[Any, Callable[[Any], Tensor | None]], T]
+) -> T:
+    """Reads a file of ``torch.save`` as data, by a function that takes what it wants.
+
+    Args:
+        filename: Path or URL of the file.
+        take: Given what was saved, as :func:`~mmseg_fsr.utils.inert_pickle.load_inert`
+            reads it, and what turns a part of it into a tensor, or None if the part is
+            none. The file is open meanwhile.
+
+    Returns:
+        What ``take`` returns.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint, is damaged, or is of an old format
+            that cannot be read safely.
+    """
     try:
-        content, as_tensor = _open(file)
-        tensors, rest = _split(content, as_tensor)
+        with get_local_path(str(filename)) as path, open(path, "rb") as file:
+            return _read(filename, file, take)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"weights file {filename} does not exist: correct the path"
+        ) from error
+
+
+def _read(
+    filename: str | Path,
+    file: BinaryIO,
+    take: Callable[[Any, Callable[[Any], Tensor | None]], T],
+) -> T:
+    try:
+        return take(*_open(file))
     # A damaged file may fail in any way.
     except Exception as error:
         # torch's own message goes on to recommend unpickling.
@@ -88,12 +120,6 @@ def _read(filename: str | Path, file: BinaryIO) -> Checkpoint:
             "save its state dict alone with torch.save "
             f"({type(error).__name__}: {reason})"
         ) from error
-    if not tensors:
-        raise ValueError(
-            f"{filename} holds no tensors by name: expected a state dict, or a "
-            "checkpoint with one under 'state_dict' or 'model'"
-        )
-    return Checkpoint(tensors, rest)
 
 
 def _open(file: BinaryIO) -> tuple[Any, Callable[[Any], Tensor | None]]:

@@ -8,6 +8,8 @@ from PIL import Image
 
 from mmseg_fsr.datasets import ImageLabelDataset
 
+from .test_pixel_limit import huge_png
+
 CLASSES = ("background", *(f"class{index}" for index in range(1, 21)))
 LOAD = [dict(type="LoadImageFromFile", imdecode_backend="pillow")]
 
@@ -139,6 +141,9 @@ def test_missing_folder_or_file_is_named(voc_root, change, message):
         ("a\nb\na\n", r"train\.txt names image 'a' 2 times"),
         ("a\nz\n", "no line for image 'z'"),
         ("y\nz\n", "belongs to another data set"),
+        ("a\n../x\n", r"train\.txt, line 2, names image '\.\./x', which leads out"),
+        ("a\n/etc/x\n", r"train\.txt, line 2, names image '/etc/x', which leads out"),
+        ("a\ns/../b\n", r"train\.txt, line 2, names image 's/\.\./b', which leads"),
     ],
 )
 def test_bad_split_is_refused(voc_root, split, message):
@@ -184,6 +189,41 @@ def test_bad_mask_is_named(voc_root, broken):
     )
     with pytest.raises(error, match=rf"mask \S+b\.png {message}"):
         dataset[1]
+
+
+def test_linked_folders_and_files_are_followed(voc_root, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.rename(voc_root / "JPEGImages/b.jpg", elsewhere / "b.jpg")
+    (voc_root / "JPEGImages/b.jpg").symlink_to(elsewhere / "b.jpg")
+    os.rename(voc_root / "JPEGImages", elsewhere / "images")
+    (voc_root / "JPEGImages").symlink_to(elsewhere / "images")
+    (tmp_path / "link").symlink_to(voc_root)
+    assert [item["img"].shape[1] for item in build(tmp_path / "link")] == [56] * 3
+
+
+MASKS = dict(
+    test_mode=True,
+    data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
+    pipeline=[*LOAD, dict(type="LoadAnnotations")],
+)
+
+
+@pytest.mark.parametrize("file", ["JPEGImages/b.jpg", "SegmentationClass/b.png"])
+def test_file_that_unpacks_to_too_much_is_named_with_the_setting(voc_root, file):
+    (voc_root / file).write_bytes(huge_png(50_000))
+    message = rf"{file} has too many pixels .* raise the data set's `max_pixels`"
+    with pytest.raises(ValueError, match=message):
+        build(voc_root, **MASKS)[1]
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_limit_of_pixels_is_a_setting(voc_root):
+    assert build(voc_root, max_pixels=43 * 56)[1]["img"].shape == (43, 56, 3)
+    with pytest.raises(ValueError, match=r"b\.jpg has too many pixels .*, 2407$"):
+        build(voc_root, max_pixels=43 * 56 - 1)[1]
+    with pytest.raises(ValueError, match="max_pixels must be at least 1, got 0"):
+        build(voc_root, max_pixels=0)
 
 
 PACKED = [*LOAD, dict(type="LoadAnnotations"), dict(type="PackSegInputs")]

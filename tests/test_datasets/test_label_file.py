@@ -50,7 +50,9 @@ def test_array_rows_follow_the_split(tmp_path, dtype):
 
 @given(
     labels=st.dictionaries(
-        st.text("abc/_-0", min_size=1), st.sets(st.integers(1, 3)), min_size=1
+        st.text("abc/_-0", min_size=1).filter(lambda name: name[0] != "/"),
+        st.sets(st.integers(1, 3)),
+        min_size=1,
     ),
     suffix=st.sampled_from(["json", "txt"]),
 )
@@ -78,6 +80,8 @@ def test_write_refuses_what_cannot_be_read_again(tmp_path):
         write_label_file(tmp_path / "l.txt", {"one": ["hot dog"]})
     with pytest.raises(ValueError, match=r"must end in \.json or \.txt"):
         write_label_file(tmp_path / "l.csv", {"one": [1]})
+    with pytest.raises(ValueError, match="names image '/one', which leads out"):
+        write_label_file(tmp_path / "l.json", {"/one": [1]})
     with pytest.raises(ValueError, match="no image to write"):
         write_label_file(tmp_path / "l.json", {})
 
@@ -92,6 +96,8 @@ ALL = {"two": [], "sub/three": []}
         ("l.json", "{}", "names no image"),
         ("l.txt", "\n\n", "names no image"),
         ("l.json", '{"one": [1', "not valid JSON"),
+        ("l.json", f'{{"one": [{"9" * 5000}]}}', "not valid JSON"),
+        ("l.json", "[" * 100_000, "not valid JSON"),
         ("l.json", [1], "must hold an object"),
         ("l.json", {"one": 3, **ALL}, "'one' must have a list of labels, got 3"),
         ("l.json", {"one": [None], **ALL}, "'one' has the label None"),
@@ -153,6 +159,16 @@ def test_array_file_that_runs_code_is_not_unpickled(tmp_path):
     with pytest.raises(ValueError, match="not a plain NumPy array"):
         read_label_file(tmp_path / "l.npy", NAMES, CLASSES)
     assert not target.exists()
+
+
+def test_array_header_that_is_no_python_is_refused(tmp_path):
+    np.save(tmp_path / "l.npy", EXPECTED)
+    content = (tmp_path / "l.npy").read_bytes()
+    (tmp_path / "l.npy").write_bytes(
+        content.replace(b"'descr': '<f4'", b"'desc') , '   ")
+    )
+    with pytest.raises(ValueError, match=r"l\.npy is not a plain NumPy array"):
+        read_label_file(tmp_path / "l.npy", NAMES, CLASSES)
 
 
 def test_array_header_that_promises_too_much_is_refused(tmp_path):

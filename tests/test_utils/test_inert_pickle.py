@@ -104,5 +104,13 @@ def test_what_an_object_is_made_of_is_kept():
     assert loaded.args == (1.0, 2.0)
 
 
+def test_state_of_an_object_is_kept_as_data():
+    loaded = load(pickle.dumps(HistoryBuffer([1.0], [1], max_length=9), 2))
+    assert loaded.args == ()
+    assert loaded.state["max_length"] == 9
+    assert isinstance(loaded.state["_log_history"], InertObject)
+    assert load(pickle.dumps(Path, 2)).state is None
+
+
 def test_persistent_ids_are_kept():
     assert load(b"\x80\x02K\x05Q.") == PersistentId(5)

@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -99,6 +100,18 @@ def test_xml_with_entities_is_refused_in_any_encoding(
     with pytest.raises(SystemExit, match=r"x\.xml declares a document type"):
         tool.main(["xml", str(annotations), str(tmp_path / "l.json")])
     assert not (tmp_path / "l.json").exists()
+
+
+def test_xml_whose_entities_multiply_is_refused_at_once(tool, annotations, tmp_path):
+    entities = "".join(
+        f'<!ENTITY x{n} "{f"&x{n - 1};" * 10 if n else "lol"}">' for n in range(30)
+    )
+    text = f"<!DOCTYPE a [{entities}]><a><object><name>&x29;</name></object></a>"
+    (annotations / "x.xml").write_text(text)
+    start = time.monotonic()
+    with pytest.raises(SystemExit, match=r"x\.xml declares a document type"):
+        tool.main(["xml", str(annotations), str(tmp_path / "l.json")])
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(

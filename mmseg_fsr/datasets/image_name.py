@@ -1,0 +1,26 @@
+"""Names of images in split lists and label files."""
+
+from pathlib import PurePosixPath
+
+
+def check_image_name(name: str, where: str) -> None:
+    """Refuses a name that leads out of the folder of images.
+
+    A name is joined to the folders of images and masks, so a list of strangers could
+    have any file read. Symbolic links within the folders are followed: whoever put them
+    there could read what they point to.
+
+    Args:
+        name: The path of an image within its folder, without suffix.
+        where: What to call the place of the name in an error, with file and line.
+
+    Raises:
+        ValueError: If it is an absolute path, has a part ``..``, or has a null
+            character.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(
+            f"{where} names image {name!r}, which leads out of the folder of images: "
+            "write a path within it, without '..'"
+        )

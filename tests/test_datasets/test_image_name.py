@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from mmseg_fsr.datasets import read_label_file
+from mmseg_fsr.datasets.image_name import check_image_name
+from mmseg_fsr.datasets.label_sources import read_coco_instances
+from mmseg_fsr.datasets.split_file import read_split
+
+OUTSIDE = ["../a", "sub/../../a", "/etc/passwd", "sub/..", "a\0b"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_leads_out_is_refused_with_its_place(name):
+    with pytest.raises(ValueError, match=r"list 3 names image .* which leads out"):
+        check_image_name(name, "list 3")
+
+
+@pytest.mark.parametrize("name", ["a", "sub/a", "2007_000032", "a..b", ".a", "", "é b"])
+def test_names_within_are_taken(name):
+    check_image_name(name, "list 3")
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_split_list_names_file_line_and_value(tmp_path, name):
+    path = tmp_path / "train.txt"
+    path.write_text(f"a\n\n{name}\n")
+    with pytest.raises(ValueError, match=r"train\.txt, line 3, names image") as error:
+        read_split(path)
+    assert repr(name) in str(error.value)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_label_file_names_file_line_and_value(tmp_path, name):
+    (tmp_path / "l.txt").write_text(f"a\n{name} cat\n")
+    (tmp_path / "l.json").write_text(json.dumps({"a": [], name: [1]}))
+    for file, place in (("l.txt", r"l\.txt, line 2,"), ("l.json", r"l\.json")):
+        with pytest.raises(ValueError, match=f"{place} names image") as error:
+            read_label_file(tmp_path / file, ["a"], ("background", "cat"))
+        assert repr(name) in str(error.value)
+
+
+def test_coco_file_names_stay_in_their_folder(tmp_path):
+    content = dict(
+        images=[dict(id=1, file_name="../../x.jpg")], annotations=[], categories=[]
+    )
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"instances\.json names image '\.\./\.\./x"):
+        read_coco_instances(path)
