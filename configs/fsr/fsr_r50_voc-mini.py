@@ -10,7 +10,9 @@ pretrained = '{{$FSR_R50:pretrain/resnet50_caffe.pth}}'
 model = dict(
     backbone=dict(
         backbone=dict(style='caffe'), init_cfg=dict(checkpoint=pretrained)),
-    decode_head=dict(num_classes=num_classes + 1),
+    # one GPU, or a CPU
+    decode_head=dict(
+        norm_cfg=dict(type='BN'), num_classes=num_classes + 1),
     cam_head=dict(num_classes=num_classes),
     loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))
 custom_hooks = [

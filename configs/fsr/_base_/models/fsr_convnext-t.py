@@ -20,6 +20,6 @@ model = dict(
             scales=[1, 2]),
         aggregator=dict(type='AveragePoolingAggregator'),
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
-    decode_head=dict(in_channels=channels),
+    decode_head=dict(in_channels=channels, norm_cfg=dict(type='SyncBN')),
     cam_head=dict(in_channels=channels),
     distill_head=dict(in_channels=channels))

@@ -22,6 +22,6 @@ model = dict(
             style='pytorch'),
         aggregator=dict(type='AveragePoolingAggregator'),
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
-    decode_head=dict(in_channels=channels),
+    decode_head=dict(in_channels=channels, norm_cfg=dict(type='SyncBN')),
     cam_head=dict(in_channels=channels, aux_in_channels=1024),
     distill_head=dict(in_channels=channels))
