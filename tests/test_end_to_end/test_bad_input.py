@@ -153,17 +153,14 @@ def crop(size):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (crop((4, 4)), ["image of 4 x 4 pixels is smaller than a patch of 8"]),
         (
-            {**crop((4, 4)), "model__mask_generator__block_size": 4},
-            ["image of 4 x 4 pixels is smaller than a patch of 8"],
+            {"model__mask_generator__block_size": 12},
+            ["mask_generator.block_size=12: expected a multiple of 8", "16 x 4 x 4"],
         ),
         (
-            {"model__mask_generator__block_size": 4},
-            ["4 px", "32 x 32 px", "multiple of the patch size", "block_size"],
-        ),
-        (
-            {**crop((48, 48)), "model__mask_generator__block_size": 12},
-            ["12 px", "do not divide the patch grid 6 x 6", "block_size"],
+            {"model__decode_head__in_channels": 24},
+            ["decode_head.in_channels=24, expected 16", "16 x 4 x 4"],
         ),
         (
             crop((40, 40)),
