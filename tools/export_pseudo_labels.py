@@ -120,7 +120,7 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     bkg_thr = args.bkg_thr
     if args.source == "cam" and bkg_thr is None:
         bkg_thr = background_threshold(cfg)
-    # Not by mmengine, whose loader may unpickle: see load_checkpoint.
+    # Loaded by load_checkpoint, which refuses what does not fit.
     cfg.load_from, cfg.resume = None, False
     cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
     if args.tta:
