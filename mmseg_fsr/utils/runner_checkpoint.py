@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
+from mmengine.dist import barrier, get_local_rank
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
@@ -79,10 +80,12 @@ def load_from_http(filename: str, map_location: Any = None) -> dict:
         ValueError: As :func:`load_from_local`.
     """
     path = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(filename).path).name)
-    if not path.exists():
+    # One process of each machine fetches it, the others wait.
+    if get_local_rank() == 0 and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         # Writes aside, then renames.
         torch.hub.download_url_to_file(filename, str(path), progress=False)
+    barrier()
     return load_from_local(str(path))
 
 

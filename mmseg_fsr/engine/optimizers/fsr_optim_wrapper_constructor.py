@@ -67,7 +67,8 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if not param.requires_grad:
                 continue
             inside = name.startswith("backbone.")
-            pretrained = inside and not name.startswith("backbone.neck.")
+            # `backbone.neck.`, or `backbone.backbone.neck.` of a wrapped FSRBackbone
+            pretrained = inside and ".neck." not in name
             part = "backbone" if pretrained else "heads"
             decays = param.ndim > 1 and not any(key in name for key in no_decay_keys)
             groups.setdefault((part, decays), []).append(param)

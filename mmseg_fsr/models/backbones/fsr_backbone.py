@@ -184,16 +184,15 @@ class FSRBackbone(BaseModule):
                     f"mask of shape {tuple(mask.shape)}: expected {expected}, one cell "
                     f"for {self.stride} x {self.stride} pixels"
                 )
-        if mask is None:
-            maps = self.backbone(x)
-        elif self.token_masking is not None:
+        if self.token_masking is not None:
+            # Without a mask too: a pass that failed may have left one.
             self.token_masking.set(mask, self.mask_token)
-            maps = self.backbone(x)
-            self.token_masking.clear()
-        else:
+        elif mask is not None:
             pixels = F.interpolate(mask.unsqueeze(1).to(x), size=x.shape[-2:])
             x = torch.where(pixels > 0, self.mask_token.to(x.dtype), x)
-            maps = self.backbone(x)
+        maps = self.backbone(x)
+        if self.token_masking is not None:
+            self.token_masking.clear()
         levels = tuple(maps if self.neck is None else self.neck(maps))
         aux, feat = levels[self.aux_index], levels[self.feat_index][:num_deep]
         if up_to == "aux":

@@ -59,11 +59,12 @@ def stride_of(shape: Shape, img_size: tuple[int, int]) -> int:
         ValueError: If cells are not squares of whole pixels.
     """
     (height, width), (rows, cols) = img_size, shape[1:]
-    stride = height // rows
+    stride = height // max(rows, 1)
     if (height, width) != (rows * stride, cols * stride):
         raise ValueError(
-            f"the final map of an image of {height} x {width} pixels has shape "
-            f"{shape}: expected square cells of whole pixels; set img_size, and the "
-            "crop size of the training pipeline, to multiples of the backbone's stride"
+            f"the final map of an image of {height} x {width} pixels has shape (C, h, "
+            f"w) = {shape}: expected square cells of whole pixels; set img_size, and "
+            "the crop size of the training pipeline, to multiples of the backbone's "
+            "stride (maps whose channels come last are not supported)"
         )
     return stride

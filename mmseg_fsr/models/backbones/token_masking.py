@@ -41,11 +41,11 @@ class TokenMasking:
         convs = [m for m in self._patch_embed.modules() if isinstance(m, nn.Conv2d)]
         return convs[-1].out_channels
 
-    def set(self, mask: Tensor, token: Tensor) -> None:
+    def set(self, mask: Tensor | None, token: Tensor) -> None:
         """Replaces tokens until :meth:`clear`.
 
         Args:
-            mask: Masked cells (B, h, w), bool.
+            mask: Masked cells (B, h, w), bool; None replaces nothing.
             token: What stands in for them (1, C).
         """
         self._mask, self._token = mask, token

@@ -388,6 +388,8 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             also what :meth:`add_cams` gives, for the classes in ``gt_label``, or else
             in ``gt_sem_seg``, if each sample has one of the two.
         """
+        if not self.test_cfg.get("cams"):
+            return super().predict(inputs, data_samples)
         own = []  # features of whole images, which their CAMs take up again
 
         def keep(_: nn.Module, args: tuple, features: FSRFeatures) -> None:
@@ -399,7 +401,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             data_samples = super().predict(inputs, data_samples)
         finally:
             hook.remove()
-        if self.test_cfg.get("cams") and all(
+        if all(
             "gt_label" in sample or "gt_sem_seg" in sample for sample in data_samples
         ):
             labels = [

@@ -84,6 +84,15 @@ def test_a_neck_learns_as_the_heads():
     }
 
 
+def test_a_neck_of_a_wrapped_backbone_does_so_too():
+    inner = nn.ModuleDict(dict(neck=nn.Linear(2, 2), backbone=nn.Linear(2, 2)))
+    backbone = nn.ModuleDict(dict(backbone=inner))
+    model = nn.ModuleDict(dict(backbone=backbone))
+    found = groups_of(build(model), model)
+    assert found["backbone.backbone.neck.weight"] == (5, 0.05)
+    assert found["backbone.backbone.backbone.weight"] == (0.5, 0.05)
+
+
 def test_position_biases_of_windows_do_not_decay():
     model = nn.ModuleDict(dict(backbone=nn.Module()))
     model["backbone"].relative_position_bias_table = nn.Parameter(torch.zeros(9, 2))

@@ -171,7 +171,7 @@ def test_an_index_out_of_range_is_refused(index):
 
 
 def test_an_image_that_the_stride_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match=r"40 x 48 pixels has shape \(32, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"40 x 48 pixels has .* = \(32, 3, 3\)"):
         build(img_size=(40, 48))
 
 

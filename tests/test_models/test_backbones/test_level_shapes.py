@@ -39,5 +39,6 @@ def test_stride():
 
 @pytest.mark.parametrize("size", [(33, 48), (32, 96), (30, 48)])
 def test_cells_are_squares_of_whole_pixels(size):
-    with pytest.raises(ValueError, match=rf"{size[0]} x {size[1]} pixels has shape"):
+    says = rf"{size[0]} x {size[1]} pixels has shape \(C, h, w\) = \(4, 8, 12\)"
+    with pytest.raises(ValueError, match=says):
         stride_of((4, 8, 12), size)

@@ -99,6 +99,21 @@ def test_a_copy_masks_its_own_tokens():
     assert torch.equal(teacher(images).feat, module.backbone(images)[1])
 
 
+def test_a_pass_that_failed_leaves_no_mask():
+    module = build(VIT)
+    images, mask = torch.randn(1, 3, SIZE, SIZE), torch.ones(1, 4, 4, dtype=torch.bool)
+    plain = module(images).feat
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    handle = module.backbone.layers[0].register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        module(images, mask)
+    handle.remove()
+    assert torch.equal(module(images).feat, plain)
+
+
 @needs_new_torch
 def test_compiles_to_one_graph():
     torch.compiler.reset()

@@ -1,4 +1,5 @@
-# FSR on DINOv2's ViT-S/14, as on its ViT-B/14 but that every block learns.
+# FSR on DINOv2's ViT-S/14, as on its ViT-B/14 but that every block learns, with
+# drop path.
 _base_ = './fsr_dinov2-b.py'
 channels = 384
 pretrained = '{{$FSR_DINOV2_S:pretrain/dinov2_vits14_pretrain.pth}}'

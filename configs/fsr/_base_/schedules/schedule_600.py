@@ -20,4 +20,5 @@ default_hooks = dict(
         type='CheckpointHook', by_epoch=False, interval=max_iters),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
-randomness = dict(seed=0)
+# each process draws its own masks
+randomness = dict(seed=0, diff_rank_seed=True)
