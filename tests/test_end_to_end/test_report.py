@@ -236,7 +236,8 @@ def test_a_model_without_cams_has_none_in_the_page(work_dir):
             type="EncoderDecoder",
             data_preprocessor=dict(type="SegDataPreProcessor"),
             backbone=model.backbone,
-            decode_head=model.decode_head,
+            # what the backbone returns, indexed: the final map
+            decode_head=dict(model.decode_head, in_index=1),
             test_cfg=dict(mode="whole"),
         )
 

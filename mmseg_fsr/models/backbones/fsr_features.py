@@ -11,6 +11,9 @@ Depth = Literal["aux", "feat", "cls_token"]
 class FSRFeatures(NamedTuple):
     """Features of a batch.
 
+    ``WeakSegmentor`` gives its decode head the levels. In a segmentor of mmseg's, whose
+    heads index the tuple itself, the final map is at ``in_index=1``.
+
     Attributes:
         aux: Auxiliary feature map (B, C_aux, h_aux, w_aux), for the auxiliary
             classifier.
