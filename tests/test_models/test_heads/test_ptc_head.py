@@ -132,12 +132,10 @@ def test_auxiliary_head_takes_the_masks_of_a_map_of_any_grid(dtype, in_index):
     ("inputs", "found"),
     [
         (
-            FSRFeatures(
-                torch.zeros(1, 4, 2, 2), torch.zeros(1, 4, 2, 2), torch.zeros(1, 4)
-            ),
+            (torch.zeros(1, 4, 2, 2), torch.zeros(1, 4, 2, 2), torch.zeros(1, 4)),
             r"3 inputs is torch.Size\(\[1, 4\]\)",
         ),
-        (FSRFeatures(torch.zeros(1, 4, 2, 2)), "3 inputs is NoneType"),
+        (FSRFeatures(torch.zeros(1, 4, 2, 2)), "4 inputs is tuple"),
     ],
 )
 def test_what_is_no_map_is_refused(inputs, found):
