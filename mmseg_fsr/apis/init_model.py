@@ -22,8 +22,7 @@ def init_model(
     """Builds a model and loads its weights, as mmseg's function of that name.
 
     That one goes on with what fits; here the file must fit. Nothing in it is executed.
-    The classes and colours are the checkpoint's, else those
-    of the config's data set.
+    The classes and colours are the checkpoint's, else those of the config's data set.
 
     Args:
         config: The config or its file.
