@@ -3,6 +3,7 @@
 from .coco import COCO2014ImageLabelDataset
 from .image_label import ImageLabelDataset
 from .label_file import read_label_file, write_label_file
+from .seeded_infinite_sampler import SeededInfiniteSampler
 from .transforms import PackImageLabelSegInputs, PackMultiViewSegInputs
 from .voc import VOCImageLabelDataset
 
@@ -11,6 +12,7 @@ __all__ = [
     "ImageLabelDataset",
     "PackImageLabelSegInputs",
     "PackMultiViewSegInputs",
+    "SeededInfiniteSampler",
     "VOCImageLabelDataset",
     "read_label_file",
     "write_label_file",

@@ -18,6 +18,7 @@ from mmseg_fsr.label_ids import IGNORE_INDEX
 from .image_name import check_image_name
 from .label_file import read_label_file
 from .pixel_limit import MAX_PIXELS, pixel_limit
+from .seeded_infinite_sampler import seeded_by
 
 
 @DATASETS.register_module()
@@ -113,6 +114,20 @@ class ImageLabelDataset(BaseSegDataset):
         for info, label in zip(data_list, labels, strict=True):
             info["gt_label"] = label.copy()
         return data_list
+
+    def __getitem__(self, idx: int) -> Any:
+        """Loads and augments an item.
+
+        Args:
+            idx: Index of the item; one of a
+                :class:`~mmseg_fsr.datasets.SeededInfiniteSampler` brings the seed of
+                the augmentation with it.
+
+        Returns:
+            What the pipeline returns.
+        """
+        with seeded_by(idx):
+            return super().__getitem__(int(idx))
 
     def prepare_data(self, idx: int) -> Any:
         """Runs the pipeline on an item, naming the file if one is at fault.

@@ -51,35 +51,44 @@ def recording(tiny: Path, folder: Path, name: str, **recorder) -> Path:
     return config
 
 
-def train_straight(tiny: Path, folder: Path) -> Recorded:
+def train_straight(tiny: Path, folder: Path, *arguments: str) -> Recorded:
     """Four steps in one go, by our train tool."""
     config = recording(tiny, folder, "straight")
     work_dir = folder / "work"
-    run_tool(TOOLS / "train.py", config, "--work-dir", work_dir)
+    run_tool(TOOLS / "train.py", config, "--work-dir", work_dir, *arguments)
     return Recorded(work_dir, read_record(folder))
 
 
-def train_resumed(tiny: Path, folder: Path) -> Recorded:
+def train_resumed(tiny: Path, folder: Path, *arguments: str) -> Recorded:
     """Two steps, a break, and with ``--resume`` the other two."""
     work_dir = folder / "work"
     tool = TOOLS / "train.py"
     broken_off = recording(tiny, folder, "broken_off", stop_after=2)
     with pytest.raises(Interrupted):
-        run_tool(tool, broken_off, "--work-dir", work_dir)
+        run_tool(tool, broken_off, "--work-dir", work_dir, *arguments)
     config = recording(tiny, folder, "resumed")
-    run_tool(tool, config, "--work-dir", work_dir, "--resume")
+    run_tool(tool, config, "--work-dir", work_dir, "--resume", *arguments)
     return Recorded(work_dir, read_record(folder))
 
 
-def train_distributed(tiny: Path, folder: Path, *arguments: str) -> tuple[dict, dict]:
-    """The notes of two processes that ``dist_train.sh`` started."""
-    config = recording(tiny, folder, "distributed")
+class Distributed(NamedTuple):
+    """A run of two processes: its work directory and their recorders' notes."""
+
+    work_dir: Path
+    ranks: tuple[dict, dict]
+
+
+def train_distributed(
+    tiny: Path, folder: Path, *arguments: str, returncode: int = 0, **recorder
+) -> Distributed:
+    """Two processes that ``dist_train.sh`` starts."""
+    config = recording(tiny, folder, "distributed", **recorder)
+    work_dir = folder / "w"
     run_process(
-        "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", folder / "w",
-        *arguments, cwd=folder,
+        "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", work_dir,
+        *arguments, cwd=folder, returncode=returncode,
     )  # fmt: skip
-    assert (folder / "w" / "iter_4.pth").is_file()
-    return read_record(folder, 0), read_record(folder, 1)
+    return Distributed(work_dir, (read_record(folder, 0), read_record(folder, 1)))
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +99,13 @@ def straight(tiny, tmp_path_factory) -> Recorded:
 @pytest.fixture(scope="session")
 def resumed(tiny, tmp_path_factory) -> Recorded:
     return train_resumed(tiny, tmp_path_factory.mktemp("resumed"))
+
+
+@pytest.fixture(scope="session")
+def distributed(tiny, tmp_path_factory) -> Distributed:
+    run = train_distributed(tiny, tmp_path_factory.mktemp("distributed"))
+    assert (run.work_dir / "iter_4.pth").is_file()
+    return run
 
 
 def labelled(labels, **metainfo):

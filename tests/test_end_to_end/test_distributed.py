@@ -9,9 +9,9 @@ from .conftest import train_distributed
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def ranks(tiny, tmp_path_factory):
-    return train_distributed(tiny, tmp_path_factory.mktemp("distributed"))
+@pytest.fixture
+def ranks(distributed):
+    return distributed.ranks
 
 
 def test_every_phase_trains(ranks, tiny):
@@ -62,7 +62,7 @@ def test_ranks_share_their_scores(ranks):
 def test_checkpointed_blocks_change_nothing(ranks, tiny, tmp_path):
     layers = ",".join(f"backbone.layers.{i}" for i in range(3))
     option = f"activation_checkpointing={layers}"
-    records = train_distributed(tiny, tmp_path, "--cfg-options", option)
+    records = train_distributed(tiny, tmp_path, "--cfg-options", option).ranks
     for record, expected in zip(records, ranks, strict=True):
         for step, straight in zip(record["steps"], expected["steps"], strict=True):
             assert step["losses"] == pytest.approx(straight["losses"], rel=1e-5)

@@ -1,0 +1,82 @@
+"""A data order whose samples carry the seed of their augmentation."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+
+from mmengine.dataset import InfiniteSampler
+from mmseg.registry import DATA_SAMPLERS
+
+from mmseg_fsr.utils.random_state import kept_random_state, seed_all
+
+
+class SeededIndex(int):
+    """Index of a data set's item that knows its place in the data order.
+
+    Attributes:
+        keys: What the item's random numbers depend on: the seed of the data order and
+            the place in it, counted over all ranks.
+    """
+
+    keys: tuple[int, int]
+
+    def __new__(cls, index: int, keys: tuple[int, int]) -> "SeededIndex":
+        """Makes the index of item ``index``."""
+        self = super().__new__(cls, index)
+        self.keys = keys
+        return self
+
+    def __getnewargs__(self) -> tuple[int, tuple[int, int]]:
+        """Arguments of a copy, in another process too."""
+        return int(self), self.keys
+
+
+@contextlib.contextmanager
+def seeded_by(index: int) -> Iterator[None]:
+    """Has random numbers inside depend on the place in the data order alone.
+
+    Afterwards they go on as if none had been drawn.
+
+    Args:
+        index: Index of an item. With any other than a :class:`SeededIndex` nothing
+            happens.
+    """
+    if not isinstance(index, SeededIndex):
+        yield
+        return
+    with kept_random_state():
+        seed_all(*index.keys)
+        yield
+
+
+@DATA_SAMPLERS.register_module()
+class SeededInfiniteSampler(InfiniteSampler):
+    """mmengine's ``InfiniteSampler``, in whose order every sample has its own seed.
+
+    What :class:`~mmseg_fsr.datasets.ImageLabelDataset` augments with it depends on the
+    seed and the place in the order: on how many workers load it, or where a run was
+    broken off, it does not. The n ranks of a run take every n-th sample, so together
+    they see the batches of one process with n times the batch size.
+
+    Args:
+        *args: Those of ``InfiniteSampler``: data set, ``shuffle``, ``seed``.
+        **kwargs: The same by name.
+    """
+
+    start = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Begins later in the order, without loading what comes before.
+
+        Args:
+            num_samples: Samples of this rank to pass over, from the order's beginning.
+        """
+        self.start = num_samples
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        """The indices of this rank's samples, without end."""
+        indices = itertools.islice(self._indices_of_rank(), self.start, None)
+        place = self.rank + self.start * self.world_size
+        for index in indices:
+            yield SeededIndex(index, (self.seed, place))
+            place += self.world_size

@@ -1,0 +1,117 @@
+"""Runs that can be repeated, whole or in parts."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from tests.new_torch import needs_new_torch
+from tests.project_files import TOOLS
+
+from .conftest import train_distributed, train_resumed, train_straight
+from .nested_equal import assert_equal
+from .runs import read_checkpoint, run_tool
+
+
+def batches(tiny, number, **loader):
+    """The first batches of the tiny config's data loader."""
+    cfg = Config.fromfile(tiny).train_dataloader
+    cfg.update(loader)
+    found = []
+    for batch in itertools.islice(Runner.build_dataloader(cfg, seed=0), number):
+        names = [sample.img_path for sample in batch["data_samples"]]
+        found.append((names, batch["inputs"]))
+    return found
+
+
+def test_augmented_batches_do_not_depend_on_the_number_of_workers(tiny):
+    expected = batches(tiny, 4)
+    for seed, workers in enumerate((0, 1, 2)):
+        np.random.seed(seed + 1)  # noqa: NPY002
+        torch.manual_seed(seed + 1)
+        for (names, views), (other_names, other_views) in zip(
+            batches(tiny, 4, num_workers=workers), expected, strict=True
+        ):
+            assert names == other_names
+            for view in ("view1", "view2"):
+                assert all(map(torch.equal, views[view], other_views[view]))
+    images = torch.stack([image for _, views in expected for image in views["view1"]])
+    assert len(images.unique(dim=0)) == len(images) == 8
+
+
+def assert_same_end(actual, expected):
+    """Two runs' last checkpoints: weights, teacher, centres, optimiser, schedules."""
+    ends = [read_checkpoint(run / "iter_4.pth") for run in (actual, expected)]
+    for end in ends:
+        assert len(end["state_dict"]) > 100
+        # Of AMP, where the two runs' scales have changed alike.
+        assert end["optimizer"]["state"]
+    for key in ("state_dict", "optimizer", "param_schedulers"):
+        assert_equal(ends[0][key], ends[1][key], key)
+
+
+def assert_same_steps(actual, expected):
+    """What two records have of the same steps."""
+    shared = [step for step in expected["steps"] if step["step"] > 2]
+    assert [step["step"] for step in shared] == [3, 4]
+    assert_equal(actual["steps"][-2:], shared)
+
+
+def test_a_resumed_run_is_the_run_in_one_go(straight, resumed):
+    assert [step["step"] for step in resumed.record["steps"]] == [3, 4]
+    assert_same_steps(resumed.record, straight.record)
+    assert_same_end(resumed.work_dir, straight.work_dir)
+    scores = resumed.record["metrics"]
+    assert scores.keys() >= {"mIoU", "teacher/mIoU"}
+    assert scores == straight.record["metrics"]
+
+
+@needs_new_torch
+def test_so_it_is_in_mixed_precision(tiny, straight, tmp_path, monkeypatch):
+    # mmengine offers it on a GPU alone, where sums come in any order; a GPU is also
+    # what the loss scale of float16 needs.
+    wrapper = "mmengine.optim.optimizer.amp_optimizer_wrapper"
+    monkeypatch.setattr(f"{wrapper}.is_cuda_available", lambda: True)
+    options = ("--amp", "--cfg-options", "optim_wrapper.dtype=bfloat16")
+    runs = []
+    for train in (train_straight, train_resumed):
+        folder = tmp_path / train.__name__
+        folder.mkdir()
+        runs.append(train(tiny, folder, *options))
+    assert_same_steps(runs[1].record, runs[0].record)
+    assert_same_end(runs[1].work_dir, runs[0].work_dir)
+    losses = [run.record["steps"][0]["losses"] for run in (runs[0], straight)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.fixture
+def _any_algorithm_again():
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("_any_algorithm_again")
+def test_a_seed_gives_the_same_run_again(tiny, tmp_path):
+    options = ("--cfg-options", "randomness.deterministic=True")
+    work_dirs = [tmp_path / name for name in ("one", "same", "other")]
+    for work_dir, seed in zip(work_dirs, (0, 0, 1), strict=True):
+        run_tool(
+            TOOLS / "train.py", tiny, "--work-dir", work_dir, *options,
+            f"randomness.seed={seed}",
+        )  # fmt: skip
+    assert_same_end(*work_dirs[:2])
+    with pytest.raises(AssertionError):
+        assert_same_end(*work_dirs[1:])
+
+
+@pytest.mark.slow
+def test_two_processes_resume_as_exactly(tiny, distributed, tmp_path):
+    train_distributed(tiny, tmp_path, stop_after=2, returncode=1)
+    resumed = train_distributed(tiny, tmp_path, "--resume")
+    for actual, expected in zip(resumed.ranks, distributed.ranks, strict=True):
+        assert actual["start_iter"] == 2
+        assert_same_steps(actual, expected)
+    assert_same_end(resumed.work_dir, distributed.work_dir)
