@@ -26,14 +26,16 @@ require_python = @$(1) -c 'import sys; v = sys.version_info[:2]; \
 pip = $(1)/bin/python -m pip install --quiet --progress-bar off \
 	--log $(1)/install.log
 
-.PHONY: help demo test test-openmmlab soak lint format install clean
+.PHONY: help demo test test-openmmlab soak soak-fuzz soak-kills soak-memory lint \
+	format install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo            train on generated scenes and write pictures"
 	@echo "make test            run the tests"
 	@echo "make test-openmmlab  run them on the original OpenMMLab packages"
-	@echo "make soak            feed the readers of files mutated input, for minutes"
+	@echo "make soak            mutated files, killed runs, a long run: for hours"
+	@echo "make soak-fuzz, soak-kills, soak-memory   one of them"
 	@echo "make lint            check style; make format fixes it"
 	@echo "make clean           remove both environments and what was built"
 
@@ -46,8 +48,13 @@ test: $(STAMP)
 test-openmmlab: $(STAMP_OPENMMLAB)
 	@$(call with_venv,$(BIN_OPENMMLAB)) $(BIN_OPENMMLAB)/python -m pytest $(PYTEST_ARGS)
 
-soak: $(STAMP_SOAK)
-	@$(call with_venv,$(BIN)) $(BIN)/python tests/fuzz_readers.py $(SOAK_ARGS)
+soak: soak-fuzz soak-kills soak-memory
+
+# One needs atheris, too.
+soak-fuzz: $(STAMP_SOAK)
+
+soak-fuzz soak-kills soak-memory: $(STAMP)
+	@$(call with_venv,$(BIN)) $(BIN)/python tests/$(subst -,_,$@).py $(SOAK_ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

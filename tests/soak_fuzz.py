@@ -4,7 +4,7 @@ Each kind of file is read in a process of its own, from seeds on: a crash, a han
 error that is not documented ends it, and the input is kept.
 
 Example:
-    python tests/fuzz_readers.py --runs 100000
+    python tests/soak_fuzz.py --runs 100000
 """
 
 import argparse
