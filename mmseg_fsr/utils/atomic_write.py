@@ -23,19 +23,35 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
         The open file.
 
     Raises:
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written, as on a full disk; names the file.
     """
     path = Path(path)
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
+            # Or a power cut could leave the new name without its contents.
+            file.flush()
+            os.fsync(file.fileno())
         # mkstemp's files are their owner's alone.
         os.chmod(draft, 0o644)
         os.replace(draft, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(draft)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # which a full disk does not name
         raise
+
+
+def remove_drafts(folder: str | Path, pattern: str) -> None:
+    """Removes what killed processes have left of :func:`atomic_write`.
+
+    Args:
+        folder: An existing folder, in which nothing is being written.
+        pattern: Names of the files that were to be written, with ``*`` for any part.
+    """
+    for draft in Path(folder).glob(f".{pattern}.*"):
+        draft.unlink()
 
 
 def write_unless_other(

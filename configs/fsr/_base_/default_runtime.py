@@ -20,7 +20,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='AtomicCheckpointHook',
         by_epoch=False,
         interval=2000,
         max_keep_ckpts=2,
@@ -34,4 +34,6 @@ custom_hooks = [
     dict(type='CheckpointGuardHook'),
     dict(type='FiniteLossHook'),
     dict(type='NumClassCheckHook'),
+    dict(type='StepSeedHook'),
+    dict(type='StopSignalHook'),
 ]

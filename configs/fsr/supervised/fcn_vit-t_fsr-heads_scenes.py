@@ -73,4 +73,6 @@ custom_hooks = [
     dict(type='CheckpointGuardHook'),
     dict(type='FiniteLossHook'),
     dict(type='NumClassCheckHook'),
+    dict(type='StepSeedHook'),
+    dict(type='StopSignalHook'),
 ]

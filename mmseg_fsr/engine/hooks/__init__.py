@@ -1,15 +1,21 @@
 """Hooks for mmengine's runner."""
 
+from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .cam_visualization_hook import CAMVisualizationHook
 from .checkpoint_guard_hook import CheckpointGuardHook
 from .ema_teacher_hook import EMATeacherHook
 from .finite_loss_hook import FiniteLossHook
 from .num_class_check_hook import NumClassCheckHook
+from .step_seed_hook import StepSeedHook
+from .stop_signal_hook import StopSignalHook
 
 __all__ = [
+    "AtomicCheckpointHook",
     "CAMVisualizationHook",
     "CheckpointGuardHook",
     "EMATeacherHook",
     "FiniteLossHook",
     "NumClassCheckHook",
+    "StepSeedHook",
+    "StopSignalHook",
 ]

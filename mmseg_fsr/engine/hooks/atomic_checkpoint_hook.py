@@ -1,0 +1,107 @@
+"""Hook whose checkpoints are whole, at whatever moment a run is killed."""
+
+import contextlib
+import os.path as osp
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import BaseStorageBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner, find_latest_checkpoint
+from mmseg.registry import HOOKS
+
+from mmseg_fsr.utils import atomic_backend  # noqa: F401  (registers "atomic")
+from mmseg_fsr.utils.atomic_write import remove_drafts
+from mmseg_fsr.utils.complete_checkpoint import latest_complete_checkpoint
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook`` for runs that may be killed.
+
+    Checkpoints are written aside and renamed, and older ones are removed after that,
+    where mmengine removes them first. A resumed run goes on from the one written last,
+    or where that is torn, as after a failure of the disk, from the newest whole one.
+
+    Args:
+        *args: Those of ``CheckpointHook``.
+        backend_args: mmengine's file backend. Defaults to None, local files; another
+            has to see to whole files itself.
+        **kwargs: Those of ``CheckpointHook``.
+    """
+
+    def __init__(
+        self, *args: Any, backend_args: dict | None = None, **kwargs: Any
+    ) -> None:
+        self._is_local = backend_args is None
+        super().__init__(
+            *args, backend_args=backend_args or dict(backend="atomic"), **kwargs
+        )
+
+    def before_run(self, runner: Runner) -> None:
+        """Chooses the checkpoint to resume from, unless the config names one."""
+        # A run that only tests has the hook, too.
+        if not self._is_local or not runner._resume or runner._load_from is not None:
+            return
+        folder = runner.work_dir
+        if self.out_dir is not None:
+            folder = osp.join(self.out_dir, osp.basename(folder.rstrip(osp.sep)))
+        chosen = [None]
+        if is_main_process():
+            pattern = self.filename_tmpl.format("*")
+            remove_drafts(folder, f"*{pattern}")
+            noted = find_latest_checkpoint(runner.work_dir)
+            chosen = [latest_complete_checkpoint(folder, pattern, noted)]
+        broadcast_object_list(chosen)
+        (runner._load_from,) = chosen
+
+    def save_now(self, runner: Runner, step: int) -> None:
+        """Saves a checkpoint of the state after a step, if there is none of it yet.
+
+        Args:
+            runner: The runner, in its training loop.
+            step: Number of steps that are done.
+        """
+        name = self.filename_tmpl.format(step)
+        if self.last_ckpt is None or osp.basename(self.last_ckpt) != name:
+            self._save_checkpoint_with_step(
+                runner, step, meta=dict(epoch=runner.epoch, iter=step)
+            )
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        with self._removing_last():
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        with self._removing_last():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextlib.contextmanager
+    def _removing_last(self) -> Iterator[None]:
+        """Puts off what the hook removes inside, until the new files are there."""
+        backend = self.file_backend
+        self.file_backend = late = _LateRemovals(backend)
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+        best = getattr(self, "best_ckpt_path_dict", {}).values()
+        kept = {self.last_ckpt, getattr(self, "best_ckpt_path", None), *best}
+        for path in late.paths:
+            if path not in kept:
+                backend.remove(path)
+
+
+class _LateRemovals:
+    """A file backend that notes what it is to remove."""
+
+    def __init__(self, backend: BaseStorageBackend) -> None:
+        self._backend = backend
+        self.paths: list[str] = []
+
+    def remove(self, path: str) -> None:
+        self.paths.append(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)

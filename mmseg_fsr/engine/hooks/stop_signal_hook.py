@@ -1,0 +1,112 @@
+"""Hook that ends a run in good order when it is asked to end."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@HOOKS.register_module()
+class StopSignalHook(Hook):
+    """Saves a checkpoint and ends the run after SIGTERM or SIGINT (Ctrl-C).
+
+    The step under way is finished, in a validation the image, then the checkpoint is
+    written, and the process ends with the exit code 128 + number of the signal, 143 or
+    130; the resumed run loses nothing but the rest of the validation. With accumulated
+    gradients it ends after the next step of the optimiser. One rank that gets the
+    signal ends all of them. A second signal ends the process at once.
+
+    Needs an :class:`AtomicCheckpointHook`.
+    """
+
+    # After the hook that saves.
+    priority = "LOWEST"
+
+    def before_train(self, runner: Runner) -> None:
+        """Begins to listen.
+
+        Raises:
+            ValueError: If the run saves no checkpoints by the number of steps.
+        """
+        hooks = [h for h in runner.hooks if isinstance(h, AtomicCheckpointHook)]
+        if not hooks or hooks[0].by_epoch:
+            raise ValueError(
+                "StopSignalHook needs default_hooks.checkpoint=dict("
+                "type='AtomicCheckpointHook', by_epoch=False, ...): set it, or take "
+                "StopSignalHook out of custom_hooks"
+            )
+        self._checkpoints = hooks[0]
+        self._signum = 0
+        self._process = os.getpid()
+        self._handlers = {}
+        # Python allows handlers in no other thread.
+        if threading.current_thread() is threading.main_thread():
+            for signum in SIGNALS:
+                self._handlers[signum] = signal.signal(signum, self._note)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Ends the run if a signal has come."""
+        self._model = runner.model
+        # Accumulated gradients are in no checkpoint.
+        if runner.optim_wrapper.should_update():
+            self._stop_if_asked(runner, runner.iter + 1)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Ends the run if a signal has come while it trains."""
+        if hasattr(self, "_model"):
+            self._stop_if_asked(runner, runner.iter)
+
+    def after_train(self, runner: Runner) -> None:
+        """Listens no longer."""
+        self._restore()
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        """Notes a signal; loading processes have inherited this handler."""
+        if os.getpid() == self._process:
+            self._signum = signum
+            self._restore()
+        elif signum != signal.SIGINT:  # which the terminal sends to all of them
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+
+    def _restore(self) -> None:
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+
+    def _stop_if_asked(self, runner: Runner, step: int) -> None:
+        signum = torch.tensor(self._signum, device=get_device())
+        all_reduce(signum, op="max")
+        if not signum:
+            return
+        self._restore()
+        # A validation may have put the teacher in its place.
+        runner.model = self._model
+        self._checkpoints.save_now(runner, step)
+        name = signal.Signals(int(signum)).name
+        runner.logger.info(f"{name}: ended after step {step}; go on with --resume.")
+        raise SystemExit(128 + int(signum))

@@ -1,0 +1,68 @@
+"""Which checkpoint of a folder is whole."""
+
+import fnmatch
+import logging
+import os
+import zipfile
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+
+def is_complete(path: str | Path) -> bool:
+    """Whether a checkpoint was written to its end and has not changed since.
+
+    Args:
+        path: A file of ``torch.save``, an archive with a checksum of every part.
+
+    Returns:
+        False also where there is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # zipfile has no common error for damaged archives
+        return False
+
+
+def latest_complete_checkpoint(
+    folder: str | Path, pattern: str, noted: str | None = None
+) -> str | None:
+    """The checkpoint from which a broken-off run goes on.
+
+    It is the one that the run has noted as its last. Where that is torn or missing,
+    with a warning that names it, it is the newest whole one.
+
+    Args:
+        folder: Folder of the run's checkpoints.
+        pattern: Their names, with ``*`` for the step.
+        noted: Path of the one noted last; its name counts, as folders are moved.
+            Defaults to None.
+
+    Returns:
+        Its path; None if no checkpoint is whole.
+
+    Raises:
+        PermissionError: If the folder cannot be read.
+    """
+    if not os.path.isdir(folder):
+        return None
+    # Path.glob would take an unreadable folder for an empty one.
+    names = fnmatch.filter(os.listdir(folder), pattern)
+    candidates = sorted(
+        (Path(folder, name) for name in names),
+        key=lambda path: path.stat().st_mtime,
+        reverse=True,
+    )
+    if noted:
+        candidates.insert(0, Path(folder, Path(noted).name))
+    for path in dict.fromkeys(candidates):
+        if is_complete(path):
+            return str(path)
+        print_log(
+            f"{path} is torn or missing: not resuming from it, but from the newest "
+            "checkpoint that is whole",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return None

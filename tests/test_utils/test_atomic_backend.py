@@ -1,0 +1,36 @@
+import errno
+import resource
+
+import pytest
+from mmengine.fileio import get_file_backend
+
+BACKEND = dict(backend="atomic")
+
+
+@pytest.fixture
+def backend(tmp_path):
+    return get_file_backend(tmp_path / "x", backend_args=BACKEND)
+
+
+def test_writes_and_replaces_in_folders_that_it_makes(backend, tmp_path):
+    path = tmp_path / "new" / "x"
+    for content in (b"one", b"two"):
+        backend.put(content, str(path))
+        assert backend.get(str(path)) == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_does_not_fit_leaves_the_old_file(backend, tmp_path):
+    path = tmp_path / "x"
+    backend.put(b"old", path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system itself refuses to write on, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as failed:
+            backend.put(bytes(1 << 20), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (failed.value.errno, failed.value.filename) == (errno.EFBIG, str(path))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
