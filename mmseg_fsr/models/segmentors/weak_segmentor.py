@@ -217,7 +217,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             aux_cams = F.interpolate(
                 cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
             )
-            cells = self.pseudo_label_generator.label(aux_cams, *classes)
+            cells = self.pseudo_label_generator.label(aux_cams, classes)
             losses |= self.affinity_head.loss_by_labels(student1.feat, cells)
         return {
             name: loss if name in wanted else loss * 0 for name, loss in losses.items()
@@ -285,10 +285,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
     ) -> dict[str, Tensor]:
         """Segmentation and dense energy loss of the decoder's logits."""
         rgb = self.data_preprocessor.denormalize(images)
-        present, index = classes
-        pseudo_label = self.pseudo_label_generator.pseudo_label(
-            rgb, cams, present, present.shape[1], index
-        )
+        pseudo_label = self.pseudo_label_generator.pseudo_label(rgb, cams, classes)
         logits = F.interpolate(
             logits.float(),  # once, and small, for both losses
             images.shape[-2:],
@@ -447,7 +444,10 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             labels = (scores > 0).float()
         cams = self.cams(inputs, features=features)
         rgb = self.data_preprocessor.denormalize(inputs)
-        pseudo_labels = self.pseudo_label_generator.pseudo_label(rgb, cams.top, labels)
+        classes = image_classes(labels)
+        pseudo_labels = self.pseudo_label_generator.pseudo_label(
+            rgb, classes.select(cams.top), classes
+        )
         for i, sample in enumerate(data_samples):
             size = sample.ori_shape
             for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):
