@@ -9,7 +9,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_fsr.engine.training_progress import training_progress
-from mmseg_fsr.models.backbones import FSRFeatures
+from mmseg_fsr.models.backbones import FSRFeatures, masked_pass
 from mmseg_fsr.models.pseudo_labels import (
     CAMs,
     CAMSum,
@@ -242,23 +242,14 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, M, H, W) of the
         images' classes, at random where there are none.
         """
-        size = tuple(view2.shape[-2:])
-        grid = self.backbone.grid_size(*size)
-        noise = self.mask_generator.noise(len(view2), size, view2.device)
-        mask = self.mask_generator(noise, size, grid, cams2, classes.present)
         views = torch.cat([view1, view2])
-        student1, student2 = self.backbone(
-            views, mask=torch.cat([torch.zeros_like(mask), mask])
-        ).chunk(2)
+        student1, masked2 = masked_pass(
+            self.backbone, self.mask_generator, views, cams2, classes.present
+        )
         with torch.no_grad():
             teacher1, teacher2 = self.teacher.backbone(views).chunk(2)
         losses = self.distill_head.loss_by_features(
-            student2,
-            teacher2,
-            teacher1.cls_token,
-            self.teacher.distill_head,
-            mask,
-            self.mask_generator.max_masked(size, grid),
+            masked2, teacher2, teacher1.cls_token, self.teacher.distill_head
         )
         return losses, student1
 
