@@ -5,7 +5,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.label_ids import BACKGROUND
-from mmseg_fsr.models.pseudo_labels import cams_to_label
+from mmseg_fsr.models.pseudo_labels import cams_to_label, image_classes
 
 SOURCES = ("cam", "par", "seg")
 
@@ -67,7 +67,9 @@ def label_map(
         (H, W) int64: 0 background, k + 1 for class k, 255 undecided (``'par'`` only).
     """
     if source == "cam":
-        return cams_to_label(sample.cams.data[None], labels[None], bkg_thr, bkg_thr)[0]
+        own = image_classes(labels[None])
+        cams = own.select(sample.cams.data[None])
+        return cams_to_label(cams, own, bkg_thr, bkg_thr)[0]
     if source == "par":
         return sample.pseudo_sem_seg.data[0]
     classes = present_classes(labels)

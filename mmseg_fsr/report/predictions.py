@@ -16,7 +16,7 @@ from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.evaluation import ClassScores
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
 from mmseg_fsr.label_ids import BACKGROUND
-from mmseg_fsr.models.pseudo_labels import cams_to_label
+from mmseg_fsr.models.pseudo_labels import cams_to_label, image_classes
 
 from .gallery import WorstImages
 from .pictures import cam_uri, label_uri, photo_uri
@@ -80,11 +80,10 @@ def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
     if "pseudo_sem_seg" in sample:
         labels["pseudo_label"] = undecided_as_background(sample.pseudo_sem_seg.data[0])
     if "cams" in sample:
-        # CAMs are 0 for classes that the image does not have.
         cams = sample.cams.data[None]
-        (labels["cams"],) = cams_to_label(
-            cams, cams.new_ones(cams.shape[:2]), threshold, threshold
-        )
+        # They are 0 for classes that the image does not have.
+        own = image_classes(cams.flatten(2).any(2))
+        (labels["cams"],) = cams_to_label(own.select(cams), own, threshold, threshold)
     return labels
 
 

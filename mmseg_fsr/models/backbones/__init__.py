@@ -3,6 +3,7 @@
 from .fsr_backbone import FSRBackbone
 from .fsr_features import Depth, FSRFeatures
 from .fsr_vit import FSRViT
+from .masked_pass import MaskedFeatures, masked_pass
 from .self_distill_backbone import SelfDistillBackbone
 from .self_distill_features import SelfDistillFeatures
 
@@ -11,6 +12,8 @@ __all__ = [
     "FSRBackbone",
     "FSRFeatures",
     "FSRViT",
+    "MaskedFeatures",
     "SelfDistillBackbone",
     "SelfDistillFeatures",
+    "masked_pass",
 ]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
 
+from .masked_pass import masked_pass
 from .self_distill_features import SelfDistillFeatures
 
 
@@ -74,19 +75,9 @@ class SelfDistillBackbone(TeacherMixin, BaseModule):
         """
         if not self.training:
             return self.backbone(x, up_to="feat").levels
-        size = tuple(x.shape[-2:])
-        grid = self.backbone.grid_size(*size)
-        noise = self.mask_generator.noise(len(x), size, x.device)
-        mask = self.mask_generator(noise, size, grid)
-        student, masked = self.backbone(
-            torch.cat([x, x]), mask=torch.cat([torch.zeros_like(mask), mask])
-        ).chunk(2)
+        student, masked = masked_pass(
+            self.backbone, self.mask_generator, torch.cat([x, x])
+        )
         with torch.no_grad():
             teacher = self.teacher.backbone(x)
-        return SelfDistillFeatures(
-            student.levels,
-            masked,
-            teacher,
-            mask,
-            self.mask_generator.max_masked(size, grid),
-        )
+        return SelfDistillFeatures(student.levels, masked, teacher)

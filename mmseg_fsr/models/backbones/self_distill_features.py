@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from .fsr_features import FSRFeatures
+from .masked_pass import MaskedFeatures
 
 
 class SelfDistillFeatures(tuple):
@@ -14,32 +15,21 @@ class SelfDistillFeatures(tuple):
 
     Args:
         maps: Feature maps (B, C_i, h_i, w_i) of the student, images not masked.
-        student: The student's features of the masked images.
+        masked: The student's features of the masked images.
         teacher: The teacher's features of the images, not masked, without gradient.
-        mask: Masked cells (B, h, w), bool.
-        max_masked: The most cells that an image has masked, known without a mask.
 
     Attributes:
-        student: As given, and so are ``teacher``, ``mask`` and ``max_masked``.
+        masked: As given, and so is ``teacher``.
     """
 
-    student: FSRFeatures
+    masked: MaskedFeatures
     teacher: FSRFeatures
-    mask: Tensor
-    max_masked: int
 
     def __new__(
-        cls,
-        maps: Iterable[Tensor],
-        student: FSRFeatures,
-        teacher: FSRFeatures,
-        mask: Tensor,
-        max_masked: int,
+        cls, maps: Iterable[Tensor], masked: MaskedFeatures, teacher: FSRFeatures
     ) -> "SelfDistillFeatures":
         """Makes the tuple of the maps."""
         features = super().__new__(cls, maps)
-        features.student = student
+        features.masked = masked
         features.teacher = teacher
-        features.mask = mask
-        features.max_masked = max_masked
         return features

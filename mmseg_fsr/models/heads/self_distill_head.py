@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmseg_fsr.engine.training_progress import TrainingProgress, training_progress
-from mmseg_fsr.models.backbones import FSRFeatures, SelfDistillFeatures
+from mmseg_fsr.models.backbones import (
+    FSRFeatures,
+    MaskedFeatures,
+    SelfDistillFeatures,
+)
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
 
 from .center import Center
@@ -199,37 +203,28 @@ class SelfDistillHead(TeacherMixin, BaseModule):
                 "with_teacher=True"
             )
         return self.loss_by_features(
-            inputs.student,
-            inputs.teacher,
-            inputs.teacher.cls_token,
-            self.teacher,
-            inputs.mask,
-            inputs.max_masked,
+            inputs.masked, inputs.teacher, inputs.teacher.cls_token, self.teacher
         )
 
     def loss_by_features(
         self,
-        student: FSRFeatures,
+        masked: MaskedFeatures,
         teacher: FSRFeatures,
         teacher_cls_token: Tensor,
         teacher_head: "SelfDistillHead",
-        mask: Tensor,
-        max_masked: int,
     ) -> dict[str, Tensor]:
         """Losses of a batch, whose outputs are noted for :meth:`update_centers`.
 
         Args:
-            student: The student's features of the masked view 2.
+            masked: The student's features of the masked view 2.
             teacher: The teacher's features of view 2, not masked.
             teacher_cls_token: The teacher's class tokens (B, C) of view 1.
             teacher_head: The teacher's projector.
-            mask: Masked cells of view 2 (B, h, w), bool.
-            max_masked: The most cells that an image of the batch has masked; known
-                beforehand, it spares a wait for the device.
 
         Returns:
             ``loss_fsr_class`` (cer.FSR) and ``loss_fsr_patch`` (unc.FSR), scalars.
         """
+        student, mask, max_masked = masked
         is_masked, index = mask.flatten(1).to(torch.uint8).topk(max_masked)
         index = index.unsqueeze(-1)
         student_tokens = student.feat.flatten(2).mT

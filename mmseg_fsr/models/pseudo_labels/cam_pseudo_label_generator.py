@@ -12,7 +12,7 @@ from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
 from .cam_to_label import cams_to_label
 from .cams import CAMs
-from .image_classes import image_classes
+from .image_classes import ImageClasses
 from .multi_scale_cams import CAMSum, CAMView, sum_over_scales
 
 
@@ -50,7 +50,8 @@ def merge_labels(low: Tensor, high: Tensor) -> Tensor:
     """Keeps what two background thresholds agree on.
 
     Args:
-        low: (B, H, W) int64, labels with little background.
+        low: (B, H, W) int64, what wins with little background: 0 the background, any
+            other number a class.
         high: (B, H, W) int64, labels with much background.
 
     Returns:
@@ -83,9 +84,9 @@ class CAMPseudoLabelGenerator(nn.Module):
 
     Example:
         >>> generator = CAMPseudoLabelGenerator()
-        >>> images = torch.rand(2, 3, 32, 32) * 255
-        >>> cams, labels = torch.rand(2, 4, 32, 32), torch.eye(4)[:2]
-        >>> generator.pseudo_label(images, cams, labels).shape
+        >>> images, cams = torch.rand(2, 3, 32, 32) * 255, torch.rand(2, 4, 32, 32)
+        >>> classes = image_classes(torch.eye(4)[:2])
+        >>> generator.pseudo_label(images, classes.select(cams), classes).shape
         torch.Size([2, 32, 32])
     """
 
@@ -127,58 +128,41 @@ class CAMPseudoLabelGenerator(nn.Module):
         """
         return sum_over_scales(extract, views, self.scales)
 
-    def label(
-        self, cams: Tensor, labels: Tensor, index: Tensor | None = None
-    ) -> Tensor:
+    def label(self, cams: Tensor, classes: ImageClasses) -> Tensor:
         """Labels by the two thresholds, without refinement.
 
         Args:
-            cams: (B, K, H, W) float in 0..1, of any resolution.
-            labels: (B, K) multi-hot image labels.
-            index: Class (B, K) of each map, where an image's maps are of some classes
-                alone. Defaults to None: map k is of class k.
+            cams: (B, M, H, W) float in 0..1, of any resolution, of the images' classes
+                alone.
+            classes: The images' classes.
 
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
-        return cams_to_label(cams, labels, self.low_thr, self.high_thr, index)
+        return cams_to_label(cams, classes, self.low_thr, self.high_thr)
 
     @torch.no_grad()
     def pseudo_label(
-        self,
-        images: Tensor,
-        cams: Tensor,
-        labels: Tensor,
-        max_classes: int | None = None,
-        index: Tensor | None = None,
+        self, images: Tensor, cams: Tensor, classes: ImageClasses
     ) -> Tensor:
         """Refined labels of the pixels, where two thresholds agree.
 
         Args:
             images: (B, 3, H, W) float RGB in 0..255, normalisation undone.
-            cams: (B, K, H, W) float in 0..1.
-            labels: (B, K) multi-hot image labels. An image without any label is all
-                background.
-            max_classes: Largest number of classes of any one image, if it is known
-                without asking the device: the cost grows with it instead of with K.
-                Counted where labels are on the CPU. Defaults to None.
-            index: Class (B, K) of each map, where an image's maps are of some classes
-                alone. Defaults to None: map k is of class k.
+            cams: (B, M, H, W) float in 0..1, of the images' classes alone: the cost
+                grows with their number, not with that of all classes.
+            classes: The images' classes. An image without any is all background.
 
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
         if self.refiner is None:
-            return self.label(cams, labels, index)
-        classes = image_classes(labels, max_classes)
+            return self.label(cams, classes)
         with torch.autocast(images.device.type, enabled=False):
             half = quantized_half_images(images)
             # The background is constant: resizing leaves it as it is.
             kept = F.interpolate(
-                classes.select(cams.float()),
-                size=half.shape[-2:],
-                mode="bilinear",
-                align_corners=False,
+                cams.float(), size=half.shape[-2:], mode="bilinear", align_corners=False
             )
             # Both thresholds' maps pass at once and share the image's kernel.
             refined = self.refiner(
@@ -191,20 +175,11 @@ class CAMPseudoLabelGenerator(nn.Module):
                     dim=1,
                 ),
             )
-            named = classes.index if index is None else index.gather(1, classes.index)
-            class_labels = F.pad(named + 1, (1, 0), value=BACKGROUND)
+            # What wins: 0 the background, m + 1 the class at place m.
             low, high = (
-                self._strongest_label(maps, class_labels, images.shape[-2:])
+                F.interpolate(
+                    maps, size=images.shape[-2:], mode="bilinear", align_corners=False
+                ).argmax(1)
                 for maps in refined.chunk(2, dim=1)
             )
-            return merge_labels(low, high)
-
-    @staticmethod
-    def _strongest_label(
-        maps: Tensor, class_labels: Tensor, size: Sequence[int]
-    ) -> Tensor:
-        """Labels (B, H, W) of the maps (B, C, h, w) that win at ``size``."""
-        winner = F.interpolate(
-            maps, size=tuple(size), mode="bilinear", align_corners=False
-        ).argmax(1)
-        return class_labels.gather(1, winner.flatten(1)).view_as(winner)
+            return merge_labels(low, classes.label_of(high))

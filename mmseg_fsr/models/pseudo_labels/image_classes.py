@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor
+
+from mmseg_fsr.label_ids import BACKGROUND
 
 
 class ImageClasses(NamedTuple):
@@ -29,6 +32,18 @@ class ImageClasses(NamedTuple):
         """
         index = self.index.repeat(len(maps) // len(self.index), 1)[:, :, None, None]
         return maps.gather(1, index.expand(-1, -1, *maps.shape[-2:]))
+
+    def label_of(self, places: Tensor) -> Tensor:
+        """Labels of pixels whose class is known by its place.
+
+        Args:
+            places: (B, H, W) int64: 0 background, m + 1 for the class at place m.
+
+        Returns:
+            (B, H, W) int64: 0 background, k + 1 for class k.
+        """
+        labels = F.pad(self.index + 1, (1, 0), value=BACKGROUND)
+        return labels.gather(1, places.flatten(1)).view_as(places)
 
 
 def image_classes(labels: Tensor, max_classes: int | None = None) -> ImageClasses:

@@ -9,7 +9,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_fsr.engine.training_progress import training_progress
-from mmseg_fsr.models.backbones import FSRFeatures
+from mmseg_fsr.models.backbones import FSRFeatures, masked_pass
 from mmseg_fsr.models.pseudo_labels import (
     CAMs,
     CAMSum,
@@ -217,7 +217,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             aux_cams = F.interpolate(
                 cams.aux, student1.feat.shape[2:], mode="bilinear", align_corners=False
             )
-            cells = self.pseudo_label_generator.label(aux_cams, *classes)
+            cells = self.pseudo_label_generator.label(aux_cams, classes)
             losses |= self.affinity_head.loss_by_labels(student1.feat, cells)
         return {
             name: loss if name in wanted else loss * 0 for name, loss in losses.items()
@@ -242,23 +242,14 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, M, H, W) of the
         images' classes, at random where there are none.
         """
-        size = tuple(view2.shape[-2:])
-        grid = self.backbone.grid_size(*size)
-        noise = self.mask_generator.noise(len(view2), size, view2.device)
-        mask = self.mask_generator(noise, size, grid, cams2, classes.present)
         views = torch.cat([view1, view2])
-        student1, student2 = self.backbone(
-            views, mask=torch.cat([torch.zeros_like(mask), mask])
-        ).chunk(2)
+        student1, masked2 = masked_pass(
+            self.backbone, self.mask_generator, views, cams2, classes.present
+        )
         with torch.no_grad():
             teacher1, teacher2 = self.teacher.backbone(views).chunk(2)
         losses = self.distill_head.loss_by_features(
-            student2,
-            teacher2,
-            teacher1.cls_token,
-            self.teacher.distill_head,
-            mask,
-            self.mask_generator.max_masked(size, grid),
+            masked2, teacher2, teacher1.cls_token, self.teacher.distill_head
         )
         return losses, student1
 
@@ -285,10 +276,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
     ) -> dict[str, Tensor]:
         """Segmentation and dense energy loss of the decoder's logits."""
         rgb = self.data_preprocessor.denormalize(images)
-        present, index = classes
-        pseudo_label = self.pseudo_label_generator.pseudo_label(
-            rgb, cams, present, present.shape[1], index
-        )
+        pseudo_label = self.pseudo_label_generator.pseudo_label(rgb, cams, classes)
         logits = F.interpolate(
             logits.float(),  # once, and small, for both losses
             images.shape[-2:],
@@ -447,7 +435,10 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             labels = (scores > 0).float()
         cams = self.cams(inputs, features=features)
         rgb = self.data_preprocessor.denormalize(inputs)
-        pseudo_labels = self.pseudo_label_generator.pseudo_label(rgb, cams.top, labels)
+        classes = image_classes(labels)
+        pseudo_labels = self.pseudo_label_generator.pseudo_label(
+            rgb, classes.select(cams.top), classes
+        )
         for i, sample in enumerate(data_samples):
             size = sample.ori_shape
             for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):

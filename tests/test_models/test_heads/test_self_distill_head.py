@@ -7,7 +7,11 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_fsr.engine.training_progress import TrainingProgress
-from mmseg_fsr.models.backbones import FSRFeatures, SelfDistillFeatures
+from mmseg_fsr.models.backbones import (
+    FSRFeatures,
+    MaskedFeatures,
+    SelfDistillFeatures,
+)
 from mmseg_fsr.models.heads.self_distill_head import (
     distillation_loss,
     linear_teacher_temp,
@@ -59,9 +63,8 @@ def test_masked_patches_match_obvious_loop(training_step):
     ).bool()
     centers = [c.value.clone() for c in (head.class_center, head.patch_center)]
 
-    losses = head.loss_by_features(
-        student, teacher, teacher_class, teacher_head, mask.view(4, 2, 3), 6
-    )
+    masked = MaskedFeatures(student, mask.view(4, 2, 3), 6)
+    losses = head.loss_by_features(masked, teacher, teacher_class, teacher_head)
 
     tokens = [
         torch.cat([x.cls_token[:, None], x.feat.flatten(2).transpose(1, 2)], 1)
@@ -99,10 +102,9 @@ def test_no_masked_patch_at_all_gives_zero(training_step):
     head = lively(build())
     mask = torch.zeros(2, 2, 3, dtype=torch.bool)
     for max_masked in (0, 3):
-        student = features(2, requires_grad=True)
-        losses = head.loss_by_features(
-            student, features(2), torch.randn(2, CHANNELS), head, mask, max_masked
-        )
+        masked = MaskedFeatures(features(2, requires_grad=True), mask, max_masked)
+        teacher_class = torch.randn(2, CHANNELS)
+        losses = head.loss_by_features(masked, features(2), teacher_class, head)
         assert losses["loss_fsr_patch"].item() == 0
         sum(losses.values()).backward()
         assert all(p.grad.isfinite().all() for p in head.mlp.parameters())
@@ -113,9 +115,9 @@ def test_teacher_gets_no_gradient(training_step):
     head, teacher_head = lively(build()), lively(build())
     mask = torch.ones(2, 2, 3, dtype=torch.bool)
     teacher = features(2, requires_grad=True)
-    losses = head.loss_by_features(
-        features(2), teacher, torch.randn(2, CHANNELS), teacher_head, mask, 6
-    )
+    masked = MaskedFeatures(features(2), mask, 6)
+    teacher_class = torch.randn(2, CHANNELS)
+    losses = head.loss_by_features(masked, teacher, teacher_class, teacher_head)
     sum(losses.values()).backward()
     assert teacher.feat.grad is None
     assert all(p.grad is None for p in teacher_head.parameters())
@@ -239,9 +241,9 @@ def views(teacher=None):
         [[1, 0] * 3, [0, 1] * 3, [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]]
     )
     maps = (torch.randn(4, CHANNELS, 2, 3),)
-    student = features(requires_grad=True)
+    masked = MaskedFeatures(features(requires_grad=True), mask.view(4, 2, 3).bool(), 3)
     teacher = teacher or features()
-    return SelfDistillFeatures(maps, student, teacher, mask.view(4, 2, 3).bool(), 3)
+    return SelfDistillFeatures(maps, masked, teacher)
 
 
 def test_auxiliary_head_distils_one_view(training_step):
@@ -253,14 +255,14 @@ def test_auxiliary_head_distils_one_view(training_step):
     plain = PlainFSR(temp_share=1 / 8)
     tokens = [
         torch.cat([x.cls_token[:, None], x.feat.flatten(2).transpose(1, 2)], 1)
-        for x in (given.student, given.teacher)
+        for x in (given.masked.features, given.teacher)
     ]
     projected = head.teacher.project(tokens[1])
     class_loss, patch_loss = plain.fsr_losses(
         head.project(tokens[0]),
         projected[:, 0],
         projected[:, 1:],
-        given.mask.flatten(1),
+        given.masked.mask.flatten(1),
         [c.value for c in (head.class_center, head.patch_center)],
         plain.teacher_temp(4, 40),
     )

@@ -9,9 +9,9 @@ from mmseg_fsr.models.pseudo_labels import (
     CAMView,
     PixelAdaptiveRefinement,
     cams_to_label,
-    image_classes,
     sum_over_scales,
 )
+from tests.own_cams import own_cams
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
@@ -62,7 +62,7 @@ def test_pseudo_label_matches_slow_version(size, max_classes):
     expected = slow_pseudo_label(
         images, cams, labels, 0.3, 0.6, PixelAdaptiveRefinement()
     )
-    actual = generator.pseudo_label(images, cams, labels, max_classes)
+    actual = generator.pseudo_label(images, *own_cams(cams, labels, max_classes))
     assert actual.dtype == torch.int64
     assert actual.shape == expected.shape
     assert (actual != expected).float().mean() <= 1e-3
@@ -75,7 +75,7 @@ def test_reference_pseudo_label(golden, max_classes):
     generator = MODELS.build(dict(type="CAMPseudoLabelGenerator"))
     images = golden["view1"] * STD + MEAN
     label = generator.pseudo_label(
-        images, golden["cam/view1"], golden["image_labels"], max_classes
+        images, *own_cams(golden["cam/view1"], golden["image_labels"], max_classes)
     )
     differing = label != golden["par/pseudo_label"].long()
     assert differing.float().mean() <= 1e-3
@@ -85,16 +85,14 @@ def test_reference_thresholds_are_the_defaults(golden):
     generator = CAMPseudoLabelGenerator()
     cams, labels = golden["cam/view1"], golden["image_labels"]
     assert generator.scales == tuple(golden.meta["cam_scales"])
-    label = generator.label(cams, labels)
+    label = generator.label(*own_cams(cams, labels))
     assert torch.equal(label, golden["cam/label_two_thresholds"].long())
 
 
 def test_label_uses_both_thresholds():
     generator = CAMPseudoLabelGenerator(low_thr=0.1, high_thr=0.9)
-    cams, labels = torch.rand(2, 3, 8, 8), torch.ones(2, 3)
-    assert torch.equal(
-        generator.label(cams, labels), cams_to_label(cams, labels, 0.1, 0.9)
-    )
+    own = own_cams(torch.rand(2, 3, 8, 8), torch.ones(2, 3))
+    assert torch.equal(generator.label(*own), cams_to_label(*own, 0.1, 0.9))
 
 
 def test_cams_uses_the_scales():
@@ -116,40 +114,39 @@ def test_classes_of_other_images_never_appear():
     cams = smooth_cams(2, 4, (16, 16))
     cams[0, 0] = cams[1, 3] = 1.0  # strongest, but not in the image
     labels = torch.tensor([[0.0, 1, 1, 0], [1, 0, 0, 0]])
-    label = generator.pseudo_label(torch.rand(2, 3, 16, 16) * 255, cams, labels)
+    images = torch.rand(2, 3, 16, 16) * 255
+    label = generator.pseudo_label(images, *own_cams(cams, labels))
     assert set(label[0].unique().tolist()) <= {0, 2, 3, 255}
     assert set(label[1].unique().tolist()) <= {0, 1, 255}
 
 
 @pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
-def test_maps_of_the_images_classes_alone_give_the_same_labels(refiner):
+def test_places_without_a_class_change_nothing(refiner):
     generator = CAMPseudoLabelGenerator(low_thr=0.3, high_thr=0.6, refiner=refiner)
     images, cams = torch.rand(3, 3, 24, 16) * 255, smooth_cams(3, 5, (24, 16))
     labels = torch.tensor([[0, 1, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 0, 1, 0]])
-    classes = image_classes(labels)
-    selected, (present, index) = classes.select(cams), classes
-    expected = generator.pseudo_label(images, cams, labels)
-    actual = generator.pseudo_label(images, selected, present, 3, index)
-    assert torch.equal(actual, expected)
+    few, many = own_cams(cams, labels, 3), own_cams(cams, labels, 5)
+    expected = generator.pseudo_label(images, *few)
+    assert torch.equal(generator.pseudo_label(images, *many), expected)
     assert len(expected.unique()) > 3
-    expected = generator.label(cams, labels)
-    assert torch.equal(generator.label(selected, present, index), expected)
+    assert torch.equal(generator.label(*many), generator.label(*few))
 
 
 @pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
 def test_images_without_label_are_background(refiner):
     generator = CAMPseudoLabelGenerator(refiner=refiner)
     images = torch.rand(2, 3, 9, 8) * 255
-    label = generator.pseudo_label(images, torch.ones(2, 3, 9, 8), torch.zeros(2, 3))
+    own = own_cams(torch.ones(2, 3, 9, 8), torch.zeros(2, 3))
+    label = generator.pseudo_label(images, *own)
     assert label.shape == (2, 9, 8)
     assert (label == 0).all()
 
 
 def test_without_refiner_labels_by_thresholds():
     generator = CAMPseudoLabelGenerator(refiner=None)
-    cams, labels = torch.rand(2, 3, 8, 8), torch.ones(2, 3)
-    label = generator.pseudo_label(torch.rand(2, 3, 8, 8), cams, labels)
-    assert torch.equal(label, generator.label(cams, labels))
+    own = own_cams(torch.rand(2, 3, 8, 8), torch.ones(2, 3))
+    label = generator.pseudo_label(torch.rand(2, 3, 8, 8), *own)
+    assert torch.equal(label, generator.label(*own))
 
 
 def test_both_thresholds_share_one_kernel(monkeypatch):
@@ -161,7 +158,7 @@ def test_both_thresholds_share_one_kernel(monkeypatch):
         lambda self, images: calls.append(len(images)) or kernel(self, images),
     )
     CAMPseudoLabelGenerator().pseudo_label(
-        torch.rand(3, 3, 8, 8), torch.rand(3, 2, 8, 8), torch.ones(3, 2)
+        torch.rand(3, 3, 8, 8), *own_cams(torch.rand(3, 2, 8, 8), torch.ones(3, 2))
     )
     assert calls == [3]
 
@@ -169,10 +166,10 @@ def test_both_thresholds_share_one_kernel(monkeypatch):
 def test_same_label_under_autocast():
     generator = CAMPseudoLabelGenerator()
     images, cams = torch.rand(2, 3, 16, 16) * 255, smooth_cams(2, 3, (16, 16))
-    labels = torch.tensor([[1.0, 1, 0], [0, 1, 0]])
-    expected = generator.pseudo_label(images, cams, labels)
+    own = own_cams(cams, torch.tensor([[1.0, 1, 0], [0, 1, 0]]))
+    expected = generator.pseudo_label(images, *own)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        actual = generator.pseudo_label(images, cams, labels)
+        actual = generator.pseudo_label(images, *own)
     assert torch.equal(actual, expected)
 
 

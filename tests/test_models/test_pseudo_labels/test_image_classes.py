@@ -33,3 +33,11 @@ def test_selects_maps_of_any_number_of_versions():
         for place in range(3):
             k = classes.index[row % 3, place]
             assert torch.equal(selected[row, place], maps[row, k])
+
+
+def test_labels_by_place():
+    classes = image_classes(LABELS, 4)
+    places = torch.tensor([[[0, 1, 2]], [[3, 2, 0]], [[1, 0, 1]]])
+    found = classes.label_of(places)
+    assert found.dtype == torch.int64
+    assert found.tolist() == [[[0, 2, 5]], [[5, 3, 0]], [[4, 0, 4]]]

@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 
 from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
 from tests.new_torch import HALVES
+from tests.own_cams import own_cams
 
 from .tiny_segmentor import (
     NUM_CLASSES,
@@ -496,7 +497,7 @@ def test_cams_of_the_classes_in_the_mask():
     )
     assert labels.tolist() == [[1, 0, 0], [0, 1, 0]]
     pseudo_labels = segmentor.pseudo_label_generator.pseudo_label(
-        segmentor.data_preprocessor.denormalize(images), cams.top, labels
+        segmentor.data_preprocessor.denormalize(images), *own_cams(cams.top, labels)
     )
     for i, sample in enumerate(samples):
         assert sample.pred_label.score.tolist() == pytest.approx(scores[i].tolist())
