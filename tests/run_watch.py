@@ -1,6 +1,7 @@
 """Hooks that write down, for another process, where a run is and what it holds."""
 
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class ResourceLog(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if not self.every_n_train_iters(runner, self.interval):
             return
-        workers = runner.train_loop.dataloader_iterator._iterator._workers
+        workers = multiprocessing.active_children()
         logs = Path(runner.work_dir, runner.timestamp).rglob("*")
         note = dict(
             step=runner.iter + 1,

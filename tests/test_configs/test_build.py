@@ -219,6 +219,8 @@ def test_only_the_import_switches_the_package_on(name):
         "CheckpointGuardHook",
         "FiniteLossHook",
         "NumClassCheckHook",
+        "StepSeedHook",
+        "StopSignalHook",
     ]
 
 

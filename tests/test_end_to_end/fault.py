@@ -1,5 +1,6 @@
 """A hook that does something to a run at a chosen moment."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -17,8 +18,8 @@ def fill_disk(runner):
 
 def kill_worker(runner):
     """Kills a process that loads images."""
-    worker = runner.train_loop.dataloader_iterator._iterator._workers[0]
-    os.kill(worker.pid, signal.SIGKILL)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
 
 
 def interrupt_group(runner):

@@ -8,7 +8,7 @@ from types import FrameType
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -98,15 +98,23 @@ class StopSignalHook(Hook):
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
-    def _stop_if_asked(self, runner: Runner, step: int) -> None:
+    def _agreed_signal(self) -> int:
+        """The signal that some rank has got, 0 if none has."""
+        if get_world_size() == 1:
+            return self._signum
+        # The host waits for the device here; mmengine's logging just has, too.
         signum = torch.tensor(self._signum, device=get_device())
         all_reduce(signum, op="max")
+        return int(signum)
+
+    def _stop_if_asked(self, runner: Runner, step: int) -> None:
+        signum = self._agreed_signal()
         if not signum:
             return
         self._restore()
         # A validation may have put the teacher in its place.
         runner.model = self._model
         self._checkpoints.save_now(runner, step)
-        name = signal.Signals(int(signum)).name
+        name = signal.Signals(signum).name
         runner.logger.info(f"{name}: ended after step {step}; go on with --resume.")
-        raise SystemExit(128 + int(signum))
+        raise SystemExit(128 + signum)
