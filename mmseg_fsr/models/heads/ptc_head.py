@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
+from mmseg_fsr.models.losses.global_mean import global_mean
 
 SAME, DIFFERENT = 1, 0
 
@@ -36,21 +37,27 @@ def affinity_loss(features: Tensor, affinity: Tensor) -> Tensor:
     """Draws features of positive pairs together and those of negative pairs apart.
 
     ``0.5 (1 - sum_pos |cos| / (n_pos + 1)) + 0.5 sum_neg |cos| / (n_neg + 1)``, sums
-    and counts over the whole batch, cosines in float32 (ToCo, CVPR 2023, as in FSR).
+    and counts over the global batch, the images of all processes, cosines in float32
+    (ToCo, CVPR 2023, as in FSR, whose program counts on each GPU). Each process gets
+    its part of the loss; see :func:`~mmseg_fsr.models.losses.global_mean.global_mean`.
 
     Args:
         features: Feature map (B, C, h, w).
         affinity: Affinity (B, hw, hw) of :func:`affinity_from_labels`.
 
     Returns:
-        The loss, a float32 scalar in 0..1; 0.5 where there is no pair at all.
+        The loss, a float32 scalar, whose mean over the processes is the global
+        batch's, in 0..1; 0.5 where there is no pair at all.
     """
     with torch.autocast(features.device.type, enabled=False):
         tokens = F.normalize(features.float().flatten(2), dim=1)
         similarity = (tokens.mT @ tokens).abs()
     positive, negative = affinity == SAME, affinity == DIFFERENT
-    attraction = (similarity * positive).sum() / (positive.sum() + 1)
-    repulsion = (similarity * negative).sum() / (negative.sum() + 1)
+    attraction, repulsion = global_mean(
+        [(similarity * positive).sum(), (similarity * negative).sum()],
+        [positive.sum(), negative.sum()],
+        prior=1,
+    )
     return 0.5 * (1 - attraction) + 0.5 * repulsion
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
+from .global_mean import global_mean
+
 
 def balanced_cross_entropy(
     seg_logits: Tensor,
@@ -19,7 +21,10 @@ def balanced_cross_entropy(
 ) -> Tensor:
     """Averages the mean cross-entropy of background and of foreground pixels.
 
-    The half of a kind that no pixel in the batch has is 0.
+    The half of a kind that no pixel has is 0. The means are over the global batch, the
+    images of all processes, each of which gets its part of the loss; see
+    :func:`~mmseg_fsr.models.losses.global_mean.global_mean`. The authors' program takes
+    each GPU's own means.
 
     Args:
         seg_logits: Logits, floating point (B, K+1, H, W), class 0 background.
@@ -29,7 +34,7 @@ def balanced_cross_entropy(
         ignore_index: Label of pixels that do not count. Defaults to 255.
 
     Returns:
-        Loss, float32 scalar.
+        Loss, float32 scalar; its mean over the processes is the global batch's.
     """
     losses = F.cross_entropy(
         seg_logits.float(), label, ignore_index=ignore_index, reduction="none"
@@ -37,11 +42,12 @@ def balanced_cross_entropy(
     if weight is not None:
         losses = losses * weight
     valid = label != ignore_index
-    halves = [
-        losses.where(kind, losses.new_zeros(())).sum() / kind.sum().clamp(min=1)
-        for kind in (valid & (label == BACKGROUND), valid & (label != BACKGROUND))
-    ]
-    return 0.5 * (halves[0] + halves[1])
+    kinds = valid & (label == BACKGROUND), valid & (label != BACKGROUND)
+    halves = global_mean(
+        [losses.where(kind, losses.new_zeros(())).sum() for kind in kinds],
+        [kind.sum() for kind in kinds],
+    )
+    return 0.5 * halves.sum()
 
 
 @MODELS.register_module()
