@@ -1,6 +1,7 @@
 """Runs that can be repeated, whole or in parts."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmseg_fsr.datasets import ImageLabelDataset
 from tests.new_torch import needs_new_torch
 from tests.project_files import TOOLS
 
@@ -67,6 +69,25 @@ def test_a_resumed_run_is_the_run_in_one_go(straight, resumed):
     scores = resumed.record["metrics"]
     assert scores.keys() >= {"mIoU", "teacher/mIoU"}
     assert scores == straight.record["metrics"]
+
+
+def test_a_resumed_run_reads_no_image_of_the_steps_before(
+    tiny, resumed, tmp_path, monkeypatch
+):
+    reads = []
+    prepare_data = ImageLabelDataset.prepare_data
+
+    def count(self, idx):
+        if not self.test_mode:
+            reads.append(idx)
+        return prepare_data(self, idx)
+
+    monkeypatch.setattr(ImageLabelDataset, "prepare_data", count)
+    shutil.copy(resumed.work_dir / "iter_2.pth", tmp_path)
+    run_tool(TOOLS / "train.py", tiny, "--work-dir", tmp_path, "--resume")
+    assert (tmp_path / "iter_4.pth").is_file()
+    # Two steps of two images.
+    assert len(reads) == 4
 
 
 @needs_new_torch
