@@ -1,13 +1,16 @@
 """Images with image-level class labels instead of masks."""
 
+import logging
 import os.path as osp
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import mmcv
 import numpy as np
 from mmengine import fileio
 from mmengine.fileio import list_from_file
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
@@ -15,6 +18,7 @@ from PIL import Image
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
 
+from .bad_images import BadImages
 from .image_name import check_image_name
 from .label_file import read_label_file
 from .pixel_limit import MAX_PIXELS, pixel_limit
@@ -46,14 +50,30 @@ class ImageLabelDataset(BaseSegDataset):
             kilobytes can declare any number. For loading by Pillow, as in our configs.
             Defaults to 178956970, where Pillow raises an error of its own; it warns
             from half of the limit on.
+        on_bad_image: ``'raise'``, or ``'skip'`` to leave out, in training, an image
+            that is missing, cannot be read or decoded to its end, or has too many
+            pixels. Another, drawn at random, takes its place. The first time that
+            an image is left out, a warning names it. All other errors are raised as
+            ever, those of masks too. Defaults to 'raise'.
+        max_bad_share: The largest share of the data set's images, in 0..1, that
+            ``'skip'`` may leave out. The workers of a data loader count together,
+            each rank for itself, and a resumed run anew. Defaults to 0.01.
         **kwargs: Further arguments of ``BaseSegDataset``.
+
+    Attributes:
+        bad_images: The images left out so far, a :class:`BadImages`; None unless
+            ``on_bad_image='skip'``. A subset or copy of the data set has its own.
 
     Raises:
         FileNotFoundError: If the data root, split, image folder or label file is
             missing, or, on access, an image or mask.
         ValueError: If the first class is not the background, the split or label
-            file is wrong, ``max_pixels`` is not positive, or, on access, an image or
-            mask cannot be decoded or has too many pixels.
+            file is wrong, ``max_pixels`` is not positive, ``on_bad_image`` is
+            unknown or ``'skip'`` in ``test_mode``, ``max_bad_share`` is not in 0..1,
+            or, on access, an image or mask cannot be decoded or has too many pixels.
+        OSError: On access, if an image could not be read, but could when tried again.
+        RuntimeError: On access, if more than ``max_bad_share`` of the images, or all,
+            are bad.
 
     Examples:
         >>> dataset = ImageLabelDataset(
@@ -72,13 +92,66 @@ class ImageLabelDataset(BaseSegDataset):
         label_file: str | None = None,
         data_prefix: dict = dict(img_path=""),
         max_pixels: int = MAX_PIXELS,
+        on_bad_image: str = "raise",
+        max_bad_share: float = 0.01,
         **kwargs: Any,
     ) -> None:
         if max_pixels < 1:
             raise ValueError(f"max_pixels must be at least 1, got {max_pixels}")
+        if on_bad_image not in ("raise", "skip"):
+            raise ValueError(
+                f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}"
+            )
+        if on_bad_image == "skip" and kwargs.get("test_mode"):
+            raise ValueError(
+                "on_bad_image='skip' is for training, not for a data set with "
+                "test_mode=True: scores need every image; set it for "
+                "train_dataloader alone"
+            )
+        if not 0 <= max_bad_share <= 1:
+            raise ValueError(
+                "max_bad_share must be a share of the images, in 0..1, got "
+                f"{max_bad_share}"
+            )
         self.label_file = label_file
         self.max_pixels = max_pixels
+        self.on_bad_image = on_bad_image
+        self.max_bad_share = max_bad_share
+        self.bad_images: BadImages | None = None
         super().__init__(ann_file=ann_file, data_prefix=data_prefix, **kwargs)
+
+    def full_init(self) -> None:
+        """Lists the images and counts bad ones from 0, unless that is done."""
+        if not self._fully_initialized:
+            super().full_init()
+            self._reset_bad_images()
+
+    def get_subset_(self, indices: Sequence[int] | int) -> None:
+        """Keeps some of the items, as MMEngine's ``BaseDataset.get_subset_`` does.
+
+        Args:
+            indices: Which ones, or how many: the first, or the last if negative.
+        """
+        super().get_subset_(indices)
+        self._reset_bad_images()
+
+    def get_subset(self, indices: Sequence[int] | int) -> "ImageLabelDataset":
+        """A data set of some of the items.
+
+        Args:
+            indices: Which ones, or how many: the first, or the last if negative.
+
+        Returns:
+            A copy that holds those items alone.
+        """
+        subset = super().get_subset(indices)
+        subset._reset_bad_images()
+        return subset
+
+    def _reset_bad_images(self) -> None:
+        """Counts from 0; for workers that are started later, as they share memory."""
+        if self.on_bad_image == "skip":
+            self.bad_images = BadImages(len(self))
 
     def _join_prefix(self) -> None:
         super()._join_prefix()
@@ -136,19 +209,29 @@ class ImageLabelDataset(BaseSegDataset):
             idx: Index of the item.
 
         Returns:
-            What the pipeline returns.
+            What the pipeline returns, or None for a bad image that is left out.
 
         Raises:
             FileNotFoundError: If the image or the mask is missing.
             ValueError: If the image or the mask cannot be decoded, or the mask is not
                 one of class ids, or not of the image's size.
+            OSError: If the image could not be read, but could when tried again.
+            RuntimeError: If too many images are left out.
         """
+        info = self.get_data_info(idx)
         try:
             with pixel_limit(self.max_pixels):
-                results = super().prepare_data(idx)
+                results = self.pipeline(info)
         except Exception as error:
-            self._blame_file(self.get_data_info(idx), error)
-            raise
+            fault = self._image_fault(info, error)
+            if fault is not None and self.bad_images is not None:
+                self._leave_out(idx, fault)
+                return None
+            if fault is None and "seg_map_path" in info:
+                fault = self._file_fault("mask", info["seg_map_path"])
+            if fault is None:
+                raise
+            raise fault from error
         samples = results.get("data_samples") if isinstance(results, dict) else None
         # Test-time augmentation makes several of an image, with one mask.
         sample = samples[0] if isinstance(samples, list) else samples
@@ -264,29 +347,55 @@ class ImageLabelDataset(BaseSegDataset):
                 f"of the classes, 0 to {last}, and {IGNORE_INDEX} where not scored"
             )
 
-    def _blame_file(self, info: dict, error: Exception) -> None:
-        """Raises an error that names the file, if the image or mask is at fault."""
-        for kind, key in (("image", "img_path"), ("mask", "seg_map_path")):
-            path = info.get(key)
-            if path is None:
-                continue
-            if not fileio.exists(path, self.backend_args):
-                raise FileNotFoundError(
-                    f"{kind} {path} does not exist: add it or remove its name from "
-                    f"{self.ann_file or 'the label file'}"
-                ) from error
-            try:
-                content = fileio.get(path, self.backend_args)
-                # Pillow, as OpenCV passes a truncated photograph as a grey one.
-                with pixel_limit(self.max_pixels):
-                    mmcv.imfrombytes(content, flag="unchanged", backend="pillow")
-            except Image.DecompressionBombError as broken:
-                raise ValueError(
-                    f"{kind} {path} has too many pixels ({broken}): if it is what it "
-                    f"should be, raise the data set's `max_pixels`, {self.max_pixels}"
-                ) from error
-            except Exception as broken:
-                raise ValueError(
-                    f"{kind} {path} cannot be decoded ({broken}): replace the file or "
-                    f"remove its name from {self.ann_file or 'the label file'}"
-                ) from error
+    def _leave_out(self, idx: int, fault: Exception) -> None:
+        """Counts a bad image, named when it is new; stops if they are too many."""
+        if self.bad_images.add(idx):
+            print_log(f"bad image left out: {fault}", "current", logging.WARNING)
+        bad, total = self.bad_images.indices(), len(self)
+        if len(bad) / total <= self.max_bad_share and len(bad) < total:
+            return
+        names = ", ".join(self.get_data_info(index)["img_path"] for index in bad[:5])
+        if len(bad) > 5:
+            names += f" and {len(bad) - 5} more"
+        raise RuntimeError(
+            f"{len(bad)} of {total} images are bad, more than on_bad_image='skip' may "
+            f"leave out with max_bad_share={self.max_bad_share}: {names}. The log "
+            "says what is wrong with each. Replace the files or take them out "
+            f"of {self.ann_file or self.data_prefix.get('img_path')}; or, if training "
+            "can do without them, raise max_bad_share"
+        ) from fault
+
+    def _image_fault(self, info: dict, error: Exception) -> Exception | None:
+        """An error that names the image, if an error of the pipeline is its fault."""
+        path = info["img_path"]
+        fault = self._file_fault("image", path)
+        if fault is None and isinstance(error, OSError) and "img" not in info:
+            fault = OSError(
+                f"image {path} could not be read ({error}), but could when tried "
+                "again: check the disk or network that it comes from"
+            )
+        return fault
+
+    def _file_fault(self, kind: str, path: str) -> Exception | None:
+        """An error that names the file, if it cannot be read."""
+        if not fileio.exists(path, self.backend_args):
+            return FileNotFoundError(
+                f"{kind} {path} does not exist: add it or remove its name from "
+                f"{self.ann_file or 'the label file'}"
+            )
+        try:
+            content = fileio.get(path, self.backend_args)
+            # Pillow, as OpenCV passes a truncated photograph as a grey one.
+            with pixel_limit(self.max_pixels):
+                mmcv.imfrombytes(content, flag="unchanged", backend="pillow")
+        except Image.DecompressionBombError as broken:
+            return ValueError(
+                f"{kind} {path} has too many pixels ({broken}): if it is what it "
+                f"should be, raise the data set's `max_pixels`, {self.max_pixels}"
+            )
+        except Exception as broken:
+            return ValueError(
+                f"{kind} {path} cannot be decoded ({broken}): replace the file or "
+                f"remove its name from {self.ann_file or 'the label file'}"
+            )
+        return None

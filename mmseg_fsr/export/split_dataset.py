@@ -83,4 +83,6 @@ def split_dataset(cfg: Config, split: str, pipeline: Sequence[dict]) -> dict[str
     else:
         dataset["pipeline"] = prediction_pipeline(pipeline)
     dataset["test_mode"] = True
+    # Every image gets a label or a line that says why not.
+    dataset.pop("on_bad_image", None)
     return dataset

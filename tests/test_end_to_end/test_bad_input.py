@@ -7,8 +7,10 @@ import shutil
 import pytest
 import torch
 
+from tests.project_files import TOOLS
+
 from .conftest import recording
-from .runs import load_config, read_checkpoint, read_record, score, train
+from .runs import load_config, read_checkpoint, read_record, run_tool, score, train
 
 QUICK = dict(
     train_cfg__max_iters=1,
@@ -89,6 +91,66 @@ def test_bad_image_stops_the_run(
         error, match=rf"image {scenes}/JPEGImages/train_\d+.jpg {message}"
     ):
         train(cfg)
+
+
+def half(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def train_on_half_a_jpeg(tiny, scenes, tmp_path, *options):
+    """Two epochs without validation by the tool, with one file cut in the middle."""
+    path = scenes / "JPEGImages" / "train_00003.jpg"
+    half(path)
+    run_tool(
+        TOOLS / "train.py", tiny, "--work-dir", tmp_path / "work", "--cfg-options",
+        f"train_dataloader.dataset.data_root={scenes}", "train_cfg.max_iters=12",
+        "val_dataloader=None", "val_cfg=None", "val_evaluator=None",
+        "custom_hooks.0.validate=student", "default_hooks.checkpoint.save_best=None",
+        *options,
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_half_a_jpeg_can_be_left_out(tiny, scenes, tmp_path, workers):
+    path = train_on_half_a_jpeg(
+        tiny, scenes, tmp_path,
+        "train_dataloader.dataset.on_bad_image=skip",
+        "train_dataloader.dataset.max_bad_share=0.1",
+        f"train_dataloader.num_workers={workers}",
+    )  # fmt: skip
+    assert (tmp_path / "work" / "iter_12.pth").is_file()
+    (log,) = (tmp_path / "work").glob("*/*.log")
+    (line,) = (line for line in log.read_text().splitlines() if path.name in line)
+    assert "WARNING" in line
+    assert f"bad image left out: image {path} cannot be decoded" in line
+
+
+def test_half_a_jpeg_stops_the_run_by_default(tiny, scenes, tmp_path):
+    path = re.escape(str(scenes / "JPEGImages" / "train_00003.jpg"))
+    with pytest.raises(ValueError, match=f"image {path} cannot be decoded .*truncated"):
+        train_on_half_a_jpeg(tiny, scenes, tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_more_bad_images_than_may_be_left_out_stop_the_run(
+    tiny, scenes, tmp_path, workers
+):
+    for number in range(0, 12, 2):
+        half(scenes / "JPEGImages" / f"train_{number:05}.jpg")
+    cfg = quick(
+        tiny,
+        tmp_path,
+        train_cfg__max_iters=6,
+        train_dataloader__num_workers=workers,
+        train_dataloader__dataset__on_bad_image="skip",
+        train_dataloader__dataset__max_bad_share=0.25,
+        **on(scenes),
+    )
+    with pytest.raises(RuntimeError, match=r"[4-6] of 12 images are bad") as caught:
+        train(cfg)
+    assert len(set(re.findall(r"train_\d*[02468]\.jpg", str(caught.value)))) >= 4
 
 
 def test_truncated_validation_image_stops_the_run(tiny, scenes, tmp_path):

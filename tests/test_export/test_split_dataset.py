@@ -87,3 +87,8 @@ def test_images_need_labels_or_masks(cfg):
     del cfg.val_dataloader.dataset.data_prefix["seg_map_path"]
     with pytest.raises(ValueError, match="neither image labels nor masks"):
         split_dataset(cfg, "val", cfg.test_pipeline)
+
+
+def test_images_that_training_left_out_are_not_left_out(cfg):
+    cfg.train_dataloader.dataset.on_bad_image = "skip"
+    assert "on_bad_image" not in split_dataset(cfg, "train", cfg.test_pipeline)
