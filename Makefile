@@ -48,6 +48,8 @@ test: $(STAMP)
 test-openmmlab: $(STAMP_OPENMMLAB)
 	@$(call with_venv,$(BIN_OPENMMLAB)) $(BIN_OPENMMLAB)/python -m pytest $(PYTEST_ARGS)
 
+# Their arguments differ.
+soak: override SOAK_ARGS :=
 soak: soak-fuzz soak-kills soak-memory
 
 # One needs atheris, too.

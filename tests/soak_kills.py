@@ -77,6 +77,8 @@ def kill_at_random(config: Path, work_dir: Path, draw: random.Random) -> tuple:
             sys.exit(f"the run ended by itself:\n{output[-4000:]}")
         time.sleep(0.01)
     time.sleep(draw.uniform(0, 2))
+    if process.poll() is not None:
+        sys.exit("the run came to its end: it needs more steps a kill, STEPS_A_KILL")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     name, steps = phase.read_text().split()
@@ -97,7 +99,12 @@ def soak(kills: int, seed: int, folder: Path) -> dict:
         Kills by what the run was doing, torn checkpoints, the most steps that were
         lost at a time, and whether the two runs ended with equal states.
     """
-    from mmseg_fsr.utils.complete_checkpoint import is_complete
+    from mmengine.runner import find_latest_checkpoint
+
+    from mmseg_fsr.utils.complete_checkpoint import (
+        is_complete,
+        latest_complete_checkpoint,
+    )
     from tests.test_end_to_end.nested_equal import assert_equal
 
     config = write_config(folder, steps=STEPS_A_KILL * (kills + 1))
@@ -108,9 +115,10 @@ def soak(kills: int, seed: int, folder: Path) -> dict:
     for _ in range(kills):
         name, steps = kill_at_random(config, work_dir, draw)
         counts[name] += 1
-        found = list(work_dir.glob("iter_*.pth"))
-        torn += sum(not is_complete(path) for path in found)
-        saved = max((int(path.stem.split("_")[1]) for path in found), default=0)
+        torn += sum(not is_complete(path) for path in work_dir.glob("iter_*.pth"))
+        noted = find_latest_checkpoint(str(work_dir))
+        chosen = latest_complete_checkpoint(work_dir, "iter_*.pth", noted)
+        saved = int(Path(chosen).stem.split("_")[1]) if chosen else 0
         lost.append(steps - saved)
     end = finish(config, work_dir)
     equal = True

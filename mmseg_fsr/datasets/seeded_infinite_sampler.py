@@ -58,8 +58,11 @@ class SeededInfiniteSampler(InfiniteSampler):
     broken off, it does not. The n ranks of a run take every n-th sample, so together
     they see the batches of one process with n times the batch size.
 
+    In training :class:`~mmseg_fsr.engine.hooks.StepSeedHook` gives it the run's seed.
+    mmengine's ``ConcatDataset`` and ``RepeatDataset`` drop the seeds of samples.
+
     Args:
-        *args: Those of ``InfiniteSampler``: data set, ``shuffle``, ``seed``.
+        *args: Those of ``InfiniteSampler``.
         **kwargs: The same by name.
     """
 

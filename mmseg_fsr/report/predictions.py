@@ -81,8 +81,8 @@ def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
         labels["pseudo_label"] = undecided_as_background(sample.pseudo_sem_seg.data[0])
     if "cams" in sample:
         cams = sample.cams.data[None]
-        # They are 0 for classes that the image does not have.
-        own = image_classes(cams.flatten(2).any(2))
+        # They are 0 for classes that the image does not have: any may take part.
+        own = image_classes(torch.ones(cams.shape[:2]))
         (labels["cams"],) = cams_to_label(own.select(cams), own, threshold, threshold)
     return labels
 

@@ -1,5 +1,6 @@
 """mmengine's local files, written so that a broken-off run leaves no half of one."""
 
+import os
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -28,3 +29,6 @@ class AtomicBackend(LocalBackend):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, "wb") as file:
             file.write(obj)
+            # Or a power cut could leave the new name without its contents.
+            file.flush()
+            os.fsync(file.fileno())

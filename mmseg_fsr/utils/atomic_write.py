@@ -1,11 +1,15 @@
 """Writing files so that a broken-off run leaves no half of one."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+
+# Full disks, quotas and broken disks name no file.
+_CANNOT_WRITE_ON = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextlib.contextmanager
@@ -30,16 +34,13 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
     try:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
-            # Or a power cut could leave the new name without its contents.
-            file.flush()
-            os.fsync(file.fileno())
         # mkstemp's files are their owner's alone.
         os.chmod(draft, 0o644)
         os.replace(draft, path)
     except BaseException as error:
         os.unlink(draft)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(path)  # which a full disk does not name
+        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE_ON:
+            error.filename = str(path)
         raise
 
 

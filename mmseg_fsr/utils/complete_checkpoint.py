@@ -60,8 +60,7 @@ def latest_complete_checkpoint(
         if is_complete(path):
             return str(path)
         print_log(
-            f"{path} is torn or missing: not resuming from it, but from the newest "
-            "checkpoint that is whole",
+            f"{path} is torn or missing: passed over",
             logger="current",
             level=logging.WARNING,
         )

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
+from functools import partial
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
@@ -22,20 +24,35 @@ def kill_worker(runner):
     worker.kill()
 
 
-def interrupt_group(runner):
-    """Ctrl-C at the terminal: every process of the run gets the signal."""
-    os.killpg(os.getpgid(0), signal.SIGINT)
+def signal_process(name, runner):
+    """The process gets a signal."""
+    os.kill(os.getpid(), signal.Signals[name])
 
 
-FAULTS = dict(
-    fill_disk=fill_disk,
-    kill_worker=kill_worker,
-    interrupt_group=interrupt_group,
-    **{
-        name: lambda runner, name=name: os.kill(os.getpid(), getattr(signal, name))
-        for name in ("SIGINT", "SIGKILL", "SIGTERM")
-    },
-)
+def signal_group(name, runner):
+    """The signal reaches processes that load images, too, as Ctrl-C does."""
+    os.killpg(os.getpgid(0), signal.Signals[name])
+
+
+def terminate_launcher(runner):
+    """The program that has started the processes is asked to end."""
+    os.kill(os.getppid(), signal.SIGTERM)
+
+
+def save_slowly(runner):
+    """Takes the time of a large checkpoint."""
+    time.sleep(2)
+
+
+FAULTS = {
+    "fill_disk": fill_disk,
+    "kill_worker": kill_worker,
+    "terminate_launcher": terminate_launcher,
+    "save_slowly": save_slowly,
+}
+for name in ("SIGINT", "SIGKILL", "SIGTERM"):
+    FAULTS[name] = partial(signal_process, name)
+    FAULTS[f"{name} to all"] = partial(signal_group, name)
 
 
 @HOOKS.register_module(force=True)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 
+from mmseg_fsr.engine.hooks.stop_signal_hook import SIGNALS
 from tests.free_port import free_port
 from tests.project_files import ROOT
 
+_SIGNALS = (*SIGNALS, signal.SIGCHLD)
 _MANAGERS = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
 
 
@@ -27,15 +30,19 @@ _MANAGERS = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
 def own_globals() -> Iterator[None]:
     """Keeps what a run leaves behind in the process from the next one.
 
-    MMEngine holds the progress, the logger and the visualizer in class-wide tables.
+    MMEngine holds the progress, the logger and the visualizer in class-wide tables. A
+    run that raises goes on listening to signals.
     """
     kept = [dict(manager._instance_dict) for manager in _MANAGERS]
+    handlers = {signum: signal.getsignal(signum) for signum in _SIGNALS}
     for manager in _MANAGERS:
         manager._instance_dict.clear()
     try:
         with mock.patch.dict(os.environ):
             yield
     finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
         for manager, instances in zip(_MANAGERS, kept, strict=True):
             manager._instance_dict.clear()
             manager._instance_dict.update(instances)

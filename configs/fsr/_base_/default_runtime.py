@@ -6,7 +6,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'))
 # deterministic=True makes torch refuse what has no deterministic version on a
 # GPU, mmseg's IoUMetric among it; on the CPU a seed is enough.
-randomness = dict(seed=0, diff_rank_seed=True, deterministic=False)
+randomness = dict(seed=0, deterministic=False)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(
     type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')

@@ -24,37 +24,56 @@ class AtomicCheckpointHook(CheckpointHook):
     where mmengine removes them first. A resumed run goes on from the one written last,
     or where that is torn, as after a failure of the disk, from the newest whole one.
 
+    So it is with local files. Where ``out_dir``, ``backend_args`` or
+    ``file_client_args`` name another backend, that has to see to whole files, and
+    mmengine chooses what to resume from. Files of ``published_keys`` are written as
+    mmengine does.
+
     Args:
         *args: Those of ``CheckpointHook``.
-        backend_args: mmengine's file backend. Defaults to None, local files; another
-            has to see to whole files itself.
-        **kwargs: Those of ``CheckpointHook``.
+        **kwargs: The same by name.
     """
 
-    def __init__(
-        self, *args: Any, backend_args: dict | None = None, **kwargs: Any
-    ) -> None:
-        self._is_local = backend_args is None
-        super().__init__(
-            *args, backend_args=backend_args or dict(backend="atomic"), **kwargs
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._is_local = (
+            self.backend_args is None
+            and self.file_client_args is None
+            and "://" not in str(self.out_dir)
         )
+        if self._is_local:
+            self.backend_args = dict(backend="atomic")
 
     def before_run(self, runner: Runner) -> None:
-        """Chooses the checkpoint to resume from, unless the config names one."""
+        """Chooses the checkpoint to resume from, unless the config names one.
+
+        Raises:
+            FileNotFoundError: If the run has saved checkpoints, and none is whole.
+        """
         # A run that only tests has the hook, too.
         if not self._is_local or not runner._resume or runner._load_from is not None:
             return
         folder = runner.work_dir
-        if self.out_dir is not None:
+        if self.out_dir not in (None, folder):
             folder = osp.join(self.out_dir, osp.basename(folder.rstrip(osp.sep)))
+        pattern = self.filename_tmpl.format("*")
+        noted = find_latest_checkpoint(runner.work_dir)
         chosen = [None]
         if is_main_process():
-            pattern = self.filename_tmpl.format("*")
-            remove_drafts(folder, f"*{pattern}")
-            noted = find_latest_checkpoint(runner.work_dir)
             chosen = [latest_complete_checkpoint(folder, pattern, noted)]
         broadcast_object_list(chosen)
         (runner._load_from,) = chosen
+        if runner._load_from is None and noted is not None:
+            raise FileNotFoundError(
+                f"--resume: no checkpoint {pattern} in {folder} is whole; remove "
+                f"{osp.join(runner.work_dir, 'last_checkpoint')} to begin anew"
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        """Removes what killed processes have left half-written."""
+        super().before_train(runner)
+        if self._is_local and is_main_process():
+            remove_drafts(self.out_dir, "*" + self.filename_tmpl.format("*"))
 
     def save_now(self, runner: Runner, step: int) -> None:
         """Saves a checkpoint of the state after a step, if there is none of it yet.

@@ -25,6 +25,7 @@ class StepSeedHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Takes the run's seed, that of the checkpoint if it is resumed."""
+        # With `diff_rank_seed` each rank has its own.
         seeds = [runner.seed]
         broadcast_object_list(seeds)
         (self._seed,) = seeds

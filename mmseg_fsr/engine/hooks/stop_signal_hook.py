@@ -8,7 +8,7 @@ from types import FrameType
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, barrier, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -49,6 +49,7 @@ class StopSignalHook(Hook):
                 "StopSignalHook out of custom_hooks"
             )
         self._checkpoints = hooks[0]
+        self._loop_code = type(runner.train_loop).run.__code__
         self._signum = 0
         self._process = os.getpid()
         self._handlers = {}
@@ -66,9 +67,7 @@ class StopSignalHook(Hook):
     ) -> None:
         """Ends the run if a signal has come."""
         self._model = runner.model
-        # Accumulated gradients are in no checkpoint.
-        if runner.optim_wrapper.should_update():
-            self._stop_if_asked(runner, runner.iter + 1)
+        self._stop_if_asked(runner, runner.iter + 1)
 
     def after_val_iter(
         self,
@@ -78,7 +77,12 @@ class StopSignalHook(Hook):
         outputs: Sequence[SegDataSample] | None = None,
     ) -> None:
         """Ends the run if a signal has come while it trains."""
-        if hasattr(self, "_model"):
+        if not hasattr(self, "_model"):
+            return
+        loader = runner.val_loop.dataloader
+        # A rank may have a batch less than another, and could not answer.
+        global_batch = get_world_size() * (loader.batch_size or len(loader.dataset))
+        if batch_idx < len(loader.dataset) // global_batch:
             self._stop_if_asked(runner, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
@@ -87,12 +91,26 @@ class StopSignalHook(Hook):
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         """Notes a signal; loading processes have inherited this handler."""
-        if os.getpid() == self._process:
-            self._signum = signum
+        in_loader = os.getpid() != self._process
+        if in_loader and signum == signal.SIGINT:
+            return  # The terminal sends it to all processes, but one decides.
+        if in_loader or not self._is_training(frame):
             self._restore()
-        elif signum != signal.SIGINT:  # which the terminal sends to all of them
-            signal.signal(signum, signal.SIG_DFL)
+            if in_loader:
+                signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
+            return
+        self._signum = signum
+        # The next one ends the process. Loading processes may have got this one, too:
+        # the step under way does without them.
+        signal.signal(signum, self._handlers[signum])
+        self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def _is_training(self, frame: FrameType | None) -> bool:
+        """Whether the loop is at work; a run that raised does not say that it ended."""
+        while frame is not None and frame.f_code is not self._loop_code:
+            frame = frame.f_back
+        return frame is not None
 
     def _restore(self) -> None:
         while self._handlers:
@@ -102,19 +120,24 @@ class StopSignalHook(Hook):
         """The signal that some rank has got, 0 if none has."""
         if get_world_size() == 1:
             return self._signum
-        # The host waits for the device here; mmengine's logging just has, too.
+        # The host waits here for the device, as mmengine's logging of losses does.
         signum = torch.tensor(self._signum, device=get_device())
         all_reduce(signum, op="max")
         return int(signum)
 
     def _stop_if_asked(self, runner: Runner, step: int) -> None:
+        # Accumulated gradients are in no checkpoint.
+        if not runner.optim_wrapper.should_update():
+            return
         signum = self._agreed_signal()
         if not signum:
             return
-        self._restore()
         # A validation may have put the teacher in its place.
         runner.model = self._model
         self._checkpoints.save_now(runner, step)
+        # One rank writes, and torchrun ends it as soon as another has ended.
+        barrier()
+        self._restore()
         name = signal.Signals(signum).name
         runner.logger.info(f"{name}: ended after step {step}; go on with --resume.")
         raise SystemExit(128 + signum)

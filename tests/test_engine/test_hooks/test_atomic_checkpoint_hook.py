@@ -93,16 +93,34 @@ def test_resumes_from_its_own_folder(tmp_path):
     assert resumed_from(hook, work_dir) == str(out_dir / "pets" / "iter_7.pth")
 
 
+def test_out_dir_may_be_the_work_directory(tmp_path):
+    torch.save({}, tmp_path / "iter_1.pth")
+    hook = build(out_dir=str(tmp_path))
+    assert resumed_from(hook, tmp_path) == str(tmp_path / "iter_1.pth")
+
+
+@pytest.mark.parametrize("noted", ["iter_3.pth", ""])
+def test_a_run_that_has_lost_all_does_not_begin_anew_unasked(tmp_path, noted):
+    (tmp_path / "iter_3.pth").write_bytes(b"half")
+    (tmp_path / "last_checkpoint").write_text(noted)
+    with pytest.raises(FileNotFoundError, match=r"iter_\*\.pth in .* is whole; remove"):
+        resumed_from(build(), tmp_path)
+
+
 def test_drafts_of_killed_processes_are_removed(tmp_path):
     for name in (".iter_3.pth.ab12", ".best_mIoU_iter_3.pth.ab12", ".other"):
         (tmp_path / name).write_text("half")
-    assert resumed_from(build(), tmp_path) is None
+    build().before_train(FakeRunner(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [".other"]
 
 
 @pytest.mark.parametrize(
     ("hook", "load_from"),
-    [(build(), "given.pth"), (build(backend_args=dict(backend="local")), None)],
+    [
+        (build(), "given.pth"),
+        (build(backend_args=dict(backend="local")), None),
+        (build(out_dir="s3://bucket/runs"), None),
+    ],
 )
 def test_what_others_decide_is_left_to_them(tmp_path, hook, load_from):
     torch.save({}, tmp_path / "iter_1.pth")

@@ -1,6 +1,6 @@
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -8,50 +8,73 @@ from mmengine.hooks import CheckpointHook
 
 from mmseg_fsr.engine.hooks import AtomicCheckpointHook, StopSignalHook
 
-DEFAULTS = {
-    signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)
-}
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def runner_with(*hooks):
-    return SimpleNamespace(hooks=hooks)
+class Loop:
+    """A loop whose one step is anything."""
 
-
-@pytest.fixture
-def listening():
-    hook = StopSignalHook()
-    hook.before_train(runner_with(AtomicCheckpointHook(by_epoch=False)))
-    yield hook
-    hook.after_train(None)
+    def run(self, step, *arguments):
+        return step(*arguments)
 
 
 def handlers():
-    return {signum: signal.getsignal(signum) for signum in DEFAULTS}
+    return {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGCHLD)}
+
+
+@pytest.fixture(autouse=True)
+def before():
+    """The handlers, which are put back whatever happens."""
+    found = handlers()
+    yield found
+    for signum, handler in found.items():
+        signal.signal(signum, handler)
+
+
+def runner_with(*hooks):
+    return SimpleNamespace(hooks=hooks, train_loop=Loop())
+
+
+@pytest.fixture
+def listening(before):
+    hook = StopSignalHook()
+    hook.before_train(runner_with(AtomicCheckpointHook(by_epoch=False)))
+    return hook
+
+
+def in_training(signum):
+    Loop().run(signal.raise_signal, signum)
 
 
 @pytest.mark.parametrize(
     "hooks",
     [(), (CheckpointHook(by_epoch=False),), (AtomicCheckpointHook(by_epoch=True),)],
 )
-def test_needs_checkpoints_of_steps(hooks):
+def test_needs_checkpoints_of_steps(hooks, before):
     with pytest.raises(ValueError, match=r"default_hooks\.checkpoint=dict\(type='At"):
         StopSignalHook().before_train(runner_with(*hooks))
-    assert handlers() == DEFAULTS
+    assert handlers() == before
 
 
-def test_listens_until_the_end_of_training(listening):
-    assert handlers().keys() == DEFAULTS.keys()
-    assert all(handlers()[signum] != DEFAULTS[signum] for signum in DEFAULTS)
+def test_listens_until_the_end_of_training(listening, before):
+    assert all(handlers()[signum] != before[signum] for signum in SIGNALS)
+    in_training(signal.SIGTERM)
     listening.after_train(None)
-    assert handlers() == DEFAULTS
+    assert handlers() == before
 
 
 @pytest.mark.usefixtures("listening")
 def test_a_second_signal_is_not_caught():
-    signal.raise_signal(signal.SIGINT)
-    assert handlers() == DEFAULTS
+    in_training(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        in_training(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_run_that_raised_listens_no_longer(before):
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+    assert handlers() == before
 
 
 @pytest.mark.usefixtures("listening")
@@ -61,16 +84,15 @@ def test_a_second_signal_is_not_caught():
 def test_loading_processes_outlive_ctrl_c_alone(signum, status):
     process = os.fork()
     if process == 0:
-        signal.raise_signal(signum)
+        in_training(signum)
         os._exit(0)
     assert os.waitpid(process, 0)[1] == status
 
 
-def test_in_another_thread_it_does_not_listen():
+def test_in_another_thread_it_does_not_listen(before):
     hook = StopSignalHook()
     runner = runner_with(AtomicCheckpointHook(by_epoch=False))
-    thread = threading.Thread(target=hook.before_train, args=(runner,))
-    thread.start()
-    thread.join()
-    assert handlers() == DEFAULTS
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(hook.before_train, runner).result()
+    assert handlers() == before
     hook.after_train(None)

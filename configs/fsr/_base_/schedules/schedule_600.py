@@ -20,5 +20,4 @@ default_hooks = dict(
         type='AtomicCheckpointHook', by_epoch=False, interval=max_iters),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
-# each process draws its own masks
-randomness = dict(seed=0, diff_rank_seed=True)
+randomness = dict(seed=0)
