@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PYTHON_OPENMMLAB ?= $(PYTHON)
 PYTEST_ARGS ?=
+# A file of tests stays in one process: its runs are shared.
+PYTEST := pytest -n auto --maxprocesses 4 --dist loadfile
 DEMO_ARGS ?=
 SOAK_ARGS ?=
 
@@ -43,10 +45,10 @@ demo: $(STAMP)
 	@$(call with_venv,$(BIN)) $(BIN)/python tools/demo.py $(DEMO_ARGS)
 
 test: $(STAMP)
-	@$(call with_venv,$(BIN)) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(call with_venv,$(BIN)) $(BIN)/python -m $(PYTEST) $(PYTEST_ARGS)
 
 test-openmmlab: $(STAMP_OPENMMLAB)
-	@$(call with_venv,$(BIN_OPENMMLAB)) $(BIN_OPENMMLAB)/python -m pytest $(PYTEST_ARGS)
+	@$(call with_venv,$(BIN_OPENMMLAB)) $(BIN_OPENMMLAB)/python -m $(PYTEST) $(PYTEST_ARGS)
 
 # Their arguments differ.
 soak: override SOAK_ARGS :=
