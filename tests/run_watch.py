@@ -69,13 +69,14 @@ class ResourceLog(Hook):
         if not self.every_n_train_iters(runner, self.interval):
             return
         workers = multiprocessing.active_children()
-        logs = Path(runner.work_dir, runner.timestamp).rglob("*")
+        folder = Path(runner.work_dir, runner.timestamp)
+        logs = [*folder.rglob("*.log"), *folder.rglob("*.json")]
         note = dict(
             step=runner.iter + 1,
             main=resident_bytes(os.getpid()),
             worker=max(resident_bytes(worker.pid) for worker in workers),
             files=len(os.listdir("/proc/self/fd")),
-            logs=sum(path.stat().st_size for path in logs if path.is_file()),
+            logs=sum(path.stat().st_size for path in logs),
         )
         with open(self.path, "a") as file:
             file.write(json.dumps(note) + "\n")

@@ -27,7 +27,8 @@ class StopSignalHook(Hook):
     written, and the process ends with the exit code 128 + number of the signal, 143 or
     130; the resumed run loses nothing but the rest of the validation. With accumulated
     gradients it ends after the next step of the optimiser. One rank that gets the
-    signal ends all of them. A second signal ends the process at once.
+    signal ends all of them. A second Ctrl-C ends a process that is alone at once;
+    launchers send a signal on to processes that have it already.
 
     Needs an :class:`AtomicCheckpointHook`.
     """
@@ -100,11 +101,13 @@ class StopSignalHook(Hook):
                 signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
             return
+        if self._signum == 0:
+            # Loading processes may have got it, too: the step does without them.
+            ignored = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._handlers[signal.SIGCHLD] = ignored
         self._signum = signum
-        # The next one ends the process. Loading processes may have got this one, too:
-        # the step under way does without them.
-        signal.signal(signum, self._handlers[signum])
-        self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if signum == signal.SIGINT and get_world_size() == 1:
+            signal.signal(signum, self._handlers[signum])
 
     def _is_training(self, frame: FrameType | None) -> bool:
         """Whether the loop is at work; a run that raised does not say that it ended."""

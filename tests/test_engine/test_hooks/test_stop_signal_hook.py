@@ -64,10 +64,19 @@ def test_listens_until_the_end_of_training(listening, before):
 
 
 @pytest.mark.usefixtures("listening")
-def test_a_second_signal_is_not_caught():
+def test_a_second_ctrl_c_is_not_caught():
     in_training(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         in_training(signal.SIGINT)
+
+
+def test_what_a_launcher_sends_on_is(listening, before, monkeypatch):
+    module = "mmseg_fsr.engine.hooks.stop_signal_hook"
+    monkeypatch.setattr(f"{module}.get_world_size", lambda: 2)
+    for signum in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+        in_training(signum)
+    listening.after_train(None)
+    assert handlers() == before
 
 
 @pytest.mark.usefixtures("listening")
