@@ -47,6 +47,8 @@ def test_hooks_are_those_that_fit_such_a_model(name):
         "CheckpointGuardHook",
         "FiniteLossHook",
         "NumClassCheckHook",
+        "StepSeedHook",
+        "StopSignalHook",
     ]
     assert "CAMVisualizationHook" not in str(cfg.default_hooks)
 

@@ -24,10 +24,12 @@ def handlers():
 
 @pytest.fixture(autouse=True)
 def before():
-    """The handlers, which are put back whatever happens."""
-    found = handlers()
-    yield found
-    for signum, handler in found.items():
+    """The handlers of an interpreter in the foreground; all are put back at the end."""
+    kept = handlers()
+    # In the background a shell has its programs ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield handlers()
+    for signum, handler in kept.items():
         signal.signal(signum, handler)
 
 
