@@ -103,8 +103,8 @@ class StopSignalHook(Hook):
             return
         if self._signum == 0:
             # Loading processes may have got it, too: the step does without them.
-            ignored = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._handlers[signal.SIGCHLD] = ignored
+            former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._handlers[signal.SIGCHLD] = former
         self._signum = signum
         if signum == signal.SIGINT and get_world_size() == 1:
             signal.signal(signum, self._handlers[signum])
