@@ -35,8 +35,10 @@ def signal_group(name, runner):
 
 
 def terminate_launcher(runner):
-    """The program that has started the processes is asked to end."""
+    """The program that has started the processes is asked to end, and asks them."""
     os.kill(os.getppid(), signal.SIGTERM)
+    # The others wait meanwhile, in the step: not for processes that load images.
+    time.sleep(3)
 
 
 def save_slowly(runner):

@@ -117,7 +117,7 @@ def test_one_process_that_is_asked_ends_both(tiny, distributed, tmp_path, kind):
     config = faulty(
         tiny,
         tmp_path,
-        dict(kind=kind, at="before_train_iter", step=2, rank=1),
+        dict(kind=kind, at="after_train_iter", step=2, rank=1),
         # The other process has nothing to save.
         dict(kind="save_slowly", at="before_save_checkpoint", step=2),
     )
