@@ -30,6 +30,10 @@ class StopSignalHook(Hook):
     signal ends all of them. A second Ctrl-C ends a process that is alone at once;
     launchers send a signal on to processes that have it already.
 
+    SIGTERM to a whole process group ends the processes that load images, too. A step
+    under way does without them; a run that waits for them ends with torch's error,
+    and its last checkpoint is that by interval.
+
     Needs an :class:`AtomicCheckpointHook`.
     """
 
