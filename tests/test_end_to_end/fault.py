@@ -6,10 +6,12 @@ import resource
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
+from mmcv.transforms import BaseTransform
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmseg.registry import HOOKS
+from mmseg.registry import HOOKS, TRANSFORMS
 
 
 def fill_disk(runner):
@@ -37,7 +39,7 @@ def signal_group(name, runner):
 def terminate_launcher(runner):
     """The program that has started the processes is asked to end, and asks them."""
     os.kill(os.getppid(), signal.SIGTERM)
-    # The others wait meanwhile, in the step: not for processes that load images.
+    # The others wait meanwhile, in the step.
     time.sleep(3)
 
 
@@ -77,3 +79,29 @@ class Fault(Hook):
                 FAULTS[kind](runner)
 
         setattr(self, at, act)
+
+
+@TRANSFORMS.register_module(force=True)
+class SignalWhileWaiting(BaseTransform):
+    """Has the run's group get a signal while the run waits for an image.
+
+    Args:
+        name: The signal's.
+        sample: Number of the image that this process loads, from 1.
+        after: File that is there once the run has done all steps before.
+    """
+
+    def __init__(self, name: str, sample: int, after: str) -> None:
+        self.name = name
+        self.sample = sample
+        self.after = Path(after)
+
+    def transform(self, results):
+        self.sample -= 1
+        if self.sample == 0:
+            while not self.after.exists():
+                time.sleep(0.1)
+            time.sleep(1)
+            os.killpg(os.getpgid(os.getppid()), signal.Signals[self.name])
+            time.sleep(1)
+        return results

@@ -112,6 +112,30 @@ def test_it_may_reach_the_processes_that_load_images(tiny, tmp_path, kind, code)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_run_that_waits_for_images_gets_them_first(tiny, tmp_path, kind, code):
+    work_dir = tmp_path / "work"
+    config = faulty(tiny, tmp_path)
+    wait = dict(
+        type="SignalWhileWaiting",
+        name=kind,
+        sample=5,
+        after=str(work_dir / "iter_2.pth"),
+    )
+    cfg = Config.fromfile(config)
+    pipeline = [wait, *cfg.train_dataloader.dataset.pipeline]
+    cfg.train_dataloader.dataset.pipeline = pipeline
+    cfg.dump(config)
+    output = run_process(
+        "setsid", "--wait", sys.executable, TRAIN, config, "--work-dir", work_dir,
+        "--cfg-options", *LOADERS, cwd=tmp_path, returncode=code,
+    )  # fmt: skip
+    assert f"{kind}: ended after step 3; go on with --resume." in output
+    assert "Traceback" not in output
+    assert checkpoints(work_dir) == ["iter_2.pth", "iter_3.pth"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["SIGTERM", "terminate_launcher"])
 def test_one_process_that_is_asked_ends_both(tiny, distributed, tmp_path, kind):
     config = faulty(

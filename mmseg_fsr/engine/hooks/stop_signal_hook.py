@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from multiprocessing.util import register_after_fork
 from types import FrameType
 
 import torch
@@ -30,15 +31,21 @@ class StopSignalHook(Hook):
     signal ends all of them. A second Ctrl-C ends a process that is alone at once;
     launchers send a signal on to processes that have it already.
 
-    SIGTERM to a whole process group ends the processes that load images, too. A step
-    under way does without them; a run that waits for them ends with torch's error,
-    and its last checkpoint is that by interval.
+    Processes that load images are forked into groups of their own: what is sent to the
+    group of a rank, as terminals and torchrun do, does not reach them. Those of
+    ``mp_start_method='spawn'`` it does reach, and ends the run without a checkpoint if
+    it waits for them.
 
     Needs an :class:`AtomicCheckpointHook`.
     """
 
     # After the hook that saves.
     priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self._handlers = {}
+        # Now: mmengine up to 0.10.7 forks before the training begins.
+        register_after_fork(self, StopSignalHook._leave)
 
     def before_train(self, runner: Runner) -> None:
         """Begins to listen.
@@ -56,8 +63,6 @@ class StopSignalHook(Hook):
         self._checkpoints = hooks[0]
         self._loop_code = type(runner.train_loop).run.__code__
         self._signum = 0
-        self._process = os.getpid()
-        self._handlers = {}
         # Python allows handlers in no other thread.
         if threading.current_thread() is threading.main_thread():
             for signum in SIGNALS:
@@ -94,21 +99,17 @@ class StopSignalHook(Hook):
         """Listens no longer."""
         self._restore()
 
+    def _leave(self) -> None:
+        """Has a forked process end by itself, not with its parent's group."""
+        self._restore()
+        os.setpgrp()
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        """Notes a signal; loading processes have inherited this handler."""
-        in_loader = os.getpid() != self._process
-        if in_loader and signum == signal.SIGINT:
-            return  # The terminal sends it to all processes, but one decides.
-        if in_loader or not self._is_training(frame):
+        """Notes a signal."""
+        if not self._is_training(frame):
             self._restore()
-            if in_loader:
-                signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
             return
-        if self._signum == 0:
-            # Loading processes may have got it, too: the step does without them.
-            former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._handlers[signal.SIGCHLD] = former
         self._signum = signum
         if signum == signal.SIGINT and get_world_size() == 1:
             signal.signal(signum, self._handlers[signum])

@@ -1,5 +1,7 @@
+import multiprocessing
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ class Loop:
 
 
 def handlers():
-    return {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGCHLD)}
+    return {signum: signal.getsignal(signum) for signum in SIGNALS}
 
 
 @pytest.fixture(autouse=True)
@@ -89,15 +91,21 @@ def test_a_run_that_raised_listens_no_longer(before):
 
 
 @pytest.mark.usefixtures("listening")
-@pytest.mark.parametrize(
-    ("signum", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, signal.SIGTERM)]
-)
-def test_loading_processes_outlive_ctrl_c_alone(signum, status):
-    process = os.fork()
-    if process == 0:
-        in_training(signum)
-        os._exit(0)
-    assert os.waitpid(process, 0)[1] == status
+def test_forked_processes_leave_the_group_of_a_run():
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+
+    def load():
+        started.set()
+        time.sleep(60)
+
+    process = context.Process(target=load)
+    process.start()
+    assert started.wait(60)
+    assert os.getpgid(process.pid) == process.pid
+    process.terminate()
+    process.join()
+    assert process.exitcode == -signal.SIGTERM
 
 
 def test_in_another_thread_it_does_not_listen(before):
