@@ -1,0 +1,22 @@
+"""Tables of ablations: what to run, what came out, and what it says."""
+
+from .claim_verdict import Comparison, compare
+from .markdown_page import markdown_page
+from .result_file import ResultFile
+from .run import AblationRun, planned_runs
+from .run_queue import run_queue
+from .table import AblationTable, Claim, Row, read_table
+
+__all__ = [
+    "AblationRun",
+    "AblationTable",
+    "Claim",
+    "Comparison",
+    "ResultFile",
+    "Row",
+    "compare",
+    "markdown_page",
+    "planned_runs",
+    "read_table",
+    "run_queue",
+]

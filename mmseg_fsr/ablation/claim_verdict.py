@@ -1,0 +1,61 @@
+"""Whether measurements bear out a claim."""
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Differences of less than so many standard errors are put down to chance.
+STANDARD_ERRORS = 2
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better one variant is than another.
+
+    Attributes:
+        mean: Mean of the differences, seed by seed.
+        std: Their standard deviation, None of one seed.
+        seeds: Number of seeds that both have.
+        verdict: ``'agrees'``, ``'disagrees'`` or ``'not told apart'``.
+    """
+
+    mean: float
+    std: float | None
+    seeds: int
+    verdict: str
+
+
+def compare(
+    better: Mapping[int, float], worse: Mapping[int, float]
+) -> Comparison | None:
+    """Compares the scores of two variants over the seeds that both have.
+
+    A seed gives both the same data in the same order: differences are taken seed by
+    seed, which spread less than the scores themselves.
+
+    Args:
+        better: Scores by seed of the variant that is better by the claim.
+        worse: Those of the other.
+
+    Returns:
+        The comparison; None without a common seed. The claim is borne out, or
+        contradicted, by a mean difference of more than two standard errors; of one
+        seed alone never.
+
+    Example:
+        >>> compare({0: 31.0, 1: 32.5}, {0: 30.0, 1: 31.0})
+        Comparison(mean=1.25, std=0.3535533905932738, seeds=2, verdict='agrees')
+    """
+    differences = [better[seed] - worse[seed] for seed in better if seed in worse]
+    if not differences:
+        return None
+    mean = statistics.mean(differences)
+    if len(differences) == 1:
+        return Comparison(mean, None, 1, "not told apart")
+    std = statistics.stdev(differences)
+    if abs(mean) <= STANDARD_ERRORS * std / math.sqrt(len(differences)):
+        verdict = "not told apart"
+    else:
+        verdict = "agrees" if mean > 0 else "disagrees"
+    return Comparison(mean, std, len(differences), verdict)

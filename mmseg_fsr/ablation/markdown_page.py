@@ -1,0 +1,137 @@
+"""Ablations as a page."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmseg_fsr.benchmark import markdown_table
+
+from .claim_verdict import STANDARD_ERRORS, compare
+from .table import AblationTable
+
+_HEAD = f"""# Ablations
+
+<!-- Written by tools/analysis/run_ablation.py: change the tables' files, not this. -->
+
+What the paper's switches do here: mean and standard deviation, over the seeds, of
+scores of the validation at the end of a run. Beside each of the paper's claims stands
+the mean difference between two rows, taken seed by seed, with its standard deviation. A
+claim counts as borne out, or contradicted, where that mean is more than
+{STANDARD_ERRORS} standard errors from 0; one seed bears out nothing. Rows that did not
+run are not here.
+
+"""
+
+
+def markdown_page(
+    results: Sequence[tuple[AblationTable, Sequence[Mapping[str, Any]]]],
+) -> str:
+    """A page with a section for each table.
+
+    Args:
+        results: Tables and their records, see :class:`ResultFile`. Rows without any
+            record are left out.
+
+    Returns:
+        Markdown.
+    """
+    return _HEAD + "\n".join(_section(table, records) for table, records in results)
+
+
+def _section(table: AblationTable, records: Sequence[Mapping[str, Any]]) -> str:
+    parts = [f"## {table.title}", table.about.strip()]
+    if not records:
+        parts.append("Nothing of it has run.")
+        return "\n\n".join(parts) + "\n"
+    by_row: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        by_row.setdefault(record["row"], []).append(record)
+    parts.append(_score_table(table, by_row))
+    claims = _claim_table(table, by_row)
+    if claims:
+        parts.append(claims)
+    if table.notes:
+        parts.append(table.notes.strip())
+    parts.append(_run_list(records))
+    return "\n\n".join(parts) + "\n"
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def _score_table(
+    table: AblationTable, by_row: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    rows = [
+        [
+            name,
+            len(records),
+            *(
+                _mean_and_spread([record["scores"][score] for record in records])
+                for score in table.scores.values()
+            ),
+        ]
+        for name, records in by_row.items()
+    ]
+    return markdown_table(["", "seeds", *table.scores], rows)
+
+
+def _claim_table(
+    table: AblationTable, by_row: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    rows = []
+    for claim in table.claims:
+        score = table.scores[claim.score]
+        better, worse = (
+            {record["seed"]: record["scores"][score] for record in by_row.get(name, ())}
+            for name in (claim.better, claim.worse)
+        )
+        found = compare(better, worse)
+        if found is not None:
+            spread = "" if found.std is None else f" ± {found.std:.2f}"
+            rows.append(
+                [
+                    claim.paper,
+                    f"{claim.score}: {claim.better} against {claim.worse}",
+                    f"{found.mean:+.2f}{spread}",
+                    found.seeds,
+                    found.verdict,
+                ]
+            )
+    head = ["the paper", "measured", "difference", "seeds", "verdict"]
+    return markdown_table(head, rows) if rows else ""
+
+
+def _run_list(records: Sequence[Mapping[str, Any]]) -> str:
+    """Where each number comes from, folded away."""
+    machines: dict[str, int] = {}
+    rows = []
+    for record in records:
+        machine = ", ".join(
+            f"{name} {value}" for name, value in record["machine"].items()
+        )
+        number = machines.setdefault(machine, len(machines) + 1)
+        rows.append(
+            [
+                record["row"],
+                f"`{record['config']}`",
+                record["seed"],
+                record["steps"],
+                record["size"],
+                record["commit"],
+                f"{record['seconds'] / 60:.0f} min",
+                number,
+            ]
+        )
+    head = ["row", "config", "seed", "steps", "size", "commit", "time", "machine"]
+    options = "\n".join(
+        f"{key}: {value}" for key, value in records[0]["cfg_options"].items()
+    )
+    listed = "\n".join(f"{number}. {name}" for name, number in machines.items())
+    return (
+        "<details><summary>The runs</summary>\n\n"
+        f"{markdown_table(head, rows)}\n\nMachines:\n\n{listed}\n\n"
+        f"Options of the first run:\n\n```\n{options}\n```\n\n</details>"
+    )

@@ -1,0 +1,73 @@
+"""The record of what ablations gave."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmseg_fsr.utils.atomic_write import atomic_write
+
+_KEYS = ("table", "row", "seed", "config", "cfg_options")
+
+
+class ResultFile:
+    """A JSON file with a record for each finished run.
+
+    A record holds ``table``, ``row``, ``seed``, ``config``, ``cfg_options``,
+    ``commit``, ``steps``, ``size``, ``seconds``, ``machine`` and ``scores``. It stands
+    for a run as long as config and options are the same.
+
+    Args:
+        path: The file; made by the first :meth:`add`.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._records: list[dict[str, Any]] = []
+        if not self.path.exists():
+            return
+        try:
+            self._records = json.loads(self.path.read_text(encoding="utf-8"))
+            if not all(set(_KEYS) < set(record) for record in self._records):
+                raise ValueError(f"a record lacks one of {', '.join(_KEYS)}")
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{self.path}: no results of ablations ({error}): name another file"
+            ) from error
+
+    def find(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The record of a run.
+
+        Args:
+            key: ``table``, ``row``, ``seed``, ``config`` and ``cfg_options``.
+
+        Returns:
+            The record, None if there is none with all five.
+        """
+        # As JSON has it: tuples are lists there.
+        wanted = json.loads(json.dumps({name: key[name] for name in _KEYS}))
+        for record in self._records:
+            if all(record[name] == wanted[name] for name in _KEYS):
+                return record
+        return None
+
+    def of_table(self, keys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The records that there are of some runs, in the order of the runs."""
+        found = [self.find(key) for key in keys]
+        return [record for record in found if record is not None]
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Adds a record, in place of an older one of the same row and seed."""
+        same = _KEYS[:3]
+        kept = [
+            old
+            for old in self._records
+            if any(old[name] != record[name] for name in same)
+        ]
+        self._records = [*kept, record]
+        with atomic_write(self.path, "w") as file:
+            json.dump(self._records, file, indent=1)
+            file.write("\n")

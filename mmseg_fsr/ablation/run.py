@@ -1,0 +1,141 @@
+"""One training of an ablation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmseg_fsr.report import find_runs, join_runs, last_scores, score_curves
+
+from .table import AblationTable, Row
+
+
+@dataclass(frozen=True, eq=False)
+class AblationRun:
+    """A row of a table with one seed."""
+
+    table: AblationTable
+    row: Row
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.table.name}, {self.row.name}, seed {self.seed}"
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What a record of it must agree with, see :class:`ResultFile`."""
+        return dict(
+            table=self.table.name,
+            row=self.row.name,
+            seed=self.seed,
+            config=self.row.config.name,
+            cfg_options=self.table.cfg_options | self.row.cfg_options,
+        )
+
+    def folder(self, root: Path) -> Path:
+        """Its work directory below that of all ablations."""
+        name = self.row.name.replace("/", "-").replace(" ", "_")
+        return root / self.table.name / f"{name}_seed-{self.seed}"
+
+    def read_config(self) -> Config:
+        """The config with all options.
+
+        Raises:
+            ValueError: If an option does not fit the config.
+        """
+        options = self.key["cfg_options"] | {"randomness.seed": self.seed}
+        cfg = Config.fromfile(self.row.config)
+        try:
+            cfg.merge_from_dict(options)
+        except (KeyError, TypeError, AssertionError, IndexError) as error:
+            raise ValueError(
+                f"{self.table.path}: row {self.row.name}: an option does not fit "
+                f"{self.row.config}: {error!r}"
+            ) from error
+        return cfg
+
+    def read_scores(self, folder: Path, steps: int) -> dict[str, float]:
+        """The scores of the validation at the end.
+
+        Args:
+            folder: Its work directory.
+            steps: Length of the training.
+
+        Returns:
+            Scores by the validation's names.
+
+        Raises:
+            ValueError: If the last validation was an earlier one, or lacks a score
+                that the table wants.
+        """
+        records, _ = join_runs(find_runs(folder))
+        step, scores = last_scores(score_curves(records))
+        if step != steps:
+            raise ValueError(
+                f"{folder}: last validation at step {step} of {steps}: set "
+                "train_cfg.val_interval to a divisor of train_cfg.max_iters"
+            )
+        missing = set(self.table.scores.values()) - set(scores)
+        if missing:
+            raise ValueError(
+                f"{folder}: no score {', '.join(sorted(missing))} among "
+                f"{', '.join(scores)}: mend scores of {self.table.path}"
+            )
+        return scores
+
+
+def planned_runs(
+    table: AblationTable,
+    rows: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[AblationRun]:
+    """The runs of a table, all rows with the first seed before the second.
+
+    Args:
+        table: The table.
+        rows: Names of the rows that are wanted. Defaults to None, all.
+        seeds: The seeds that are wanted. Defaults to None, the table's.
+
+    Returns:
+        Runs.
+
+    Raises:
+        ValueError: If a row is none of the table's.
+    """
+    names = [row.name for row in table.rows]
+    unknown = [name for name in rows or () if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{table.path}: no row {', '.join(unknown)} among {', '.join(names)}"
+        )
+    return [
+        AblationRun(table, row, seed)
+        for seed in seeds or table.seeds
+        for row in table.rows
+        if rows is None or row.name in rows
+    ]
+
+
+def training_size(cfg: Config) -> str:
+    """Size of the images that a config trains on, such as ``'448 x 448'``.
+
+    Args:
+        cfg: A config whose training pipeline crops or resizes to a ``scale``.
+
+    Returns:
+        Height and width of the first ``scale`` in the pipeline, ``'own'`` without any.
+    """
+    pending = [cfg.train_dataloader.dataset]
+    while pending:
+        entry = pending.pop(0)
+        if isinstance(entry, dict):
+            if isinstance(entry.get("scale"), Sequence):
+                # OpenMMLab names the width first.
+                width, height = entry["scale"]
+                return f"{height} x {width}"
+            pending += entry.values()
+        elif isinstance(entry, Sequence) and not isinstance(entry, str):
+            pending += entry
+    return "own"

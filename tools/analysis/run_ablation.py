@@ -1,0 +1,208 @@
+"""Trains the rows of tables of ablations, and writes what they show.
+
+A table names configs, seeds and scores (see docs/ablations.md). Runs that have a result
+are skipped, runs that were broken off are resumed; results are kept in a JSON file as
+they come.
+
+Example:
+    python tools/analysis/run_ablation.py configs/fsr/ablations/r50_voc-mini.yaml
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import mmseg_fsr
+
+# isort: split
+import mmengine
+import mmseg
+import torch
+
+from mmseg_fsr.ablation import (
+    AblationRun,
+    ResultFile,
+    markdown_page,
+    planned_runs,
+    read_table,
+    run_queue,
+)
+from mmseg_fsr.ablation.run import training_size
+from mmseg_fsr.benchmark import environment
+from mmseg_fsr.engine.command_line import positive_int
+from mmseg_fsr.utils.atomic_write import atomic_write
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE.yaml")
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        default=Path("work_dirs/ablations"),
+        help="folder of the runs (default: work_dirs/ablations)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="JSON file that keeps the results (default: WORK_DIR/results.json)",
+    )
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        help="page to write (default: WORK_DIR/results.md)",
+    )
+    parser.add_argument("--rows", nargs="+", help="train these rows alone")
+    parser.add_argument("--seeds", nargs="+", type=int, help="train these seeds alone")
+    parser.add_argument(
+        "--jobs",
+        type=positive_int,
+        help="runs at a time (default: one for each GPU, without any 1)",
+    )
+    parser.add_argument(
+        "--collect", action="store_true", help="train nothing, write the page alone"
+    )
+    args = parser.parse_args(argv)
+    args.results = args.results or args.work_dir / "results.json"
+    args.markdown = args.markdown or args.work_dir / "results.md"
+    return args
+
+
+def commit() -> str:
+    """The checkout's commit, marked if it was changed; the version outside of one."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+        cwd=TRAIN.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or f"version {mmseg_fsr.__version__}"
+
+
+def places(jobs: int | None) -> list[dict[str, str]]:
+    """Variables of the environment for each run at a time."""
+    count = torch.cuda.device_count()
+    if count:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else list(map(str, range(count)))
+        return [
+            dict(CUDA_VISIBLE_DEVICES=names[i % count]) for i in range(jobs or count)
+        ]
+    jobs = jobs or 1
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    return [dict(OMP_NUM_THREADS=threads)] * jobs
+
+
+def machine() -> dict[str, str | int | float]:
+    """What the figures depend on; a run's share of the threads is its own matter."""
+    facts = environment(mmengine, mmseg)
+    del facts["load"], facts["threads"]
+    if torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def describe_time(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def train_all(
+    runs: Sequence[AblationRun], args: argparse.Namespace, results: ResultFile
+) -> list[str]:
+    """Trains what has no result yet; results are written as they come.
+
+    Returns:
+        A line for each run that failed.
+    """
+    # Before the first run: each config must be readable.
+    configs = {run: run.read_config() for run in runs}
+    waiting = [run for run in runs if results.find(run.key) is None]
+    print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them done before")
+    facts = dict(machine=machine(), commit=commit())
+    at_a_time = places(args.jobs)
+
+    def start(run: AblationRun, place: Mapping[str, str]) -> subprocess.Popen:
+        folder = run.folder(args.work_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "config.py"
+        configs[run].dump(config)
+        print(f"begins: {run}, log in {folder / 'train.log'}", flush=True)
+        with open(folder / "train.log", "a") as log:
+            return subprocess.Popen(
+                [sys.executable, TRAIN, config, "--work-dir", folder, "--resume"],
+                env=os.environ | place,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    failed, times = [], []
+    for run, code, seconds in run_queue(waiting, at_a_time, start):
+        folder = run.folder(args.work_dir)
+        times.append(seconds)
+        if code:
+            failed.append(f"{run}: exit code {code}, see {folder / 'train.log'}")
+            outcome = failed[-1]
+        else:
+            steps = configs[run].train_cfg.max_iters
+            scores = run.read_scores(folder, steps)
+            size = training_size(configs[run])
+            record = dict(steps=steps, size=size, seconds=round(seconds), scores=scores)
+            results.add(run.key | facts | record)
+            found = (f"{n} {scores[key]:.2f}" for n, key in run.table.scores.items())
+            outcome = f"{run}: {', '.join(found)}"
+        left = (len(waiting) - len(times)) * sum(times) / len(times) / len(at_a_time)
+        print(
+            f"[{len(times)}/{len(waiting)}] {outcome} ({describe_time(seconds)}; about "
+            f"{describe_time(left)} to go)",
+            flush=True,
+        )
+    return failed
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains, collects, writes."""
+    args = parse_args(argv)
+    # As Ctrl-C does: the runs save and end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        tables = [read_table(path) for path in args.tables]
+        for path in (args.results, args.markdown):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        results = ResultFile(args.results)
+        failed = []
+        if not args.collect:
+            runs = [
+                run
+                for table in tables
+                for run in planned_runs(table, args.rows, args.seeds)
+            ]
+            failed = train_all(runs, args, results)
+        page = markdown_page(
+            [
+                (table, results.of_table([run.key for run in planned_runs(table)]))
+                for table in tables
+            ]
+        )
+        with atomic_write(args.markdown, "w") as file:
+            file.write(page)
+    except (OSError, ValueError) as error:
+        sys.exit(f"run_ablation.py: error: {error}")
+    print(f"Wrote {args.markdown}")
+    if failed:
+        sys.exit("\n".join(["run_ablation.py: error:", *failed]))
+
+
+if __name__ == "__main__":
+    main()
