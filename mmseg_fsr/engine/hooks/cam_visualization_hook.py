@@ -137,12 +137,9 @@ class CAMVisualizationHook(Hook):
 
     def _keep_blocks(self, generator: nn.Module, args: tuple, mask: Tensor) -> None:
         """Keeps the first image's blocks of what the mask generator was asked."""
-        _, size, grid, cams, labels = args
+        _, size, grid, uncertain = args
         rows, cols = generator.block_grid(size)
         masked = mask[:1, :: grid[0] // rows, :: grid[1] // cols]
-        uncertain = None
-        if cams is not None:
-            uncertain = generator.uncertain(size, cams[:1], labels[:1])
         self._blocks = masked, uncertain
 
     def _training_panel(

@@ -27,8 +27,7 @@ def masked_pass(
     backbone: nn.Module,
     mask_generator: nn.Module,
     views: Tensor,
-    cams: Tensor | None = None,
-    present: Tensor | None = None,
+    uncertain: Tensor | None = None,
 ) -> tuple[FSRFeatures, MaskedFeatures]:
     """Passes images as they are, and others masked, in one batch.
 
@@ -36,9 +35,8 @@ def masked_pass(
         backbone: An ``FSRViT`` or ``FSRBackbone``.
         mask_generator: Generator of the masks, whose noise is drawn here.
         views: Images (2B, 3, H, W), normalised: B as they are, then B to be masked.
-        cams: CAMs of the images to mask, as the generator takes them. Defaults to None.
-        present: Which of an image's CAMs are of a class of it, the generator's
-            ``labels``. Defaults to None.
+        uncertain: Uncertain blocks of the images to mask, as the generator takes them.
+            Defaults to None.
 
     Returns:
         Features of the images as they are, and of the masked ones.
@@ -49,7 +47,7 @@ def masked_pass(
     size = tuple(views.shape[-2:])
     grid = backbone.grid_size(*size)
     noise = mask_generator.noise(len(views) // 2, size, views.device)
-    mask = mask_generator(noise, size, grid, cams, present)
+    mask = mask_generator(noise, size, grid, uncertain)
     plain, masked = backbone(
         views, mask=torch.cat([torch.zeros_like(mask), mask])
     ).chunk(2)

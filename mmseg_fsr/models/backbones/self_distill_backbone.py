@@ -55,8 +55,8 @@ class SelfDistillBackbone(TeacherMixin, BaseModule):
         if self.mask_generator.strategy != "random":
             raise ValueError(
                 f"mask_generator.strategy={self.mask_generator.strategy!r} of "
-                "SelfDistillBackbone chooses blocks by CAMs, which there are none of: "
-                "set strategy='random'"
+                "SelfDistillBackbone: it masks random blocks alone: set "
+                "strategy='random'"
             )
         self.add_teacher(teacher)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import NamedTuple
 
 import torch
 from mmseg.registry import MODELS
@@ -18,14 +19,28 @@ from .block_mask import (
     spread_blocks,
     uncertain_blocks,
 )
+from .edge_blocks import edge_blocks
 
-# How blocks are chosen once the random phase is over: from noise (B, bh, bw),
-# uncertain blocks (B, bh, bw) bool and the number of blocks to mask; None chooses at
-# random.
-MASK_STRATEGIES: dict[str, Callable[[Tensor, Tensor, int], Tensor] | None] = {
-    "random": None,
-    "cam_relaxed": choose_uncertain_first,
-    "cam_strict": choose_uncertain_only,
+
+class MaskStrategy(NamedTuple):
+    """How blocks are chosen once the random phase is over.
+
+    Attributes:
+        cue: What tells uncertain blocks: ``'cams'``, ``'edges'``, None nothing.
+        choose: Chooses from noise (B, bh, bw), uncertain blocks (B, bh, bw) bool and
+            the number of blocks to mask.
+    """
+
+    cue: str | None
+    choose: Callable[[Tensor, Tensor, int], Tensor] = choose_uncertain_first
+
+
+MASK_STRATEGIES: dict[str, MaskStrategy] = {
+    "random": MaskStrategy(None),
+    "cam_relaxed": MaskStrategy("cams"),
+    "cam_strict": MaskStrategy("cams", choose_uncertain_only),
+    "edge_relaxed": MaskStrategy("edges"),
+    "edge_strict": MaskStrategy("edges", choose_uncertain_only),
 }
 
 
@@ -33,9 +48,10 @@ MASK_STRATEGIES: dict[str, Callable[[Tensor, Tensor, int], Tensor] | None] = {
 class UncertaintyMaskGenerator(nn.Module):
     """Masks square blocks of an image, uncertain ones before others.
 
-    A block is uncertain where the auxiliary CAM of the image's classes is neither
-    low nor high. For the first part of a run, while CAMs say nothing yet, blocks
-    are random. FSR (AAAI 2024).
+    By CAMs, a block is uncertain where the auxiliary CAM of the image's classes is
+    neither low nor high; by edges, where its mean Sobel magnitude is above that of its
+    image. For the first part of a run, while CAMs say nothing yet, blocks are random.
+    FSR (AAAI 2024).
 
     Args:
         block_size: Side of a block in pixels. Defaults to 64.
@@ -45,9 +61,10 @@ class UncertaintyMaskGenerator(nn.Module):
             threshold of pseudo labels.
         high_thr: From this CAM value on a block is foreground. Defaults to 0.7. Not the
             threshold of pseudo labels.
-        strategy: ``'random'``; ``'cam_relaxed'``, uncertain blocks first, then random
-            ones up to ``mask_ratio``; ``'cam_strict'``, uncertain blocks only, up to
-            ``mask_ratio``. Defaults to ``'cam_relaxed'``.
+        strategy: ``'random'``; ``'cam_relaxed'`` or ``'edge_relaxed'``, uncertain
+            blocks first, then random ones up to ``mask_ratio``; ``'cam_strict'`` or
+            ``'edge_strict'``, uncertain blocks only, up to ``mask_ratio``. Defaults to
+            ``'cam_relaxed'``.
         random_phase: Share of the run with random blocks. Defaults to 0.2.
 
     Raises:
@@ -57,7 +74,8 @@ class UncertaintyMaskGenerator(nn.Module):
         >>> generator = UncertaintyMaskGenerator(block_size=32)
         >>> noise = generator.noise(2, (128, 128))
         >>> cams, labels = torch.rand(2, 4, 128, 128), torch.ones(2, 4)
-        >>> generator(noise, (128, 128), (8, 8), cams, labels).shape
+        >>> uncertain = generator.uncertain_by_cams(cams, labels)
+        >>> generator(noise, (128, 128), (8, 8), uncertain).shape
         torch.Size([2, 8, 8])
     """
 
@@ -98,21 +116,22 @@ class UncertaintyMaskGenerator(nn.Module):
         self.low_thr = low_thr
         self.high_thr = high_thr
         self.strategy = strategy
+        self._strategy = MASK_STRATEGIES[strategy]
         self.random_phase = random_phase
 
-    def needs_cams(self, progress: TrainingProgress) -> bool:
-        """Whether this step's mask is chosen by CAMs.
+    def cue(self, progress: TrainingProgress) -> str | None:
+        """What tells uncertain blocks at this step.
 
         Args:
             progress: Step, from 1, and length of the run.
 
         Returns:
-            False for the strategy ``'random'`` and through step
-            ``floor(random_phase * max_iters)``, in exact decimals.
+            ``'cams'`` or ``'edges'``; None, for random blocks, with the strategy
+            ``'random'`` and through step ``floor(random_phase * max_iters)``, in exact
+            decimals.
         """
         random_steps = math.floor(Fraction(str(self.random_phase)) * progress.max_iters)
-        chooses = MASK_STRATEGIES[self.strategy] is not None
-        return chooses and progress.step > random_steps
+        return self._strategy.cue if progress.step > random_steps else None
 
     def noise(
         self,
@@ -137,8 +156,7 @@ class UncertaintyMaskGenerator(nn.Module):
         noise: Tensor,
         size: tuple[int, int],
         grid: tuple[int, int],
-        cams: Tensor | None = None,
-        labels: Tensor | None = None,
+        uncertain: Tensor | None = None,
     ) -> Tensor:
         """Chooses the patches to mask.
 
@@ -147,18 +165,17 @@ class UncertaintyMaskGenerator(nn.Module):
                 same noise gives the same mask.
             size: (H, W) of the images in pixels.
             grid: (h, w) of the patches.
-            cams: (B, K, H, W) float in 0..1, auxiliary CAMs of the images to mask. None
-                masks random blocks, as the first part of a run does, see
-                :meth:`needs_cams`. Defaults to None.
-            labels: (B, K) multi-hot image labels, needed with ``cams``. Defaults to
-                None.
+            uncertain: (B, bh, bw) bool, the uncertain blocks, see
+                :meth:`uncertain_by_cams` and :meth:`uncertain_by_edges`. None masks
+                random blocks, as the first part of a run does, see :meth:`cue`.
+                Defaults to None.
 
         Returns:
             (B, h, w) bool, true = masked.
 
         Raises:
-            ValueError: If blocks do not tile the images or the patches, ``noise``
-                is of another grid, or ``cams`` come without ``labels``.
+            ValueError: If blocks do not tile the images or the patches, or ``noise``
+                is of another grid.
         """
         block_grid = self.block_grid(size)
         self._check_grid(block_grid, size, grid)
@@ -169,29 +186,35 @@ class UncertaintyMaskGenerator(nn.Module):
                 "with noise(batch_size, size)"
             )
         num_masked = self._num_masked(block_grid)
-        choose = MASK_STRATEGIES[self.strategy]
-        if cams is None or choose is None:
+        if uncertain is None:
             mask = choose_blocks(noise, num_masked)
-        elif labels is None:
-            raise ValueError("cams need the image labels: pass labels (B, K) too")
         else:
-            mask = choose(noise, self.uncertain(size, cams, labels), num_masked)
+            mask = self._strategy.choose(noise, uncertain, num_masked)
         return spread_blocks(mask, grid)
 
-    def uncertain(self, size: tuple[int, int], cams: Tensor, labels: Tensor) -> Tensor:
+    def uncertain_by_cams(self, cams: Tensor, labels: Tensor) -> Tensor:
         """Blocks whose CAM is neither low nor high.
 
         Args:
-            size: (H, W) of the images in pixels.
             cams: (B, K, H, W) float in 0..1, auxiliary CAMs of the images to mask.
             labels: (B, K) multi-hot image labels.
 
         Returns:
             (B, bh, bw) bool.
         """
-        return uncertain_blocks(
-            cams, labels, self.block_grid(size), self.low_thr, self.high_thr
-        )
+        block_grid = self.block_grid(tuple(cams.shape[-2:]))
+        return uncertain_blocks(cams, labels, block_grid, self.low_thr, self.high_thr)
+
+    def uncertain_by_edges(self, images: Tensor) -> Tensor:
+        """Blocks with stronger edges than others of their image.
+
+        Args:
+            images: (B, 3, H, W) float, the images to mask.
+
+        Returns:
+            (B, bh, bw) bool.
+        """
+        return edge_blocks(images, self.block_grid(tuple(images.shape[-2:])))
 
     def max_masked(self, size: tuple[int, int], grid: tuple[int, int]) -> int:
         """Largest number of masked patches of an image, known without a mask.
@@ -201,7 +224,7 @@ class UncertaintyMaskGenerator(nn.Module):
             grid: (h, w) of the patches.
 
         Returns:
-            Exactly that many are masked, but for ``'cam_strict'``, which may mask
+            Exactly that many are masked, but for the strict strategies, which may mask
             fewer.
 
         Raises:

@@ -191,7 +191,8 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         distilling = self.distill_head is not None and not wanted.isdisjoint(
             ("loss_fsr_class", "loss_fsr_patch")
         )
-        if distilling and self.mask_generator.needs_cams(training_progress()):
+        cue = self.mask_generator.cue(training_progress()) if distilling else None
+        if cue == "cams":
             views["view2"] = CAMView(inputs["view2"], top=False, classes=classes)
         # Both views in one pass for each scale.
         sums = dict(zip(views, self._sum_cams(*views.values()), strict=True))
@@ -201,8 +202,13 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         elif not distilling:
             losses, student1 = self._hold_distillation(view1)
         else:
-            cams2 = sums["view2"].normalized().aux if "view2" in sums else None
-            losses, student1 = self._distill(view1, inputs["view2"], cams2, classes)
+            view2, uncertain = inputs["view2"], None
+            if cue == "cams":
+                aux = sums["view2"].normalized().aux
+                uncertain = self.mask_generator.uncertain_by_cams(aux, classes.present)
+            elif cue == "edges":
+                uncertain = self.mask_generator.uncertain_by_edges(view2)
+            losses, student1 = self._distill(view1, view2, uncertain)
         losses |= self.cam_head.loss(student1, labels)
         if "view1" in sums:
             cams = self._complete(sums["view1"], student1)
@@ -231,20 +237,15 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         return {name for name in self.LOSSES if step > self.loss_begin.get(name, 0)}
 
     def _distill(
-        self,
-        view1: Tensor,
-        view2: Tensor,
-        cams2: Tensor | None,
-        classes: ImageClasses,
+        self, view1: Tensor, view2: Tensor, uncertain: Tensor | None
     ) -> tuple[dict[str, Tensor], FSRFeatures]:
         """Self-distillation losses, and the student's features of view 1.
 
-        The masks are chosen by view 2's auxiliary CAMs ``cams2`` (B, M, H, W) of the
-        images' classes, at random where there are none.
+        The masks are chosen by view 2's uncertain blocks, at random without any.
         """
         views = torch.cat([view1, view2])
         student1, masked2 = masked_pass(
-            self.backbone, self.mask_generator, views, cams2, classes.present
+            self.backbone, self.mask_generator, views, uncertain
         )
         with torch.no_grad():
             teacher1, teacher2 = self.teacher.backbone(views).chunk(2)

@@ -101,15 +101,15 @@ def test_uncertain_blocks_are_framed(batch, training_step, monkeypatch):
     uncertain = torch.tensor([[[True, False, False], [False, True, True]]])
     asked = []
 
-    def decide(size, cams, labels):
-        asked.append((size, cams.shape, labels.tolist()))
+    def decide(cams, labels):
+        asked.append((cams.shape, labels.tolist()))
         return uncertain.expand(len(cams), -1, -1)
 
-    monkeypatch.setattr(model.mask_generator, "uncertain", decide)
+    monkeypatch.setattr(model.mask_generator, "uncertain_by_cams", decide)
     runner = build_runner(model, 9)
     step(build_hook(interval=1), runner, batch, training_step)
-    # Of the image's two classes alone.
-    assert asked[-1] == (SIZE, (1, 2, *SIZE), [[True, True]])
+    # Of the images' classes alone.
+    assert asked == [((2, 2, *SIZE), [[True, True], [True, False]])]
     *_, view2 = tiles_of(runner.visualizer.images[0][1], *SIZE)
     framed = (view2 == UNCERTAIN).all(-1)
     blocks = cv2.resize(framed.astype(np.float32), (3, 2), interpolation=cv2.INTER_AREA)

@@ -13,11 +13,10 @@ def test_the_second_half_is_masked_where_the_generator_says():
         dict(type="UncertaintyMaskGenerator", block_size=16, strategy="cam_strict")
     )
     view1, view2 = torch.randn(2, 2, 3, *SIZE)
-    # Uncertain are two blocks of the first image; the second does not have the class.
-    cams, labels = torch.zeros(2, 3, *SIZE), torch.eye(3)[[1, 0]]
-    cams[:, 1, :16, :32] = 0.5
+    uncertain = torch.zeros(2, 2, 3, dtype=torch.bool)
+    uncertain[0, 0, :2] = True
     plain, masked = masked_pass(
-        backbone, generator, torch.cat([view1, view2]), cams, labels
+        backbone, generator, torch.cat([view1, view2]), uncertain
     )
     mask = torch.zeros(2, 4, 6, dtype=torch.bool)
     mask[0, :2, :4] = True

@@ -125,8 +125,8 @@ def test_backbones_that_mask_nothing_are_refused():
         build(resnet)
 
 
-@pytest.mark.parametrize("strategy", ["cam_relaxed", "cam_strict"])
-def test_strategies_that_need_cams_are_refused(strategy):
+@pytest.mark.parametrize("strategy", ["cam_relaxed", "edge_strict"])
+def test_strategies_other_than_random_are_refused(strategy):
     with pytest.raises(ValueError, match=f"'{strategy}' of .*: set strategy='random'"):
         build(mask_generator=MASKS | dict(strategy=strategy))
     default = {k: v for k, v in MASKS.items() if k != "strategy"}

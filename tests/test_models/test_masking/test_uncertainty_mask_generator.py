@@ -32,10 +32,32 @@ def build(**kwargs):
     return MODELS.build(dict(type="UncertaintyMaskGenerator", block_size=32, **kwargs))
 
 
+@pytest.fixture
+def images():
+    """Left half plain, right half checkered."""
+    images = torch.full((2, 3, *SIZE), 0.5)
+    checks = torch.rand(SIZE[0], 64).round()
+    images[..., 64:] += checks
+    return images
+
+
+def choose(generator, cams, images, labels=LABELS, noise=None):
+    """The mask at a step at which blocks are no longer random."""
+    cue = generator.cue(TrainingProgress(100, 100))
+    uncertain = None
+    if cue == "cams":
+        uncertain = generator.uncertain_by_cams(cams, labels)
+    elif cue == "edges":
+        uncertain = generator.uncertain_by_edges(images)
+    noise = generator.noise(2, SIZE) if noise is None else noise
+    return generator(noise, SIZE, GRID, uncertain)
+
+
+@pytest.mark.parametrize("cue", ["cam", "edge"])
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 0.4, 0.5, 0.75, 1.0])
-def test_relaxed_masks_uncertain_blocks_before_others(cams, ratio):
-    generator = build(mask_ratio=ratio)
-    mask = generator(generator.noise(2, SIZE), SIZE, GRID, cams, LABELS)
+def test_relaxed_masks_uncertain_blocks_before_others(cams, images, ratio, cue):
+    generator = build(mask_ratio=ratio, strategy=f"{cue}_relaxed")
+    mask = choose(generator, cams, images)
     assert mask.dtype == torch.bool
     assert mask.shape == (2, *GRID)
     blocks = blocks_of(mask)  # 3 x 4 blocks, 6 of them uncertain
@@ -46,47 +68,48 @@ def test_relaxed_masks_uncertain_blocks_before_others(cams, ratio):
     assert generator.max_masked(SIZE, GRID) == 4 * count
 
 
+@pytest.mark.parametrize("cue", ["cam", "edge"])
 @pytest.mark.parametrize(("ratio", "expected"), [(0.25, 3), (1.0, 6)])
-def test_strict_masks_uncertain_blocks_only(cams, ratio, expected):
-    generator = build(mask_ratio=ratio, strategy="cam_strict")
-    mask = generator(generator.noise(2, SIZE), SIZE, GRID, cams, LABELS)
+def test_strict_masks_uncertain_blocks_only(cams, images, ratio, expected, cue):
+    generator = build(mask_ratio=ratio, strategy=f"{cue}_strict")
+    mask = choose(generator, cams, images)
     blocks = blocks_of(mask)
     assert not blocks[..., :2].any()
     assert blocks.flatten(1).sum(1).tolist() == [expected] * 2
 
 
-def test_random_ignores_cams(cams):
+def test_random_blocks(cams, images):
     generator = build(strategy="random")
     noise = generator.noise(2, SIZE)
-    expected = generator(noise, SIZE, GRID)
-    assert torch.equal(generator(noise, SIZE, GRID, cams, LABELS), expected)
-    assert expected.sum() == 2 * generator.max_masked(SIZE, GRID)
+    mask = choose(generator, cams, images, noise=noise)
+    assert torch.equal(mask, generator(noise, SIZE, GRID))
+    assert mask.sum() == 2 * generator.max_masked(SIZE, GRID)
 
 
-def test_without_cams_every_strategy_is_random():
+def test_while_nothing_is_uncertain_every_strategy_is_random():
     noise = torch.rand(2, 3, 4)
     masks = [build(strategy=name)(noise, SIZE, GRID) for name in MASK_STRATEGIES]
     assert all(torch.equal(mask, masks[0]) for mask in masks)
     assert masks[0].any()
 
 
-def test_images_without_label_get_random_blocks(cams):
+def test_images_without_label_get_random_blocks(cams, images):
     noise = torch.rand(2, 3, 4)
-    relaxed = build()(noise, SIZE, GRID, cams, torch.zeros(2, 3))
+    relaxed = choose(build(), cams, images, torch.zeros(2, 3), noise)
     assert torch.equal(relaxed, build()(noise, SIZE, GRID))
     strict = build(strategy="cam_strict")
-    assert not strict(noise, SIZE, GRID, cams, torch.zeros(2, 3)).any()
+    assert not choose(strict, cams, images, torch.zeros(2, 3), noise).any()
 
 
-def test_same_noise_same_mask(cams):
+def test_same_noise_same_mask(cams, images):
     generator = build()
     noise = generator.noise(2, SIZE)
     again = noise.clone()
-    first = generator(noise, SIZE, GRID, cams, LABELS)
-    assert torch.equal(first, generator(again, SIZE, GRID, cams, LABELS))
+    first = choose(generator, cams, images, noise=noise)
+    assert torch.equal(first, choose(generator, cams, images, noise=again))
     other = torch.stack([torch.rand(2, 3, 4) for _ in range(5)])
     assert not all(
-        torch.equal(first, generator(n, SIZE, GRID, cams, LABELS)) for n in other
+        torch.equal(first, choose(generator, cams, images, noise=n)) for n in other
     )
 
 
@@ -96,23 +119,26 @@ def test_paper_numbers():
     assert generator.max_masked((448, 448), (28, 28)) == 20 * 16
 
 
-def test_random_phase_is_the_first_fifth():
-    generator = UncertaintyMaskGenerator()
+@pytest.mark.parametrize(
+    ("strategy", "cue"), [("cam_relaxed", "cams"), ("edge_strict", "edges")]
+)
+def test_random_phase_is_the_first_fifth(strategy, cue):
+    generator = UncertaintyMaskGenerator(strategy=strategy)
     for max_iters in [*range(1, 200), 8000, 20000, 80000]:
         last = max_iters // 5
-        assert not generator.needs_cams(TrainingProgress(last, max_iters))
-        assert generator.needs_cams(TrainingProgress(last + 1, max_iters))
+        assert generator.cue(TrainingProgress(last, max_iters)) is None
+        assert generator.cue(TrainingProgress(last + 1, max_iters)) == cue
 
 
 def test_random_phase_counts_in_decimals():
     generator = UncertaintyMaskGenerator(random_phase=0.29)  # 28.999... in floats
-    assert not generator.needs_cams(TrainingProgress(29, 100))
-    assert generator.needs_cams(TrainingProgress(30, 100))
+    assert generator.cue(TrainingProgress(29, 100)) is None
+    assert generator.cue(TrainingProgress(30, 100)) == "cams"
 
 
-def test_random_strategy_never_needs_cams():
+def test_random_strategy_has_no_cue():
     generator = UncertaintyMaskGenerator(strategy="random")
-    assert not generator.needs_cams(TrainingProgress(100, 100))
+    assert generator.cue(TrainingProgress(100, 100)) is None
 
 
 @pytest.mark.parametrize(
@@ -157,9 +183,6 @@ def test_refuses_patches_that_blocks_do_not_tile(block_size, grid):
         generator(noise, (192, 192), grid)
 
 
-def test_refuses_noise_of_another_grid_and_cams_without_labels(cams):
-    generator = build()
+def test_refuses_noise_of_another_grid():
     with pytest.raises(ValueError, match="noise of shape"):
-        generator(torch.rand(2, 2, 2), SIZE, GRID)
-    with pytest.raises(ValueError, match="labels"):
-        generator(torch.rand(2, 3, 4), SIZE, GRID, cams)
+        build()(torch.rand(2, 2, 2), SIZE, GRID)

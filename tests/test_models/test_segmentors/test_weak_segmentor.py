@@ -326,14 +326,35 @@ def test_without_a_mask_ratio_is_finite(training_step):
     assert all(loss.isfinite() for loss in losses.values())
 
 
-def test_strict_masks(training_step):
+@pytest.mark.parametrize("cue", ["cam", "edge"])
+def test_strict_masks(training_step, monkeypatch, cue):
     training_step(50, MAX_ITERS)
     generator = dict(
-        type="UncertaintyMaskGenerator", block_size=16, strategy="cam_strict"
+        type="UncertaintyMaskGenerator", block_size=16, strategy=f"{cue}_strict"
     )
-    losses = build_tiny(mask_generator=generator).train().loss(*training_batch())
+    segmentor = build_tiny(mask_generator=generator).train()
+    batch = training_batch()
+    uncertain = torch.zeros(len(batch[1]), 2, 3, dtype=torch.bool)
+    uncertain[:, 1, 2] = True
+    asked = []
+
+    def decide(*given):
+        asked.append(given)
+        return uncertain
+
+    monkeypatch.setattr(segmentor.mask_generator, f"uncertain_by_{cue}s", decide)
+    masks = []
+    segmentor.mask_generator.register_forward_hook(
+        lambda module, args, mask: masks.append(mask)
+    )
+    losses = segmentor.loss(*batch)
     assert losses.keys() == LOSSES
     assert all(loss.isfinite() for loss in losses.values())
+    expected = torch.zeros(len(batch[1]), 4, 6, dtype=torch.bool)
+    expected[:, 2:, 4:] = True
+    assert torch.equal(masks[0], expected)
+    if cue == "edge":
+        assert torch.equal(asked[0][0], batch[0]["view2"])
 
 
 @pytest.mark.parametrize("dtype", HALVES)
