@@ -1,0 +1,54 @@
+import pytest
+
+from mmseg_fsr.ablation import markdown_page, read_table
+
+from .made_up import TABLE, record, write_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    text = TABLE + "notes: What was tried.\n"
+    return read_table(write_table(tmp_path, text))
+
+
+def scored(row, *values):
+    return [
+        record(row, seed, **{"mIoU": value, "cam/mIoU": 2 * value})
+        for seed, value in zip((0, 7), values, strict=False)
+    ]
+
+
+def test_rows_claims_and_runs(table):
+    records = [*scored("with", 30.0, 31.0), *scored("without it", 28.0, 29.5)]
+    page = markdown_page([(table, records)])
+    assert page.startswith("# Ablations\n")
+    assert "\n## A title\n\nWhat it is.\n\n" in page
+    assert "|  | seeds | prediction | seeds |\n" in page
+    assert "| with | 2 | 30.50 ± 0.71 | 61.00 ± 1.41 |\n" in page
+    assert "| without it | 2 | 28.75 ± 1.06 | 57.50 ± 2.12 |\n" in page
+    claim = (
+        "| It helps | prediction: with against without it | +1.75 ± 0.35 | 2 | agrees |"
+    )
+    assert claim in page
+    assert "\nWhat was tried.\n" in page
+    assert "| with | `base.py` | 7 | 4 | 7 x 9 | abc | 2 min | 1 |\n" in page
+    assert "| without it | `other.py` | 0 | 4 |" in page
+    assert "\n1. processor abacus, cpus 2\n" in page
+    assert "\n2. " not in page
+    assert "train_cfg.max_iters: 4\n" in page
+
+
+def test_what_did_not_run_is_not_there(table):
+    page = markdown_page([(table, scored("with", 30.0))])
+    assert "| with | 1 | 30.00 | 60.00 |\n" in page
+    assert "without it" not in page
+    assert "It helps" not in page
+    assert "Nothing of it has run." in markdown_page([(table, [])])
+
+
+def test_machines_are_numbered(table):
+    records = scored("with", 30.0, 31.0)
+    records[1]["machine"] = dict(processor="other")
+    page = markdown_page([(table, records)])
+    assert "\n1. processor abacus, cpus 2\n2. processor other\n" in page
+    assert "| 7 | 4 | 7 x 9 | abc | 2 min | 2 |\n" in page

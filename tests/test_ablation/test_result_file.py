@@ -1,0 +1,48 @@
+import pytest
+
+from mmseg_fsr.ablation import ResultFile
+
+from .made_up import record
+
+
+def test_keeps_what_was_added(tmp_path):
+    path = tmp_path / "results.json"
+    first, second = record("with", 0, mIoU=1.0), record("with", 1, mIoU=2.0)
+    results = ResultFile(path)
+    assert results.find(first) is None
+    results.add(first)
+    results.add(second)
+    again = ResultFile(path)
+    assert again.find(first) == first
+    assert again.of_table([second, record("without it", 0), first]) == [second, first]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_tuples_are_lists(tmp_path):
+    results = ResultFile(tmp_path / "results.json")
+    results.add(record("with", 0, mIoU=1.0))
+    key = record("with", 0)
+    key["cfg_options"] = key["cfg_options"] | {"model.size": (8, 8)}
+    assert results.find(key)["scores"] == {"mIoU": 1.0}
+
+
+def test_a_result_is_for_its_options_alone(tmp_path):
+    results = ResultFile(tmp_path / "results.json")
+    old = record("with", 0, mIoU=1.0)
+    results.add(old)
+    new = old | dict(cfg_options={"train_cfg.max_iters": 5}, scores={"mIoU": 2.0})
+    assert results.find(new) is None
+    assert results.find(old | dict(config="other.py")) is None
+    # The new one takes its place.
+    results.add(new)
+    assert results.find(old) is None
+    assert results.find(new)["scores"] == {"mIoU": 2.0}
+
+
+@pytest.mark.parametrize("text", ["{", '"text"', "[1]", '[{"table": "a"}]', "3"])
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"other\.json: no results of ablations"):
+        ResultFile(path)
+    assert path.read_text() == text

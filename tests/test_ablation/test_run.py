@@ -1,0 +1,86 @@
+import json
+
+import pytest
+from mmengine.config import Config
+
+from mmseg_fsr.ablation import planned_runs, read_table
+from mmseg_fsr.ablation.run import training_size
+from tests.project_files import load_config
+
+from .made_up import TABLE, record, write_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    return read_table(write_table(tmp_path))
+
+
+def test_every_row_comes_with_a_seed_before_the_next(table):
+    runs = planned_runs(table)
+    assert [(run.row.name, run.seed) for run in runs] == [
+        ("with", 0),
+        ("without it", 0),
+        ("with", 7),
+        ("without it", 7),
+    ]
+    assert str(runs[3]) == "made_up, without it, seed 7"
+    (only,) = planned_runs(table, ["with"], [3])
+    assert (only.row.name, only.seed) == ("with", 3)
+    with pytest.raises(ValueError, match=r"no row neither among with, without it"):
+        planned_runs(table, ["neither"])
+
+
+def test_options_of_table_and_row_are_merged(table, tmp_path):
+    with_it, without = planned_runs(table, seeds=[7])
+    cfg = with_it.read_config()
+    assert cfg.train_cfg.max_iters == 4
+    assert cfg.model.to_dict() == dict(size=[8, 8], part=dict(weight=1))
+    assert cfg.randomness.seed == 7
+    assert without.read_config().model.part is None
+    assert with_it.key == {
+        name: record("with", 7)[name]
+        for name in ("table", "row", "seed", "config", "cfg_options")
+    }
+    folders = {run.folder(tmp_path) for run in planned_runs(table)}
+    assert len(folders) == 4
+    assert without.folder(tmp_path) == tmp_path / "made_up" / "without_it_seed-7"
+
+
+def test_options_that_do_not_fit_are_named(tmp_path):
+    text = TABLE.replace("model.part: null", "train_dataloader.dataset.pipeline.9: 1")
+    run = planned_runs(read_table(write_table(tmp_path, text)))[1]
+    with pytest.raises(ValueError, match=r"row without it: an option does not fit"):
+        run.read_config()
+
+
+def log(folder, *records):
+    path = folder / "20260101_000000" / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in records))
+
+
+def test_scores_are_those_at_the_end(table, tmp_path):
+    run = planned_runs(table)[0]
+    last = {"mIoU": 3.0, "cam/mIoU": 4.0}
+    log(
+        tmp_path,
+        {"step": 2, "mIoU": 1.0},
+        {"step": 4, "loss": 1.0},
+        {"step": 4, **last},
+    )
+    assert run.read_scores(tmp_path, 4) == last
+    with pytest.raises(ValueError, match="last validation at step 4 of 5: set"):
+        run.read_scores(tmp_path, 5)
+
+
+def test_scores_that_are_missing_are_named(table, tmp_path):
+    log(tmp_path, {"step": 4, "mIoU": 1.0, "cam/best_mIoU": 2.0})
+    with pytest.raises(ValueError, match=r"no score cam/mIoU among mIoU, cam/best_m"):
+        planned_runs(table)[0].read_scores(tmp_path, 4)
+
+
+def test_size_of_training_images(table):
+    assert training_size(planned_runs(table)[0].read_config()) == "7 x 9"
+    assert training_size(load_config("fsr_r50_voc-mini")) == "448 x 448"
+    plain = Config(dict(train_dataloader=dict(dataset=dict(pipeline=["Load"]))))
+    assert training_size(plain) == "own"

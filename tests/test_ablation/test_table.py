@@ -1,0 +1,78 @@
+import pytest
+
+from mmseg_fsr.ablation import Claim, read_table
+from tests.project_files import CONFIGS
+
+from .made_up import TABLE, write_table
+
+
+def test_reads_rows_seeds_and_claims(tmp_path):
+    table = read_table(write_table(tmp_path))
+    assert (table.name, table.title, table.about) == (
+        "made_up",
+        "A title",
+        "What it is.",
+    )
+    assert table.seeds == (0, 7)
+    assert table.scores == {"prediction": "mIoU", "seeds": "cam/mIoU"}
+    assert [row.name for row in table.rows] == ["with", "without it"]
+    assert [row.config for row in table.rows] == [
+        tmp_path / "base.py",
+        tmp_path / "other.py",
+    ]
+    assert table.rows[1].cfg_options == {"model.part": None}
+    assert table.claims == (Claim("It helps", "with", "without it", "prediction"),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("title: A title", "", r"made_up\.yaml: title is missing"),
+        ("title: A title", "title: 3", "title: expected text, got 3"),
+        ("title: A title", "titel: A title", "unknown titel; expected .*title"),
+        (TABLE, "- a list", "expected keys and values"),
+        (TABLE, "a: [", "no YAML"),
+        ("seeds: [0, 7]", "seeds: []", "seeds: expected whole numbers"),
+        ("seeds: [0, 7]", "seeds: [a]", "seeds: expected whole numbers"),
+        ("seeds: [0, 7]", "seeds: 3", "seeds: expected a list, got 3"),
+        ("- name: with\n", "- nam: with\n", r"rows\[0\]: unknown nam"),
+        ("name: with\n", "name: without it\n", "a name of its own"),
+        ("config: base.py", "", r"rows\[0\]: config: expected a path, got None"),
+        ("{model.part: null}", "[1]", r"rows\[1\]: cfg_options: expected keys"),
+        ("better: with,", "better: it,", r"claim 'It helps': no 'it' among \['with'"),
+        ("score: prediction", "score: mIoU", "no 'mIoU' among .'prediction'"),
+        ("{paper: It helps,", "{", r"claims\[0\]: paper is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(tmp_path, old, new, words):
+    assert old in TABLE
+    with pytest.raises(ValueError, match=words):
+        read_table(write_table(tmp_path, TABLE.replace(old, new)))
+
+
+def test_missing_files_are_named(tmp_path):
+    path = write_table(tmp_path, TABLE.replace("other.py", "another.py"))
+    with pytest.raises(
+        FileNotFoundError, match=r"rows\[1\]: config not found: .*anoth"
+    ):
+        read_table(path)
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "nothing.yaml")
+
+
+def test_nothing_in_a_table_runs(tmp_path):
+    attack = f"title: !!python/object/apply:pathlib.Path.touch [{tmp_path / 'ran'}]"
+    with pytest.raises(ValueError, match="no YAML"):
+        read_table(write_table(tmp_path, TABLE.replace("title: A title", attack)))
+    assert not (tmp_path / "ran").exists()
+
+
+TABLES = sorted((CONFIGS / "ablations").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_tables_of_the_project(path):
+    table = read_table(path)
+    assert len(table.seeds) >= 3
+    compared = {name for claim in table.claims for name in (claim.better, claim.worse)}
+    assert compared

@@ -1,0 +1,136 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.project_files import TOOLS, load_tool
+from tests.tiny_config import write_tiny_config
+
+TABLE = """
+title: Tiny
+about: Two rows.
+config: tiny.py
+seeds: [0]
+scores: {prediction: mIoU, pseudo labels: pseudo_label/mIoU}
+cfg_options:
+  custom_hooks.0.validate: student
+rows:
+  - name: both
+  - {name: cer.FSR, cfg_options: {model.distill_head.loss_patch_weight: 0}}
+claims:
+  - {paper: More is more, better: both, worse: cer.FSR, score: prediction}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablation")
+    write_tiny_config(folder)
+    (folder / "tiny.yaml").write_text(TABLE)
+    return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("PYTHONPATH", str(TOOLS.parent))
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run_tool(*arguments, work_dir=folder / "work"):
+        load_tool("analysis/run_ablation").main(
+            [str(folder / "tiny.yaml"), "--work-dir", str(work_dir), *arguments]
+        )
+
+    yield run_tool
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.mark.slow
+def test_trains_collects_and_skips_what_is_done(folder, run, capsys):
+    run("--jobs", "2", "--rows", "both")
+    output = capsys.readouterr().out
+    assert "1 runs, 0 of them done before" in output
+    assert "[1/1] tiny, both, seed 0: prediction " in output
+    run()
+    output = capsys.readouterr().out
+    assert "2 runs, 1 of them done before" in output
+    assert "[1/1] tiny, cer.FSR, seed 0: prediction " in output
+    records = json.loads((folder / "work" / "results.json").read_text())
+    assert [record["row"] for record in records] == ["both", "cer.FSR"]
+    for record in records:
+        assert (record["steps"], record["size"]) == (4, "32 x 32")
+        assert record["seconds"] > 0
+        assert 0 <= record["scores"]["mIoU"] <= 100
+        assert record["machine"].keys() >= {"date", "processor", "torch", "mmseg"}
+        assert record["commit"]
+    page = (folder / "work" / "results.md").read_text()
+    assert f"| both | 1 | {records[0]['scores']['mIoU']:.2f} | " in page
+    assert "| More is more | prediction: both against cer.FSR | " in page
+    config = (folder / "work" / "tiny" / "cer.FSR_seed-0" / "config.py").read_text()
+    assert "loss_patch_weight=0," in config
+    # The page alone, from results that are kept elsewhere.
+    shutil.copy(folder / "work" / "results.json", folder / "kept.json")
+    out = folder / "page.md"
+    run("--collect", "--results", str(folder / "kept.json"), "--markdown", str(out))
+    assert out.read_text() == page
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_named(folder, run, tmp_path, capsys):
+    text = TABLE.replace("loss_patch_weight: 0", "out_channels: -1")
+    (folder / "tiny.yaml").write_text(text)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run("--rows", "cer.FSR", work_dir=tmp_path)
+    finally:
+        (folder / "tiny.yaml").write_text(TABLE)
+    log = tmp_path / "tiny" / "cer.FSR_seed-0" / "train.log"
+    assert f"tiny, cer.FSR, seed 0: exit code 1, see {log}" in ended.value.code
+    assert "Error" in log.read_text()
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_a_broken_off_run_is_resumed(folder, run, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, TOOLS / "analysis" / "run_ablation.py", folder / "tiny.yaml",
+         "--work-dir", tmp_path, "--rows", "both"],
+        env=os.environ | dict(OMP_NUM_THREADS="1"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    work_dir = tmp_path / "tiny" / "both_seed-0"
+    deadline = time.monotonic() + 240
+    while not list(work_dir.glob("iter_*.pth")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=240)
+    if process.returncode == 0:
+        pytest.skip("the run was over before it could be broken off")
+    assert process.returncode == 143
+    run("--rows", "both", work_dir=tmp_path)
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 1
+    assert "resumed" in (work_dir / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("config: tiny.py", "config: no.py"), "config not found"),
+        (("title: Tiny", "name: Tiny"), "unknown name"),
+        (("loss_patch_weight: 0", "loss_patch_weight.a: 0"), "an option does not fit"),
+    ],
+)
+def test_bad_tables_are_one_line(folder, run, tmp_path, change, words):
+    (folder / "tiny.yaml").write_text(TABLE.replace(*change))
+    try:
+        with pytest.raises(SystemExit, match=rf"^run_ablation\.py: error: .*{words}"):
+            run(work_dir=tmp_path)
+    finally:
+        (folder / "tiny.yaml").write_text(TABLE)
