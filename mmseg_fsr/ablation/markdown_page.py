@@ -20,6 +20,35 @@ claim counts as borne out, or contradicted, where that mean is more than
 {STANDARD_ERRORS} standard errors from 0; one seed bears out nothing. Rows that did not
 run are not here.
 
+## Run them
+
+```bash
+python tools/analysis/run_ablation.py configs/fsr/ablations/r50_voc-mini.yaml
+```
+
+trains every row of a table with every seed, one run on each GPU (`--jobs` sets how
+many at a time; without a GPU one after another), and writes `results.md` and
+`results.json` to `work_dirs/ablations`. Runs with a result are skipped, runs that were
+broken off are resumed: the same command goes on where it was. `--rows none both` and
+`--seeds 0` train a part, `--collect` writes the page alone. A result counts for the
+config and the options that it came from; change them, and the row is trained anew.
+
+A table of your own names its configs from where it lies:
+
+```yaml
+title: Mask ratio on our photographs
+about: ResNet-50, 448 px, 4,000 steps.
+config: our_config.py
+seeds: [0, 1, 2]
+scores: {{segmentation: mIoU, pseudo labels: pseudo_label/mIoU}}
+cfg_options: {{train_cfg.max_iters: 4000, train_cfg.val_interval: 4000}}
+rows:
+  - {{name: "0.4"}}
+  - {{name: "0.2", cfg_options: {{model.mask_generator.mask_ratio: 0.2}}}}
+claims:
+  - {{paper: 0.4 is best, better: "0.4", worse: "0.2", score: segmentation}}
+```
+
 """
 
 

@@ -7,11 +7,13 @@ from .panel import (
     colorize_labels,
     draw_legend,
     draw_panel,
+    overlay_band,
     overlay_blocks,
     overlay_cams,
     overlay_heat,
 )
 from .sample_panel import MaskedView, draw_sample
+from .uncertainty_panel import draw_uncertainty
 
 __all__ = [
     "IGNORED_COLOR",
@@ -22,6 +24,8 @@ __all__ = [
     "draw_legend",
     "draw_panel",
     "draw_sample",
+    "draw_uncertainty",
+    "overlay_band",
     "overlay_blocks",
     "overlay_cams",
     "overlay_heat",

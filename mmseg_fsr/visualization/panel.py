@@ -73,6 +73,23 @@ def overlay_heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
     return np.round(gray * 0.4 + heat * 0.6).astype(np.uint8)
 
 
+def overlay_band(
+    image: np.ndarray, band: np.ndarray, color: Sequence[int]
+) -> np.ndarray:
+    """Tints the pixels of a band.
+
+    Args:
+        image: RGB picture (H, W, 3), uint8.
+        band: Its pixels (H, W), bool.
+        color: RGB, 0..255.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+    """
+    tinted = np.round(image * 0.4 + np.asarray(color) * 0.6).astype(np.uint8)
+    return np.where(band[..., None], tinted, image)
+
+
 def overlay_blocks(
     image: np.ndarray, masked: np.ndarray, uncertain: np.ndarray | None = None
 ) -> np.ndarray:

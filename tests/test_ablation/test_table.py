@@ -1,6 +1,7 @@
 import pytest
 
-from mmseg_fsr.ablation import Claim, read_table
+from mmseg_fsr.ablation import Claim, planned_runs, read_table
+from tests.meta_device import build_without_memory
 from tests.project_files import CONFIGS
 
 from .made_up import TABLE, write_table
@@ -76,3 +77,7 @@ def test_tables_of_the_project(path):
     assert len(table.seeds) >= 3
     compared = {name for claim in table.claims for name in (claim.better, claim.worse)}
     assert compared
+    for run in planned_runs(table, seeds=[0]):
+        cfg = run.read_config()
+        build_without_memory(cfg)
+        assert cfg.train_cfg.max_iters % cfg.train_cfg.val_interval == 0

@@ -2,9 +2,11 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from tests.panel_tiles import tiles_of
 from tests.project_files import TOOLS, load_tool
 
 from .runs import run_tool
@@ -25,6 +27,44 @@ def test_draws_five_pictures_side_by_side(straight, tiny, tmp_path):
         width, height = picture.size
     assert width == 5 * (256 + 4)
     assert height > 256
+
+
+def test_draws_how_masks_come_about(straight, tiny, tmp_path):
+    checkpoint = straight.work_dir / "iter_4.pth"
+    tool = TOOLS / "analysis" / "draw_panels.py"
+    run_tool(tool, tiny, checkpoint, tmp_path / "a", "--num", "1", "--uncertainty")
+    options = [
+        f"model.mask_generator.{option}"
+        for option in ("strategy=edge_strict", "low_thr=0", "high_thr=0")
+    ]
+    run_tool(
+        tool, tiny, checkpoint, tmp_path / "b", "--num", "1", "--uncertainty",
+        "--cfg-options", *options,
+    )  # fmt: skip
+    for folder in ("a", "b"):
+        with Image.open(tmp_path / folder / "val_00000.png") as picture:
+            panel = np.asarray(picture)
+        assert panel.shape[1] == 4 * (256 + 4)
+        _, _, band, blocks = tiles_of(panel, 32, 32)
+        # No value lies between equal thresholds.
+        assert has_tint(band) == (folder == "a")
+        assert (blocks == 255).all(-1).any()
+
+
+def has_tint(picture):
+    """Whether pixels are as orange as those of a band."""
+    red, _, blue = np.moveaxis(picture.astype(int), -1, 0)
+    return (red - blue > 100).mean() > 0.02
+
+
+def test_a_network_that_masks_nothing_has_no_such_picture(straight, tiny, tmp_path):
+    with pytest.raises(SystemExit, match=r"mask_generator is None: this config masks"):
+        run_tool(
+            TOOLS / "analysis" / "draw_panels.py", tiny,
+            straight.work_dir / "iter_4.pth", tmp_path, "--uncertainty",
+            "--cfg-options", "model.distill_head=None", "model.mask_generator=None",
+            "model.teacher=None",
+        )  # fmt: skip
 
 
 def test_a_picture_that_is_there_is_only_replaced_on_request(straight, tiny, tmp_path):

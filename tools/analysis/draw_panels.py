@@ -1,4 +1,9 @@
-"""Draws image, CAM, pseudo label, prediction and ground truth side by side."""
+"""Draws image, CAM, pseudo label, prediction and ground truth side by side.
+
+With --uncertainty it draws how view 2's masks come about instead: the auxiliary CAM,
+the band between the mask generator's thresholds, and blocks that it masks late in a
+run.
+"""
 
 import argparse
 import sys
@@ -7,6 +12,7 @@ from pathlib import Path
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
+import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.utils import track_iter_progress
@@ -23,18 +29,26 @@ from mmseg_fsr.engine.command_line import (
     require_file,
     require_new,
 )
+from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.models.segmentors import WeakSegmentor
+from mmseg_fsr.models.segmentors.image_labels import given_image_labels
 from mmseg_fsr.utils.atomic_write import atomic_write
-from mmseg_fsr.visualization import draw_sample
+from mmseg_fsr.visualization import MaskedView, draw_sample, draw_uncertainty
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line; ends with one line if a file is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", help="the config file")
     parser.add_argument("checkpoint", help="the trained model")
     parser.add_argument("out_dir", type=Path, help="folder for the pictures")
     parser.add_argument(
         "--num", type=positive_int, default=12, help="number of images (default: 12)"
+    )
+    parser.add_argument(
+        "--uncertainty", action="store_true", help="draw how masks come about instead"
     )
     add_overwrite(parser)
     add_cfg_options(parser)
@@ -44,14 +58,54 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def prediction_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
+    """What the model makes of a validation image."""
+    (sample,) = model.val_step(pseudo_collate([item]))
+    names = {name: model.dataset_meta[name] for name in ("classes", "palette")}
+    return draw_sample(read_image(sample.img_path), sample, **names)
+
+
+def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
+    """How blocks of a validation image are masked, at the size of the network's input.
+
+    Raises:
+        ValueError: If the model masks nothing, or blocks do not tile the image.
+    """
+    generator = model.mask_generator
+    if generator is None:
+        raise ValueError("model.mask_generator is None: this config masks no blocks")
+    batch = model.data_preprocessor(pseudo_collate([item]), False)
+    images, (sample,) = batch["inputs"], batch["data_samples"]
+    labels = given_image_labels(sample, model.num_classes)[None]
+    cams = model.cams(images, top=False).aux
+    cue = generator.cue(TrainingProgress(1, 1))
+    uncertain = None
+    if cue == "cams":
+        uncertain = generator.uncertain_by_cams(cams, labels)
+    elif cue == "edges":
+        uncertain = generator.uncertain_by_edges(images)
+    size = tuple(images.shape[-2:])
+    blocks = generator.block_grid(size)
+    noise = generator.noise(1, size, images.device)
+    masked = generator(noise, size, blocks, uncertain)
+    rgb = model.data_preprocessor.denormalize(images)[0].round().clamp(0, 255)
+    picture = rgb.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+    view = MaskedView(
+        picture,
+        masked[0].cpu().numpy(),
+        None if uncertain is None else uncertain[0].cpu().numpy(),
+    )
+    cam = (cams * labels[:, :, None, None])[0].amax(0).cpu().numpy()
+    return draw_uncertainty(cam, generator.low_thr, generator.high_thr, view)
+
+
 @torch.no_grad()
 def main() -> None:
-    """Predicts the first validation images and writes a PNG for each."""
+    """Writes a PNG for each of the first validation images."""
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
     cfg.model.test_cfg.cams = True
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     images = [
         Path(dataset.get_data_info(index)["img_path"])
         for index in range(min(args.num, len(dataset)))
@@ -61,10 +115,11 @@ def main() -> None:
         for path in paths:
             require_new(path, args.overwrite)
         model = init_model(cfg, args.checkpoint)
+        model.dataset_meta = dataset.metainfo
+        draw = uncertainty_panel if args.uncertainty else prediction_panel
         args.out_dir.mkdir(parents=True, exist_ok=True)
         for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):
-            (sample,) = model.val_step(pseudo_collate([dataset[index]]))
-            panel = draw_sample(read_image(sample.img_path), sample, classes, palette)
+            panel = draw(model, dataset[index])
             with atomic_write(path, "wb") as file:
                 Image.fromarray(panel).save(file, format="PNG")
     except (ValueError, OSError) as error:
