@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .fsr_features import FSRFeatures
+from .fsr_features import Depth, FSRFeatures
 
 
 class MaskedFeatures(NamedTuple):
@@ -29,6 +29,7 @@ def masked_pass(
     views: Tensor,
     cams: Tensor | None = None,
     present: Tensor | None = None,
+    up_to: Depth = "cls_token",
 ) -> tuple[FSRFeatures, MaskedFeatures]:
     """Passes images as they are, and others masked, in one batch.
 
@@ -39,6 +40,7 @@ def masked_pass(
         cams: CAMs of the images to mask, as the generator takes them. Defaults to None.
         present: Which of an image's CAMs are of a class of it, the generator's
             ``labels``. Defaults to None.
+        up_to: The last feature that is wanted. Defaults to "cls_token".
 
     Returns:
         Features of the images as they are, and of the masked ones.
@@ -51,7 +53,7 @@ def masked_pass(
     noise = mask_generator.noise(len(views) // 2, size, views.device)
     mask = mask_generator(noise, size, grid, cams, present)
     plain, masked = backbone(
-        views, mask=torch.cat([torch.zeros_like(mask), mask])
+        views, mask=torch.cat([torch.zeros_like(mask), mask]), up_to=up_to
     ).chunk(2)
     max_masked = mask_generator.max_masked(size, grid)
     return plain, MaskedFeatures(masked, mask, max_masked)
