@@ -28,9 +28,9 @@ def _reduce(backbone: ConfigDict) -> None:
 def reduced_config(cfg: Config) -> Config:
     """A config with small images, a small projector, a narrow decoder, no weights.
 
-    Images are two blocks of the masks large; those of scenes stay as they are. So does
-    the network, but that ViTs and stages of Swin have two blocks, ResNets fifty layers,
-    and none drop path.
+    Images are two blocks of the masks large, local crops a quarter of that; those of
+    scenes stay as they are. So does the network, but that ViTs and stages of Swin have
+    two blocks, ResNets fifty layers, and none drop path.
 
     Args:
         cfg: A config of ``configs/fsr``. Changed in place.
@@ -43,7 +43,10 @@ def reduced_config(cfg: Config) -> Config:
     if min(crop) > 96:
         block = (model.get("mask_generator") or {}).get("block_size", 64)
         crop = (block, 2 * block)
-    cfg.train_pipeline[1].transforms[0][0].scale = crop
+    views, *local_crops = cfg.train_pipeline[1].transforms
+    views[0].scale = crop
+    for pipeline in local_crops:
+        pipeline[0].scale = tuple(side // 2 for side in crop)
     model.backbone.init_cfg = None
     model.pseudo_label_generator.scales = (1.0,)
     # Segmenter's is as wide as the backbone.
@@ -62,6 +65,18 @@ def reduced_config(cfg: Config) -> Config:
 def crop_size(cfg: Config) -> tuple[int, int]:
     """Height and width of the training crop."""
     return cfg.train_pipeline[1].transforms[0][0].scale
+
+
+def view_sizes(cfg: Config) -> list[tuple[int, int]]:
+    """Height and width of each view of an image, local crops among them."""
+    multi_view = cfg.train_pipeline[1]
+    return [
+        pipeline[0].scale
+        for pipeline, number in zip(
+            multi_view.transforms, multi_view.num_views, strict=True
+        )
+        for _ in range(number)
+    ]
 
 
 def phases(cfg: Config) -> list[int]:

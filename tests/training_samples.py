@@ -1,5 +1,7 @@
 """What a training step gets, at random."""
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
@@ -7,16 +9,19 @@ from torch import Tensor
 
 
 def random_batch(
-    size: tuple[int, int], num_classes: int, batch_size: int = 2
+    sizes: Sequence[tuple[int, int]], num_classes: int, batch_size: int = 2
 ) -> tuple[dict[str, Tensor], list[SegDataSample]]:
-    """Two views, and image labels of two classes each.
+    """Views, and image labels of two classes each.
 
     Args:
-        size: Height and width of a view in pixels.
+        sizes: Height and width of each view in pixels.
         num_classes: Number of foreground classes.
         batch_size: Number of images. Defaults to 2.
     """
-    inputs = {view: torch.randn(batch_size, 3, *size) for view in ("view1", "view2")}
+    inputs = {
+        f"view{number}": torch.randn(batch_size, 3, *size)
+        for number, size in enumerate(sizes, start=1)
+    }
     samples = []
     for _ in range(batch_size):
         label = torch.zeros(num_classes)

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import mmseg_fsr  # noqa: F401  (registers the components)
 from tests.project_files import load_config
-from tests.reduced_config import crop_size, phases, reduced_config
+from tests.reduced_config import phases, reduced_config, view_sizes
 from tests.training_samples import random_batch
 
 
@@ -40,7 +40,7 @@ def train(name: str) -> None:
     # A step after an idle parameter fails: the last phase comes twice.
     for iteration in [*phases(cfg), cfg.max_iters - 1]:
         hub.update_info("iter", iteration)
-        batch = random_batch(crop_size(cfg), segmentor.cam_head.num_classes)
+        batch = random_batch(view_sizes(cfg), segmentor.cam_head.num_classes)
         optim_wrapper.update_params(model(*batch))
     for key, value in segmentor.named_parameters():
         values = [torch.empty_like(value) for _ in range(dist.get_world_size())]

@@ -6,14 +6,14 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.structures import LabelData
 from mmseg.registry import HOOKS, METRICS, TRANSFORMS
-from mmseg.structures import SegDataSample
 
 from mmseg_fsr.models.backbones import FSRBackbone
 from mmseg_fsr.models.segmentors import WeakSegmentor
 from tests.meta_device import build_without_memory, patch_for_meta_device
 from tests.project_files import CONFIGS, ROOT, load_config
+from tests.reduced_config import crop_size, view_sizes
+from tests.training_samples import random_batch
 
 PAGE = (ROOT / "docs" / "configs.md").read_text()
 
@@ -27,9 +27,8 @@ METAINFO = dict(VOCImageLabelDataset=range(21), COCO2014ImageLabelDataset=range(
 ABLATIONS = [name for name in NAMES if name.endswith("_none")]
 LAYER_DECAY = ("fsr_vit-l", "fsr_clip-b")
 # Of configs that share a network one runs a step; COCO's do in test_training.py.
-NETWORKS = [
-    name for name in NAMES if not any(x in name for x in ("1xb8", "-test", "_coco"))
-]
+SAME_STEP = ("1xb8", "-test", "_coco", "_blur", "_solarize", "_autoaug", "_erasing")
+NETWORKS = [name for name in NAMES if not any(x in name for x in SAME_STEP)]
 
 
 class Built(NamedTuple):
@@ -44,10 +43,6 @@ class Built(NamedTuple):
 def built(request):
     cfg = load_config(request.param)
     return Built(request.param, cfg, build_without_memory(cfg))
-
-
-def crop_size(cfg):
-    return cfg.train_pipeline[1].transforms[0][0].scale
 
 
 def test_parts_are_registered_and_fit(built):
@@ -156,10 +151,8 @@ def test_a_step_runs_at_full_size(built, training_step, monkeypatch):
     model.train()
     training_step(cfg.max_iters - 1, cfg.max_iters)
     with torch.device("meta"):
-        view = torch.zeros(2, 3, *crop_size(cfg))
-        labels = torch.zeros(2, model.cam_head.num_classes)
-    samples = [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
-    losses = model.loss(dict(view1=view, view2=view), samples)
+        inputs, samples = random_batch(view_sizes(cfg), model.cam_head.num_classes)
+    losses = model.loss(inputs, samples)
     expected = set(WeakSegmentor.LOSSES)
     if name in ABLATIONS:
         expected -= {"loss_fsr_class", "loss_fsr_patch"}

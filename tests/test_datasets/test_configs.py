@@ -1,12 +1,13 @@
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmseg.registry import DATASETS
-from PIL import Image
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from PIL import Image, ImageOps
 
 from mmseg_fsr.datasets.scenes import CLASSES, PALETTE, write_scenes
 from tests.project_files import load_config
@@ -132,22 +133,129 @@ def test_views_follow_the_paper(name):
     assert pack.type == "PackMultiViewSegInputs"
 
 
-def test_optional_transforms_fit_into_a_view(voc_root):
-    cfg = load("voc")
-    cfg.train_dataloader.dataset.pipeline[1].transforms[0].extend(
-        [
-            dict(
-                type="mmpretrain.GaussianBlur",
-                magnitude_range=(0.1, 2.0),
-                magnitude_std="inf",
-                prob=0.1,
-            ),
-            dict(type="mmpretrain.Solarize", thr=128, prob=0.2),
-        ]
-    )
-    data = build(cfg, "train", data_root=str(voc_root))
-    for index in range(3):
-        check_training_item(data[index], (448, 448), 20)
+def load_ablation(name):
+    return load_config(f"ablations/r50_voc-mini_{name}")
+
+
+@pytest.mark.parametrize(
+    "name", ["blur", "solarize", "autoaugment", "erasing", "local-crops"]
+)
+def test_augmentations_run_and_nothing_else_changes(name, voc_root):
+    base, cfg = load_config("fsr_r50_voc-mini"), load_ablation(name)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    assert pipeline == cfg.train_pipeline
+    # The views as they were, with one more transform at most.
+    assert pipeline[1].transforms[0][:3] == base.train_pipeline[1].transforms[0]
+    changed = "train_pipeline", "train_dataloader"
+    assert all(cfg[k] == base[k] for k in base if k not in changed)
+    restored = cfg.train_dataloader.to_dict()
+    restored["dataset"]["pipeline"] = base.train_pipeline.copy()
+    assert restored == base.train_dataloader
+
+    data = build(load("voc"), "train", data_root=str(voc_root), pipeline=pipeline)
+    views = list(data[0]["inputs"].values())
+    crops = [(3, 96, 96)] * 8 if name == "local-crops" else []
+    assert [view.shape for view in views] == [(3, 448, 448)] * 2 + crops
+    assert all(view.dtype == torch.uint8 for view in views)
+    assert len({float(view.float().mean()) for view in views}) == len(views)
+
+
+@pytest.fixture
+def augmentation(request):
+    """The transform that an ablation adds, at work on every image, and its chance."""
+    cfg = load_ablation(request.param)
+    transform = TRANSFORMS.build(cfg.train_pipeline[1].transforms[0][-1])
+    name = "erase_prob" if request.param == "erasing" else "prob"
+    chance = getattr(transform, name, None)
+    if chance is not None:
+        setattr(transform, name, 1.0)
+    return transform, chance
+
+
+def noise_image(size=64):
+    return np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+
+
+@pytest.mark.parametrize("augmentation", ["blur"], indirect=True)
+def test_blur(augmentation):
+    transform, chance = augmentation
+    assert chance == 0.1
+    radii = [transform.random_magnitude() for _ in range(1000)]
+    assert 0.1 <= min(radii) < 0.2
+    assert 1.9 < max(radii) <= 2.0
+    assert np.mean(radii) == pytest.approx(1.05, abs=0.1)
+    image = noise_image()
+    assert transform(dict(img=image))["img"].std() < image.std()
+
+
+@pytest.mark.parametrize("augmentation", ["solarize"], indirect=True)
+def test_solarisation_is_pillows(augmentation):
+    transform, chance = augmentation
+    assert chance == 0.2
+    image = noise_image()
+    expected = ImageOps.solarize(Image.fromarray(image), threshold=128)
+    assert np.array_equal(transform(dict(img=image))["img"], np.asarray(expected))
+
+
+@pytest.mark.parametrize("augmentation", ["autoaugment"], indirect=True)
+def test_autoaugment_is_timms(augmentation):
+    transform, _ = augmentation
+    operations = {
+        "AutoContrast": 1, "Equalize": 1, "Invert": 1, "Rotate": 1, "Posterize": 1,
+        "Solarize": 1, "SolarizeAdd": 1, "ColorTransform": 1, "Contrast": 1,
+        "Brightness": 1, "Sharpness": 1, "Shear": 2, "Translate": 2,
+    }  # fmt: skip
+    assert Counter(type(x).__name__ for x in transform.transforms) == operations
+    assert len(transform.random_policy_indices()) == 2
+    assert transform.total_level == 10
+    for operation in transform.transforms:
+        assert operation.prob == 0.5
+        if operation.magnitude_range is not None:
+            assert (operation.magnitude_level, operation.magnitude_std) == (9, 0.5)
+    # What comes in from outside has ImageNet's mean colour, blue first.
+    mean = np.array(load_ablation("autoaugment").model.data_preprocessor.mean)
+    image = np.tile(mean[::-1].round().astype(np.uint8), (32, 32, 1))
+    moving = ("Rotate", "Shear", "Translate")
+    for operation in transform.transforms:
+        if type(operation).__name__ in moving:
+            operation.prob = 1.0
+            assert operation.interpolation == "bicubic"
+            assert np.array_equal(operation(dict(img=image.copy()))["img"], image)
+    for _ in range(50):
+        view = transform(dict(img=noise_image()))["img"]
+        assert (view.shape, view.dtype) == ((64, 64, 3), np.uint8)
+
+
+@pytest.mark.parametrize("augmentation", ["erasing"], indirect=True)
+def test_erased_pixels_are_standard_normal_to_the_network(augmentation):
+    transform, chance = augmentation
+    assert chance == 0.25
+    cfg = load_ablation("erasing")
+    normalize = MODELS.build(cfg.model.data_preprocessor)
+    # A colour that noise of all three channels hardly ever hits.
+    image, shares, erased = np.full((128, 128, 3), 255, np.uint8), [], []
+    for _ in range(40):
+        view = transform(dict(img=image.copy()))["img"]
+        shares.append((view != 255).any(2).mean())
+        inputs = dict(view1=[torch.from_numpy(view.transpose(2, 0, 1))])
+        (batch,) = normalize(dict(inputs=inputs))["inputs"].values()
+        erased.append(batch[0][:, torch.from_numpy((view != 255).any(2))])
+    assert 0.015 < min(shares) < max(shares) < 0.34
+    erased = torch.cat(erased, 1)
+    # Cut at 0 and 255, which is at 2 deviations and a little more.
+    assert erased.mean(1).abs().max() < 0.05
+    assert (erased.std(1) - 0.96).abs().max() < 0.03
+
+
+def test_local_crops_are_small_and_close():
+    cfg = load_ablation("local-crops")
+    assert cfg.train_pipeline[1].num_views == [2, 8]
+    (view, *others), (crop, *same) = cfg.train_pipeline[1].transforms
+    assert same == others
+    assert (crop.scale, crop.crop_ratio_range) == ((96, 96), (0.05, 0.32))
+    for key in ("scale", "crop_ratio_range"):
+        crop[key] = view[key]
+    assert crop == view
 
 
 def test_each_view_draws_its_own_crop_flip_and_colours(voc_root):

@@ -146,8 +146,9 @@ class CAMVisualizationHook(Hook):
         self, runner: Runner, model: nn.Module, data_batch: dict
     ) -> np.ndarray:
         """Draws the first image of a training batch; the model is being evaluated."""
+        shown = ["view1"] if self._blocks is None else ["view1", "view2"]
         first = dict(
-            inputs={name: views[:1] for name, views in data_batch["inputs"].items()},
+            inputs={name: data_batch["inputs"][name][:1] for name in shown},
             data_samples=data_batch["data_samples"][:1],
         )
         batch = model.data_preprocessor(first, False)

@@ -33,5 +33,8 @@ class FSRFeatures(NamedTuple):
     def chunk(self, chunks: int) -> tuple["FSRFeatures", ...]:
         """Splits the batch into equal parts, one for each view."""
         levels = zip(*(level.chunk(chunks) for level in self.levels), strict=True)
-        parts = (field.chunk(chunks) for field in self[:3])
+        parts = (
+            (None,) * chunks if field is None else field.chunk(chunks)
+            for field in self[:3]
+        )
         return tuple(FSRFeatures(*part) for part in zip(*parts, levels, strict=True))

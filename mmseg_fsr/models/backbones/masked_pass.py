@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .fsr_features import FSRFeatures
+from .fsr_features import Depth, FSRFeatures
 
 
 class MaskedFeatures(NamedTuple):
@@ -28,6 +28,7 @@ def masked_pass(
     mask_generator: nn.Module,
     views: Tensor,
     uncertain: Tensor | None = None,
+    up_to: Depth = "cls_token",
 ) -> tuple[FSRFeatures, MaskedFeatures]:
     """Passes images as they are, and others masked, in one batch.
 
@@ -37,6 +38,7 @@ def masked_pass(
         views: Images (2B, 3, H, W), normalised: B as they are, then B to be masked.
         uncertain: Uncertain blocks of the images to mask, as the generator takes them.
             Defaults to None.
+        up_to: The last feature that is wanted. Defaults to "cls_token".
 
     Returns:
         Features of the images as they are, and of the masked ones.
@@ -49,7 +51,7 @@ def masked_pass(
     noise = mask_generator.noise(len(views) // 2, size, views.device)
     mask = mask_generator(noise, size, grid, uncertain)
     plain, masked = backbone(
-        views, mask=torch.cat([torch.zeros_like(mask), mask])
+        views, mask=torch.cat([torch.zeros_like(mask), mask]), up_to=up_to
     ).chunk(2)
     max_masked = mask_generator.max_masked(size, grid)
     return plain, MaskedFeatures(masked, mask, max_masked)

@@ -89,10 +89,15 @@ class SelfDistillHead(TeacherMixin, BaseModule):
         warmup_teacher_temp_ratio: Share of the run over which it rises. Defaults to
             1 / 8.
         center_momentum: Momentum of the centres. Defaults to 0.9.
-        loss_class_weight: Weight of cer.FSR, the class tokens. Defaults to 0.1.
-        loss_patch_weight: Weight of unc.FSR, the masked patches. Defaults to 0.1.
+        loss_class_weight: Weight of cer.FSR, the class tokens. At 0 none is projected
+            and their centre stays where it is. Defaults to 0.1.
+        loss_patch_weight: Weight of unc.FSR, the masked patches, likewise. Defaults to
+            0.1.
         with_teacher: Whether the head keeps the teacher's projector itself, as an
             auxiliary head must. Defaults to False: the segmentor's teacher has it.
+
+    Raises:
+        ValueError: If both losses weigh 0.
     """
 
     def __init__(
@@ -113,6 +118,12 @@ class SelfDistillHead(TeacherMixin, BaseModule):
         super().__init__(
             init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02, bias=0)
         )
+        if not loss_class_weight and not loss_patch_weight:
+            raise ValueError(
+                "loss_class_weight=0 and loss_patch_weight=0 leave SelfDistillHead "
+                "nothing to train: let one of them weigh something, or leave the head "
+                "out"
+            )
         self.student_temp = student_temp
         self.teacher_temp = teacher_temp
         self.warmup_teacher_temp = warmup_teacher_temp
@@ -141,6 +152,14 @@ class SelfDistillHead(TeacherMixin, BaseModule):
             initialize(self, self.init_cfg)
             self._init_last_layer()
         self.add_teacher(teacher)
+
+    @property
+    def weighted_losses(self) -> set[str]:
+        """Names of the losses that weigh more than 0."""
+        weights = dict(
+            loss_fsr_class=self.loss_class_weight, loss_fsr_patch=self.loss_patch_weight
+        )
+        return {name for name, weight in weights.items() if weight}
 
     def bottleneck(self, tokens: Tensor) -> Tensor:
         """Unit vectors (..., bottleneck_channels) of ``tokens`` (..., C), float32."""
@@ -202,53 +221,62 @@ class SelfDistillHead(TeacherMixin, BaseModule):
                 "SelfDistillHead as an auxiliary_head needs a teacher's projector: set "
                 "with_teacher=True"
             )
-        return self.loss_by_features(
+        losses = self.loss_by_features(
             inputs.masked, inputs.teacher, inputs.teacher.cls_token, self.teacher
         )
+        if not self.loss_class_weight:
+            # Keeps the backbone's aggregator in the graph: distributed training stops
+            # at idle parameters.
+            cls_token = inputs.masked.features.cls_token
+            losses["loss_fsr_class"] = 0 * cls_token.float().mean()
+        return losses
 
     def loss_by_features(
         self,
         masked: MaskedFeatures,
-        teacher: FSRFeatures,
-        teacher_cls_token: Tensor,
+        teacher: FSRFeatures | None,
+        teacher_cls_token: Tensor | None,
         teacher_head: "SelfDistillHead",
+        crop_cls_tokens: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch, whose outputs are noted for :meth:`update_centers`.
 
         Args:
             masked: The student's features of the masked view 2.
-            teacher: The teacher's features of view 2, not masked.
-            teacher_cls_token: The teacher's class tokens (B, C) of view 1.
+            teacher: The teacher's features of view 2, not masked; None will do where
+                unc.FSR weighs 0.
+            teacher_cls_token: The teacher's class tokens (B, C) of view 1; None will
+                do where cer.FSR weighs 0.
             teacher_head: The teacher's projector.
+            crop_cls_tokens: The student's class tokens (N * B, C) of N local crops of
+                each image, one crop of all images after the other. Defaults to None.
 
         Returns:
             ``loss_fsr_class`` (cer.FSR) and ``loss_fsr_patch`` (unc.FSR), scalars.
         """
         student, mask, max_masked = masked
         is_masked, index = mask.flatten(1).to(torch.uint8).topk(max_masked)
-        index = index.unsqueeze(-1)
-        student_tokens = student.feat.flatten(2).mT
-        student_masked = student_tokens.gather(
-            1, index.expand(-1, -1, student_tokens.shape[-1])
-        )
-        with torch.no_grad():
-            # The last layer is linear: its mean over all patches is that of the mean.
-            bottleneck = teacher_head.bottleneck(teacher.feat.flatten(2).mT)
-            teacher_mean = teacher_head.expand(bottleneck.mean(1))
-            teacher_masked = teacher_head.expand(
-                bottleneck.gather(1, index.expand(-1, -1, bottleneck.shape[-1]))
-            )
-            teacher_class = teacher_head.project(teacher_cls_token)
-        losses = self.loss_by_projection(
-            self.project(student.cls_token),
-            teacher_class,
-            self.project(student_masked),
-            teacher_masked,
-            is_masked,
-        )
-        self.class_center.collect(teacher_class)
-        self.patch_center.collect(teacher_mean)
-        return losses
+        classes = patches = (None, None)
+        if self.loss_class_weight:
+            with torch.no_grad():
+                teacher_class = teacher_head.project(teacher_cls_token)
+            self.class_center.collect(teacher_class)
+            tokens = student.cls_token
+            if crop_cls_tokens is not None:
+                tokens = torch.cat([tokens, crop_cls_tokens])
+            # One row of the batch for each view of the student's.
+            views = self.project(tokens).unflatten(0, (-1, len(mask)))
+            classes = views, teacher_class
+        if self.loss_patch_weight:
+            tokens = _at(student.feat.flatten(2).mT, index)
+            with torch.no_grad():
+                bottleneck = teacher_head.bottleneck(teacher.feat.flatten(2).mT)
+                # The last layer is linear: its mean over all patches is that of the
+                # mean.
+                self.patch_center.collect(teacher_head.expand(bottleneck.mean(1)))
+                teacher_patch = teacher_head.expand(_at(bottleneck, index))
+            patches = self.project(tokens), teacher_patch
+        return self.loss_by_projection(*classes, *patches, is_masked)
 
     def update_centers(self) -> None:
         """Moves the centres, once for each step of the optimiser."""
@@ -257,16 +285,17 @@ class SelfDistillHead(TeacherMixin, BaseModule):
 
     def loss_by_projection(
         self,
-        student_class: Tensor,
-        teacher_class: Tensor,
-        student_patch: Tensor,
-        teacher_patch: Tensor,
+        student_class: Tensor | None,
+        teacher_class: Tensor | None,
+        student_patch: Tensor | None,
+        teacher_patch: Tensor | None,
         is_masked: Tensor,
     ) -> dict[str, Tensor]:
         """Losses of projected tokens at the step under way.
 
         Args:
-            student_class: Class tokens (B, D) of the student.
+            student_class: Class tokens (B, D) of the student, or (V, B, D) of V views.
+                None, as any of the next three, where its loss weighs 0.
             teacher_class: Class tokens (B, D) of the teacher.
             student_patch: Patch tokens (B, M, D) of the student.
             teacher_patch: The same patches' tokens (B, M, D) of the teacher.
@@ -274,7 +303,8 @@ class SelfDistillHead(TeacherMixin, BaseModule):
 
         Returns:
             ``loss_fsr_class`` and ``loss_fsr_patch``: means over the images, the
-            latter of the means over each image's masked patches (0 without any).
+            former over the views too, as DINO's over its pairs, the latter of the
+            means over each image's masked patches (0 without any).
         """
         temps = (
             self.student_temp,
@@ -285,15 +315,23 @@ class SelfDistillHead(TeacherMixin, BaseModule):
                 self.warmup_teacher_temp_ratio,
             ),
         )
-        class_loss = distillation_loss(
-            student_class, teacher_class, self.class_center.value, *temps
-        )
-        patch_loss = distillation_loss(
-            student_patch, teacher_patch, self.patch_center.value, *temps
-        )
-        masked_count = is_masked.sum(1).clamp(min=1)
-        patch_loss = (patch_loss * is_masked).sum(1) / masked_count
+        class_loss = patch_loss = is_masked.new_zeros((), dtype=torch.float32)
+        if self.loss_class_weight:
+            class_loss = distillation_loss(
+                student_class, teacher_class, self.class_center.value, *temps
+            )
+        if self.loss_patch_weight:
+            patch_loss = distillation_loss(
+                student_patch, teacher_patch, self.patch_center.value, *temps
+            )
+            masked_count = is_masked.sum(1).clamp(min=1)
+            patch_loss = (patch_loss * is_masked).sum(1) / masked_count
         return {
             "loss_fsr_class": self.loss_class_weight * class_loss.mean(),
             "loss_fsr_patch": self.loss_patch_weight * patch_loss.mean(),
         }
+
+
+def _at(tokens: Tensor, index: Tensor) -> Tensor:
+    """Those of the tokens (B, N, C) that ``index`` (B, M) names: (B, M, C)."""
+    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

@@ -33,6 +33,9 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
     regularisation, without ``distill_head`` no self-distillation, no second view and
     no teacher.
 
+    A data set may give local crops too (``view3``, ``view4``, ...): the student's class
+    tokens of them enter cer.FSR beside that of the masked view 2.
+
     The losses are ``loss_cls``, ``loss_cls_aux``, ``loss_seg``, ``loss_energy``,
     ``loss_ptc``, ``loss_fsr_class`` and ``loss_fsr_patch``. Prediction is that of
     mmseg's ``EncoderDecoder``, "whole" and "slide".
@@ -151,6 +154,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         if self.distill_head is None:
             # Nothing uses them: distributed training stops at idle parameters.
             self.backbone.mask_token.requires_grad_(False)
+        if self.distill_head is None or not self.distill_head.loss_class_weight:
             self.backbone.aggregator.requires_grad_(False)
         self.add_teacher(teacher)
 
@@ -168,12 +172,16 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         """Losses of one step.
 
         Args:
-            inputs: ``view1`` and ``view2``, both (B, 3, H, W), normalised.
+            inputs: ``view1`` and ``view2``, both (B, 3, H, W), normalised. Any further
+                views are local crops, all of one size of their own.
             data_samples: Samples whose ``gt_label.label`` is multi-hot (K,) and
                 whose ``num_labels`` is their number.
 
         Returns:
             The losses of the parts that the config has, scalars, weighted.
+
+        Raises:
+            ValueError: If local crops differ in size.
         """
         view1 = inputs["view1"]
         labels = torch.stack([sample.gt_label.label for sample in data_samples])
@@ -202,13 +210,10 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         elif not distilling:
             losses, student1 = self._hold_distillation(view1)
         else:
-            view2, uncertain = inputs["view2"], None
-            if cue == "cams":
-                aux = sums["view2"].normalized().aux
-                uncertain = self.mask_generator.uncertain_by_cams(aux, classes.present)
-            elif cue == "edges":
-                uncertain = self.mask_generator.uncertain_by_edges(view2)
-            losses, student1 = self._distill(view1, view2, uncertain)
+            aux = sums["view2"].normalized().aux if cue == "cams" else None
+            uncertain = self._uncertain_blocks(cue, inputs["view2"], aux, classes)
+            crops = _local_crops(inputs) if "loss_fsr_class" in wanted else []
+            losses, student1 = self._distill(view1, inputs["view2"], crops, uncertain)
         losses |= self.cam_head.loss(student1, labels)
         if "view1" in sums:
             cams = self._complete(sums["view1"], student1)
@@ -231,13 +236,31 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
 
     def _wanted_losses(self) -> set[str]:
         """Names of the losses that weigh more than 0 at the step under way."""
-        if not self.loss_begin:
-            return set(self.LOSSES)
-        step = training_progress().step
-        return {name for name in self.LOSSES if step > self.loss_begin.get(name, 0)}
+        wanted = set(self.LOSSES)
+        if self.loss_begin:
+            step = training_progress().step
+            wanted = {x for x in wanted if step > self.loss_begin.get(x, 0)}
+        if self.distill_head is not None:
+            idle = {"loss_fsr_class", "loss_fsr_patch"}
+            wanted -= idle - self.distill_head.weighted_losses
+        return wanted
+
+    def _uncertain_blocks(
+        self, cue: str | None, view2: Tensor, aux: Tensor | None, classes: ImageClasses
+    ) -> Tensor | None:
+        """View 2's uncertain blocks, by its auxiliary CAMs (B, M, H, W) or edges."""
+        if cue == "cams":
+            return self.mask_generator.uncertain_by_cams(aux, classes.present)
+        if cue == "edges":
+            return self.mask_generator.uncertain_by_edges(view2)
+        return None
 
     def _distill(
-        self, view1: Tensor, view2: Tensor, uncertain: Tensor | None
+        self,
+        view1: Tensor,
+        view2: Tensor,
+        crops: list[Tensor],
+        uncertain: Tensor | None,
     ) -> tuple[dict[str, Tensor], FSRFeatures]:
         """Self-distillation losses, and the student's features of view 1.
 
@@ -245,14 +268,57 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         """
         views = torch.cat([view1, view2])
         student1, masked2 = masked_pass(
-            self.backbone, self.mask_generator, views, uncertain
+            self.backbone,
+            self.mask_generator,
+            views,
+            uncertain,
+            up_to="cls_token" if self.distill_head.loss_class_weight else "feat",
         )
-        with torch.no_grad():
-            teacher1, teacher2 = self.teacher.backbone(views).chunk(2)
+        cls_token1, teacher2 = self._teach(views)
         losses = self.distill_head.loss_by_features(
-            masked2, teacher2, teacher1.cls_token, self.teacher.distill_head
+            masked2,
+            teacher2,
+            cls_token1,
+            self.teacher.distill_head,
+            self._crop_cls_tokens(crops),
         )
         return losses, student1
+
+    @torch.no_grad()
+    def _teach(self, views: Tensor) -> tuple[Tensor | None, FSRFeatures | None]:
+        """The teacher's class tokens of view 1, and its features of view 2.
+
+        Args:
+            views: View 1 and view 2 of the batch (2B, 3, H, W).
+
+        Returns:
+            Both, None for what weighs 0.
+        """
+        backbone, (view1, view2) = self.teacher.backbone, views.chunk(2)
+        if not self.distill_head.loss_patch_weight:
+            return backbone(view1).cls_token, None
+        if not self.distill_head.loss_class_weight:
+            return None, backbone(view2, up_to="feat")
+        teacher1, teacher2 = backbone(views).chunk(2)
+        return teacher1.cls_token, teacher2
+
+    def _crop_cls_tokens(self, crops: list[Tensor]) -> Tensor | None:
+        """The student's class tokens of local crops, from one pass; None of none.
+
+        The running statistics of batch norms, with which whole images are predicted,
+        do not follow the crops, in which everything is larger.
+        """
+        if not crops:
+            return None
+        sizes = sorted({tuple(crop.shape[-2:]) for crop in crops})
+        if len(sizes) > 1:
+            raise ValueError(
+                f"local crops (view3, view4, ...) of sizes {sizes}: expected one size; "
+                "give MultiView one pipeline for the two views and one for all crops, "
+                "such as num_views=[2, 8]"
+            )
+        with untracked_batch_norm(self.backbone):
+            return self.backbone(torch.cat(crops)).cls_token
 
     def _hold_distillation(
         self, view1: Tensor
@@ -457,6 +523,11 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             pseudo_label = _flip_back(pseudo_label[0].long(), sample.metainfo)
             sample.pseudo_sem_seg = PixelData(data=pseudo_label)
             sample.pred_label = LabelData(score=scores[i])
+
+
+def _local_crops(inputs: dict[str, Tensor]) -> list[Tensor]:
+    """The views beside the first two, each (B, 3, h, w)."""
+    return [view for name, view in inputs.items() if name not in ("view1", "view2")]
 
 
 def _is_padded(meta: dict) -> bool:

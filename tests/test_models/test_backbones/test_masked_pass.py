@@ -30,3 +30,21 @@ def test_the_second_half_is_masked_where_the_generator_says():
         for found, wanted in zip(actual[:3], expected[:3], strict=True):
             torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(masked.features.feat[0], backbone(view2).feat[0])
+
+
+@torch.no_grad()
+def test_class_tokens_are_left_out_where_no_one_wants_them():
+    backbone = MODELS.build(tiny_cfg().backbone)
+    generator = MODELS.build(dict(type="UncertaintyMaskGenerator", block_size=16))
+    noise = torch.rand(2, 2, 3)
+    generator.noise = lambda *_: noise
+    views = torch.randn(4, 3, *SIZE)
+    whole = masked_pass(backbone, generator, views)
+    short = masked_pass(backbone, generator, views, up_to="feat")
+    for all_of_it, part in zip(
+        (whole[0], whole[1].features), (short[0], short[1].features), strict=True
+    ):
+        assert part.cls_token is None
+        assert torch.equal(part.feat, all_of_it.feat)
+        assert torch.equal(part.aux, all_of_it.aux)
+        assert len(part.levels) == 2

@@ -110,6 +110,90 @@ def test_no_masked_patch_at_all_gives_zero(training_step):
         assert all(p.grad.isfinite().all() for p in head.mlp.parameters())
 
 
+def test_local_crops_match_obvious_loop(training_step):
+    training_step(3, 40)
+    head, teacher_head = lively(build(loss_class_weight=0.3)), lively(build())
+    student = features(requires_grad=True)
+    masked = MaskedFeatures(student, torch.ones(4, 2, 3, dtype=torch.bool), 6)
+    teacher_class = torch.randn(4, CHANNELS)
+    crops = torch.randn(3, 4, CHANNELS, requires_grad=True)
+    center = head.class_center.value.clone()
+
+    losses = head.loss_by_features(
+        masked, features(), teacher_class, teacher_head, crops.flatten(0, 1)
+    )
+
+    plain = PlainFSR()
+    expected = 0
+    for image in range(4):
+        target = teacher_head.project(teacher_class[image])
+        for token in (student.cls_token[image], *crops[:, image]):
+            expected += plain.distillation(
+                head.project(token), target, center, plain.teacher_temp(4, 40)
+            )
+    expected = 0.3 * expected / (4 * 4)
+    assert losses["loss_fsr_class"].item() == pytest.approx(expected.item())
+    leaves = [student.cls_token, crops]
+    for actual, reference in zip(
+        torch.autograd.grad(losses["loss_fsr_class"], leaves),
+        torch.autograd.grad(expected, leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(actual, reference, atol=1e-6, rtol=1e-4)
+    # Teachers see no crop.
+    head.update_centers()
+    mean = teacher_head.project(teacher_class).mean(0)
+    torch.testing.assert_close(head.class_center.value, 0.9 * center + 0.1 * mean)
+
+
+@pytest.mark.parametrize(
+    ("idle", "weight", "busy", "projected"),
+    [
+        ("class", "loss_class_weight", "patch", (4, 2, CHANNELS)),
+        ("patch", "loss_patch_weight", "class", (4, CHANNELS)),
+    ],
+)
+def test_what_weighs_nothing_is_not_projected(
+    idle, weight, busy, projected, training_step, monkeypatch
+):
+    training_step(3, 40)
+    both, head = lively(build()), build(**{weight: 0})
+    head.load_state_dict(both.state_dict())
+    student, teacher, teacher_class = features(), features(), torch.randn(4, CHANNELS)
+    mask = torch.tensor([[1, 0, 0, 0, 0, 1]]).bool().expand(4, -1).view(4, 2, 3)
+    masked = MaskedFeatures(student, mask, 2)
+    expected = both.loss_by_features(masked, teacher, teacher_class, both)
+    if idle == "class":
+        masked = masked._replace(features=student._replace(cls_token=None))
+        teacher_class = None
+    else:
+        teacher = None
+    shapes, project = [], head.project
+    monkeypatch.setattr(
+        head, "project", lambda tokens: shapes.append(tokens.shape) or project(tokens)
+    )
+
+    losses = head.loss_by_features(masked, teacher, teacher_class, both)
+
+    assert losses[f"loss_fsr_{idle}"].item() == 0
+    assert torch.equal(losses[f"loss_fsr_{busy}"], expected[f"loss_fsr_{busy}"])
+    assert head.weighted_losses == {f"loss_fsr_{busy}"}
+    assert shapes == [projected]
+    before = both.get_submodule(f"{idle}_center").value.clone()
+    for updated in (both, head):
+        updated.update_centers()
+    centers = [x.get_submodule(f"{busy}_center").value for x in (head, both)]
+    assert torch.equal(*centers)
+    # The centre that no loss needs stays where it was.
+    assert torch.equal(head.get_submodule(f"{idle}_center").value, before)
+    assert not torch.equal(both.get_submodule(f"{idle}_center").value, before)
+
+
+def test_refuses_to_weigh_nothing():
+    with pytest.raises(ValueError, match="loss_class_weight=0 and loss_patch_weight=0"):
+        build(loss_class_weight=0, loss_patch_weight=0.0)
+
+
 def test_teacher_gets_no_gradient(training_step):
     training_step(0, 10)
     head, teacher_head = lively(build()), lively(build())
@@ -284,6 +368,17 @@ def test_a_step_trains_the_student_and_moves_the_centers_alone(training_step):
     for name, value in head.teacher.state_dict().items():
         assert torch.equal(value, teacher[name]), name
     assert head.class_center.value.abs().max() > 0
+
+
+def test_an_aggregator_without_a_loss_stays_in_the_graph(training_step):
+    training_step(0, 10)
+    given = views()
+    head = lively(build(with_teacher=True, loss_class_weight=0))
+    losses = head.loss(given, [])
+    assert losses["loss_fsr_class"].item() == 0
+    sum(losses.values()).backward()
+    assert not given.masked.features.cls_token.grad.any()
+    assert given.masked.features.feat.grad.any()
 
 
 def test_the_teacher_is_saved_with_the_head_and_copied_with_it():

@@ -227,6 +227,171 @@ def test_view_2_and_teacher_wait_for_the_distillation(begin, batches, training_s
     assert moved == ("loss_fsr_patch" not in begin)
 
 
+# ------------------------------------------------------------- local crops
+
+
+def record_passes(segmentor):
+    """Numbers and sizes of the images that pass through student and teacher."""
+    passed = []
+    for name, network in (("student", segmentor), ("teacher", segmentor.teacher)):
+        network.backbone.register_forward_hook(
+            lambda _, inputs, __, name=name: passed.append(
+                (name, len(inputs[0]), tuple(inputs[0].shape[2:]))
+            )
+        )
+    return passed
+
+
+def with_crops(inputs, number=3, size=(16, 24)):
+    """The batch with crops of each image beside its two views."""
+    crops = {f"view{3 + i}": torch.randn(2, 3, *size) for i in range(number)}
+    return inputs | crops
+
+
+def test_local_crops_enter_cer_fsr_alone(training_step):
+    training_step(60, MAX_ITERS)
+    segmentor = build_tiny().train()
+    inputs, samples = training_batch()
+    crops = with_crops(inputs)
+    segmentor.pseudo_label_generator.scales = (1.0,)
+    noise = segmentor.mask_generator.noise(2, SIZE)
+    segmentor.mask_generator.noise = lambda *_: noise
+    without = segmentor.loss(inputs, samples)
+    losses = segmentor.loss(crops, samples)
+
+    head, expected = segmentor.distill_head, without["loss_fsr_class"]
+    target = segmentor.teacher.backbone(inputs["view1"]).cls_token
+    target = segmentor.teacher.distill_head.project(target)
+    # The centre is still 0, the teacher's temperature at its end.
+    target = (target / 0.07).softmax(-1)
+    for name in ("view3", "view4", "view5"):
+        for i in range(2):
+            token = segmentor.backbone(crops[name][i : i + 1]).cls_token
+            student = (head.project(token[0]) / 0.1).log_softmax(-1)
+            expected = expected - 0.1 * (target[i] * student).sum() / 2
+    torch.testing.assert_close(losses.pop("loss_fsr_class"), expected / 4)
+    for name, loss in losses.items():
+        assert torch.equal(loss, without[name]), name
+
+
+CROPS = ("student", 6, (16, 24))
+VIEWS = [("student", 4, SIZE), ("teacher", 4, SIZE)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "begin", "passes"),
+    [
+        ({}, {}, [*VIEWS, CROPS]),
+        ({}, dict(loss_fsr_class=50, loss_fsr_patch=50), [("student", 2, SIZE)]),
+        ({}, dict(loss_fsr_class=50), VIEWS),
+        ({}, dict(loss_fsr_patch=50), [*VIEWS, CROPS]),
+        # The teacher's view 1 serves cer.FSR alone, its view 2 unc.FSR alone.
+        (dict(loss_class_weight=0), {}, [VIEWS[0], ("teacher", 2, SIZE)]),
+        (dict(loss_patch_weight=0), {}, [VIEWS[0], ("teacher", 2, SIZE), CROPS]),
+        (
+            dict(loss_class_weight=0),
+            dict(loss_fsr_patch=50),
+            [("student", 2, SIZE)],
+        ),
+    ],
+)
+def test_passes_of_views_and_crops(weights, begin, passes, training_step):
+    """Without CAMs: what the weighted losses need, once for all crops."""
+    training_step(0, MAX_ITERS)
+    begin = begin | dict(loss_seg=50, loss_energy=50)
+    head = tiny_cfg().distill_head | weights
+    segmentor = build_tiny(
+        distill_head=head, loss_begin=begin, affinity_head=None
+    ).train()
+    passed = record_passes(segmentor)
+    inputs, samples = training_batch()
+    losses = segmentor.loss(with_crops(inputs), samples)
+    assert passed == passes
+    sum(losses.values()).backward()
+    assert all(grad is not None for grad in gradients(segmentor).values())
+
+
+@pytest.mark.parametrize("idle", ["class", "patch"])
+def test_a_loss_that_weighs_nothing_leaves_the_other_as_it_is(idle, training_step):
+    training_step(0, MAX_ITERS)
+    batch, losses = training_batch(), []
+    for weights in ({}, {f"loss_{idle}_weight": 0}):
+        torch.manual_seed(0)
+        head = tiny_cfg().distill_head | weights
+        segmentor = build_tiny(distill_head=head).train()
+        losses.append(segmentor.loss(*batch))
+    assert losses[1].pop(f"loss_fsr_{idle}").item() == 0
+    for name, loss in losses[1].items():
+        torch.testing.assert_close(loss, losses[0][name], msg=name)
+
+
+@pytest.mark.parametrize("weight", [0, 0.1])
+def test_class_tokens_without_a_loss_are_not_computed(weight, training_step):
+    training_step(0, MAX_ITERS)
+    head = tiny_cfg().distill_head | dict(loss_class_weight=weight)
+    segmentor = build_tiny(distill_head=head).train()
+    calls = []
+    for network in (segmentor, segmentor.teacher):
+        network.backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
+    segmentor.loss(*training_batch())
+    assert len(calls) == (2 if weight else 0)
+    # Distributed training stops at idle parameters.
+    trained = {p.requires_grad for p in segmentor.backbone.aggregator.parameters()}
+    assert trained == {weight > 0}
+
+
+def test_running_statistics_do_not_follow_local_crops(training_step):
+    training_step(0, MAX_ITERS)
+    channels = 64
+    segmentor = build_tiny(
+        backbone=dict(
+            type="FSRBackbone",
+            backbone=dict(
+                type="ResNet",
+                depth=18,
+                base_channels=8,
+                out_indices=(2, 3),
+                strides=(1, 2, 1, 1),
+                norm_cfg=dict(type="BN"),
+            ),
+            img_size=SIZE,
+        ),
+        decode_head=tiny_cfg().decode_head | dict(in_channels=channels),
+        cam_head=dict(
+            type="CAMHead", num_classes=3, in_channels=channels, aux_in_channels=32
+        ),
+        distill_head=tiny_cfg().distill_head | dict(in_channels=channels),
+    ).train()
+    inputs, samples = training_batch()
+    state = {k: v.clone() for k, v in segmentor.state_dict().items()}
+    kept = []
+    for batch in (inputs, with_crops(inputs)):
+        segmentor.load_state_dict(state)
+        torch.manual_seed(0)
+        losses = segmentor.loss(batch, samples)
+        sum(losses.values()).backward()
+        kept.append({k: v.clone() for k, v in segmentor.backbone.named_buffers()})
+    moved = [
+        k for k, v in kept[0].items() if not torch.equal(v, state[f"backbone.{k}"])
+    ]
+    assert len(moved) == len(kept[0])
+    assert all(torch.equal(v, kept[1][k]) for k, v in kept[0].items())
+    assert all(
+        m.track_running_stats for m in segmentor.modules() if hasattr(m, "running_mean")
+    )
+
+
+def test_refuses_local_crops_of_several_sizes(training_step):
+    training_step(0, MAX_ITERS)
+    inputs, samples = training_batch()
+    inputs |= dict(view3=torch.randn(2, 3, 16, 16), view4=torch.randn(2, 3, 24, 16))
+    with pytest.raises(ValueError, match=r"\[\(16, 16\), \(24, 16\)\].*num_views"):
+        build_tiny().train().loss(inputs, samples)
+
+
+# -------------------------------------------------------------------- CAMs
+
+
 def record_cam_passes(segmentor):
     """Numbers of images that pass for CAMs, and of those for the top ones."""
     calls = []
