@@ -60,6 +60,8 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         reuse_features: Whether the CAMs of view 1 take the pass of the unmirrored
             image at scale 1 from the student's own, which saves it; drop path then
             shares its draw. Defaults to False, as the paper's runs.
+        cam_source: Whose CAMs make pseudo labels and affinities, ``'student'`` or
+            ``'teacher'``. Defaults to ``'student'``, as in the paper.
         loss_begin: Number of first steps in which a loss weighs 0, by the loss's
             name. Defaults to none.
         test_cfg: As in mmseg; with ``cams=True`` prediction on data with image labels
@@ -70,8 +72,8 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
 
     Raises:
         ValueError: If parts that need each other are not given together, the
-            numbers of classes or the channels of heads and backbone do not fit, or
-            ``loss_begin`` names no loss.
+            numbers of classes or the channels of heads and backbone do not fit,
+            ``loss_begin`` names no loss, or ``cam_source`` nothing that there is.
     """
 
     LOSSES = (
@@ -96,6 +98,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         mask_generator: dict | None = None,
         teacher: dict | None = None,
         reuse_features: bool = False,
+        cam_source: str = "student",
         loss_begin: dict[str, int] | None = None,
         **kwargs,
     ) -> None:
@@ -149,6 +152,16 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             self.distill_head,
             self.mask_generator,
         )
+        if cam_source not in ("student", "teacher"):
+            raise ValueError(
+                f"cam_source={cam_source!r}: expected 'student' or 'teacher'"
+            )
+        if cam_source == "teacher" and (teacher is None or reuse_features):
+            raise ValueError(
+                "cam_source='teacher' needs a teacher, and reuse_features=False: the "
+                "student's features are none of the teacher's"
+            )
+        self.cam_source = cam_source
         self.reuse_features = reuse_features
         self.loss_begin = dict(loss_begin or {})
         if self.distill_head is None:
@@ -202,8 +215,7 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         cue = self.mask_generator.cue(training_progress()) if distilling else None
         if cue == "cams":
             views["view2"] = CAMView(inputs["view2"], top=False, classes=classes)
-        # Both views in one pass for each scale.
-        sums = dict(zip(views, self._sum_cams(*views.values()), strict=True))
+        sums = self._sum_views(views)
 
         if self.distill_head is None:
             losses, student1 = {}, self.backbone(view1, up_to="feat")
@@ -233,6 +245,18 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         return {
             name: loss if name in wanted else loss * 0 for name, loss in losses.items()
         }
+
+    def _sum_views(self, views: dict[str, CAMView]) -> dict[str, CAMSum]:
+        """CAMs summed over scales; views of one network share its passes."""
+        network_of = dict.fromkeys(views, self)
+        if self.cam_source == "teacher" and "view1" in views:
+            network_of["view1"] = self.teacher
+        sums = {}
+        for network in dict.fromkeys(network_of.values()):
+            names = [name for name in views if network_of[name] is network]
+            found = network._sum_cams(*(views[name] for name in names))
+            sums |= zip(names, found, strict=True)
+        return sums
 
     def _wanted_losses(self) -> set[str]:
         """Names of the losses that weigh more than 0 at the step under way."""

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from mmengine.structures import LabelData
 from mmseg.registry import MODELS
 
+from mmseg_fsr.models.pseudo_labels import image_classes
 from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
 from tests.new_torch import HALVES
 from tests.own_cams import own_cams
@@ -481,6 +482,46 @@ def test_centres_move_with_the_step(training_step):
     segmentor.distill_head.update_centers()
     assert segmentor.distill_head.class_center.value.any()
     assert segmentor.distill_head.patch_center.value.any()
+
+
+def test_pseudo_labels_of_the_teacher(training_step, monkeypatch):
+    training_step(50, MAX_ITERS)
+    batch = training_batch()
+    asked = {}
+    for source in ("student", "teacher"):
+        torch.manual_seed(0)
+        segmentor = build_tiny(cam_source=source).train()
+        for parameter in segmentor.teacher.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+        generator = segmentor.pseudo_label_generator
+        label = generator.pseudo_label
+
+        def keep(images, cams, classes, label=label, source=source):
+            asked[source] = cams
+            return label(images, cams, classes)
+
+        monkeypatch.setattr(generator, "pseudo_label", keep)
+        losses = segmentor.loss(*batch)
+        assert losses.keys() == LOSSES
+        network = segmentor if source == "student" else segmentor.teacher
+        labels = torch.stack([sample.gt_label.label for sample in batch[1]])
+        expected = network.cams(batch[0]["view1"]).top
+        classes = image_classes(labels)
+        torch.testing.assert_close(asked[source], classes.select(expected))
+    assert not torch.allclose(asked["student"], asked["teacher"], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (dict(cam_source="both"), "'both': expected 'student' or 'teacher'"),
+        (dict(cam_source="teacher", reuse_features=True), "reuse_features=False"),
+        (dict(cam_source="teacher", **NO_DISTILLATION), "needs a teacher"),
+    ],
+)
+def test_refuses_cams_of_nobody(parts, words):
+    with pytest.raises(ValueError, match=words):
+        build_tiny(**parts)
 
 
 def test_without_a_mask_ratio_is_finite(training_step):
