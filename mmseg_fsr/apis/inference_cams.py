@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
 
 from mmseg_fsr.models.segmentors import WeakSegmentor
+
+from .prepare_image import prepare_image
 
 
 @torch.no_grad()
@@ -47,20 +49,7 @@ def inference_cams(
             )
         multi_hot = torch.tensor([[float(name in labels) for name in classes]])
         multi_hot = multi_hot.to(next(model.parameters()).device)
-    load, *steps = (
-        step for step in model.cfg.test_pipeline if step["type"] != "LoadAnnotations"
-    )
-    if isinstance(image, np.ndarray):
-        load = dict(type="LoadImageFromNDArray")
-        results = dict(img=image)
-    else:
-        results = dict(img_path=str(image))
-    try:
-        item = Compose([load, *steps])(results)
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError) as error:  # what Pillow raises
-        raise ValueError(f"image {image} cannot be decoded ({error})") from error
+    item = prepare_image(image, model.cfg.test_pipeline)
     batch = model.data_preprocessor(pseudo_collate([item]), False)
     samples = model.predict(**batch)
     model.add_cams(batch["inputs"], samples, multi_hot)
