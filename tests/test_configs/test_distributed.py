@@ -17,6 +17,7 @@ FAMILIES = [
     "fsr_mit-b1_voc",
     "fsr_swin_scenes",
     "fsr_dinov2-s_voc",
+    "ablations/r50_voc-mini_local-crops",
 ]
 
 
