@@ -3,7 +3,7 @@
 from .claim_verdict import Comparison, compare
 from .markdown_page import markdown_page
 from .result_file import ResultFile
-from .run import AblationRun, planned_runs
+from .run import AblationRun, planned_runs, training_size
 from .run_queue import run_queue
 from .table import AblationTable, Claim, Row, read_table
 
@@ -19,4 +19,5 @@ __all__ = [
     "planned_runs",
     "read_table",
     "run_queue",
+    "training_size",
 ]

@@ -154,7 +154,7 @@ def _run_list(records: Sequence[Mapping[str, Any]]) -> str:
                 number,
             ]
         )
-    head = ["row", "config", "seed", "steps", "size", "commit", "time", "machine"]
+    head = ["row", "config", "seed", "steps", "size", "commit", "last start", "machine"]
     options = "\n".join(
         f"{key}: {value}" for key, value in records[0]["cfg_options"].items()
     )

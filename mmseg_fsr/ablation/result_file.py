@@ -14,8 +14,9 @@ class ResultFile:
     """A JSON file with a record for each finished run.
 
     A record holds ``table``, ``row``, ``seed``, ``config``, ``cfg_options``,
-    ``commit``, ``steps``, ``size``, ``seconds``, ``machine`` and ``scores``. It stands
-    for a run as long as config and options are the same.
+    ``commit``, ``steps``, ``size``, ``seconds`` since it was last begun or resumed,
+    ``machine`` and ``scores``. It stands for a run as long as config and options are
+    the same.
 
     Args:
         path: The file; made by the first :meth:`add`.

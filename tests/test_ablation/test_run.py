@@ -3,8 +3,7 @@ import json
 import pytest
 from mmengine.config import Config
 
-from mmseg_fsr.ablation import planned_runs, read_table
-from mmseg_fsr.ablation.run import training_size
+from mmseg_fsr.ablation import planned_runs, read_table, training_size
 from tests.project_files import load_config
 
 from .made_up import TABLE, record, write_table

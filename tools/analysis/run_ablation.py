@@ -31,8 +31,8 @@ from mmseg_fsr.ablation import (
     planned_runs,
     read_table,
     run_queue,
+    training_size,
 )
-from mmseg_fsr.ablation.run import training_size
 from mmseg_fsr.benchmark import environment
 from mmseg_fsr.engine.command_line import positive_int
 from mmseg_fsr.utils.atomic_write import atomic_write
