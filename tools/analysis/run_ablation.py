@@ -126,9 +126,9 @@ def train_all(
     Returns:
         A line for each run that failed.
     """
-    # Before the first run: each config must be readable.
-    configs = {run: run.read_config() for run in runs}
     waiting = [run for run in runs if results.find(run.key) is None]
+    # Before the first run: each config must be readable.
+    configs = {run: run.read_config() for run in waiting}
     print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them done before")
     facts = dict(machine=machine(), commit=commit())
     at_a_time = places(args.jobs)
