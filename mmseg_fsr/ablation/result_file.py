@@ -27,17 +27,20 @@ class ResultFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._records: list[dict[str, Any]] = []
+        self._records = self._read()
+
+    def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():
-            return
+            return []
         try:
-            self._records = json.loads(self.path.read_text(encoding="utf-8"))
-            if not all(set(_KEYS) < set(record) for record in self._records):
+            records = json.loads(self.path.read_text(encoding="utf-8"))
+            if not all(set(_KEYS) < set(record) for record in records):
                 raise ValueError(f"a record lacks one of {', '.join(_KEYS)}")
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{self.path}: no results of ablations ({error}): name another file"
             ) from error
+        return records
 
     def find(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
         """The record of a run.
@@ -63,9 +66,10 @@ class ResultFile:
     def add(self, record: dict[str, Any]) -> None:
         """Adds a record, in place of an older one of the same row and seed."""
         same = _KEYS[:3]
+        # Another program may have added to the file.
         kept = [
             old
-            for old in self._records
+            for old in self._read()
             if any(old[name] != record[name] for name in same)
         ]
         self._records = [*kept, record]

@@ -1,5 +1,8 @@
 """One training of an ablation."""
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +38,11 @@ class AblationRun:
         )
 
     def folder(self, root: Path) -> Path:
-        """Its work directory below that of all ablations."""
-        name = self.row.name.replace("/", "-").replace(" ", "_")
-        return root / self.table.name / f"{name}_seed-{self.seed}"
+        """Its work directory below that of all ablations, another for other options."""
+        name = re.sub(r"[^\w.-]+", "_", self.row.name)
+        text = json.dumps(self.key, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return root / self.table.name / f"{name}_seed-{self.seed}_{digest}"
 
     def read_config(self) -> Config:
         """The config with all options.
@@ -55,6 +60,18 @@ class AblationRun:
                 f"{self.row.config}: {error!r}"
             ) from error
         return cfg
+
+    @staticmethod
+    def drop_unscored_end(folder: Path, steps: int) -> None:
+        """Lets a run whose last validation was broken off do its last steps again.
+
+        Resumed from the checkpoint of its last step, it would end without scores.
+
+        Args:
+            folder: Its work directory.
+            steps: Length of the training.
+        """
+        (folder / f"iter_{steps}.pth").unlink(missing_ok=True)
 
     def read_scores(self, folder: Path, steps: int) -> dict[str, float]:
         """The scores of the validation at the end.

@@ -18,6 +18,17 @@ def test_keeps_what_was_added(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_what_another_program_adds_is_kept(tmp_path):
+    first, second = (ResultFile(tmp_path / "results.json") for _ in range(2))
+    first.add(record("with", 0, mIoU=1.0))
+    second.add(record("with", 1, mIoU=2.0))
+    first.add(record("without it", 0, mIoU=3.0))
+    kept = ResultFile(tmp_path / "results.json")
+    assert kept.find(record("with", 1))["scores"] == {"mIoU": 2.0}
+    assert kept.find(record("with", 0))
+    assert kept.find(record("without it", 0))
+
+
 def test_tuples_are_lists(tmp_path):
     results = ResultFile(tmp_path / "results.json")
     results.add(record("with", 0, mIoU=1.0))

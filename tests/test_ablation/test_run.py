@@ -42,7 +42,27 @@ def test_options_of_table_and_row_are_merged(table, tmp_path):
     }
     folders = {run.folder(tmp_path) for run in planned_runs(table)}
     assert len(folders) == 4
-    assert without.folder(tmp_path) == tmp_path / "made_up" / "without_it_seed-7"
+    assert without.folder(tmp_path).parent == tmp_path / "made_up"
+    assert without.folder(tmp_path).name.startswith("without_it_seed-7_")
+
+
+def test_other_options_have_another_folder(tmp_path):
+    names = []
+    for steps in (4, 5):
+        text = TABLE.replace("max_iters: 4", f"max_iters: {steps}")
+        (run,) = planned_runs(read_table(write_table(tmp_path, text)), ["with"], [0])
+        names += [run.folder(tmp_path), run.folder(tmp_path)]
+    assert names[0] == names[1]
+    assert names[2] == names[3] != names[0]
+
+
+def test_the_last_checkpoint_of_a_run_without_scores_goes(table, tmp_path):
+    run = planned_runs(table)[0]
+    for step in (2, 4):
+        (tmp_path / f"iter_{step}.pth").touch()
+    run.drop_unscored_end(tmp_path, 4)
+    run.drop_unscored_end(tmp_path, 4)
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_2.pth"]
 
 
 def test_options_that_do_not_fit_are_named(tmp_path):

@@ -138,6 +138,7 @@ def train_all(
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "config.py"
         configs[run].dump(config)
+        run.drop_unscored_end(folder, configs[run].train_cfg.max_iters)
         print(f"begins: {run}, log in {folder / 'train.log'}", flush=True)
         with open(folder / "train.log", "a") as log:
             return subprocess.Popen(
@@ -151,12 +152,15 @@ def train_all(
     for run, code, seconds in run_queue(waiting, at_a_time, start):
         folder = run.folder(args.work_dir)
         times.append(seconds)
-        if code:
-            failed.append(f"{run}: exit code {code}, see {folder / 'train.log'}")
-            outcome = failed[-1]
-        else:
-            steps = configs[run].train_cfg.max_iters
+        steps = configs[run].train_cfg.max_iters
+        try:
+            if code:
+                raise ValueError(f"exit code {code}, see {folder / 'train.log'}")
             scores = run.read_scores(folder, steps)
+        except (ValueError, FileNotFoundError) as error:
+            outcome = f"{run}: {error}"
+            failed.append(outcome)
+        else:
             size = training_size(configs[run])
             record = dict(steps=steps, size=size, seconds=round(seconds), scores=scores)
             results.add(run.key | facts | record)

@@ -71,13 +71,29 @@ def test_trains_collects_and_skips_what_is_done(folder, run, capsys):
     page = (folder / "work" / "results.md").read_text()
     assert f"| both | 1 | {records[0]['scores']['mIoU']:.2f} | " in page
     assert "| More is more | prediction: both against cer.FSR | " in page
-    config = (folder / "work" / "tiny" / "cer.FSR_seed-0" / "config.py").read_text()
-    assert "loss_patch_weight=0," in config
+    (config,) = (folder / "work" / "tiny").glob("cer.FSR_seed-0_*/config.py")
+    assert "loss_patch_weight=0," in config.read_text()
     # The page alone, from results that are kept elsewhere.
     shutil.copy(folder / "work" / "results.json", folder / "kept.json")
     out = folder / "page.md"
     run("--collect", "--results", str(folder / "kept.json"), "--markdown", str(out))
     assert out.read_text() == page
+
+
+@pytest.mark.slow
+def test_a_run_without_scores_does_its_last_steps_again(folder, run, tmp_path):
+    run("--rows", "both", work_dir=tmp_path)
+    results = tmp_path / "results.json"
+    (before,) = json.loads(results.read_text())
+    # As if the last validation had been broken off.
+    results.unlink()
+    for scalars in (tmp_path / "tiny").glob("*/*/vis_data/scalars.json"):
+        lines = scalars.read_text().splitlines(keepends=True)
+        assert "mIoU" in lines[-1]
+        scalars.write_text("".join(lines[:-1]))
+    run("--rows", "both", work_dir=tmp_path)
+    (after,) = json.loads(results.read_text())
+    assert after["scores"] == before["scores"]
 
 
 @pytest.mark.slow
@@ -89,7 +105,7 @@ def test_a_run_that_fails_is_named(folder, run, tmp_path, capsys):
             run("--rows", "cer.FSR", work_dir=tmp_path)
     finally:
         (folder / "tiny.yaml").write_text(TABLE)
-    log = tmp_path / "tiny" / "cer.FSR_seed-0" / "train.log"
+    (log,) = (tmp_path / "tiny").glob("cer.FSR_seed-0_*/train.log")
     assert f"tiny, cer.FSR, seed 0: exit code 1, see {log}" in ended.value.code
     assert "Error" in log.read_text()
     assert not (tmp_path / "results.json").exists()
@@ -104,9 +120,8 @@ def test_a_broken_off_run_is_resumed(folder, run, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    work_dir = tmp_path / "tiny" / "both_seed-0"
     deadline = time.monotonic() + 240
-    while not list(work_dir.glob("iter_*.pth")) and process.poll() is None:
+    while not list(tmp_path.glob("tiny/*/iter_*.pth")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
@@ -116,7 +131,8 @@ def test_a_broken_off_run_is_resumed(folder, run, tmp_path):
     assert process.returncode == 143
     run("--rows", "both", work_dir=tmp_path)
     assert len(json.loads((tmp_path / "results.json").read_text())) == 1
-    assert "resumed" in (work_dir / "train.log").read_text()
+    (log,) = tmp_path.glob("tiny/both_seed-0_*/train.log")
+    assert "resumed" in log.read_text()
 
 
 @pytest.mark.parametrize(
