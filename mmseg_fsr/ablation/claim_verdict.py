@@ -5,8 +5,10 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Differences of less than so many standard errors are put down to chance.
-STANDARD_ERRORS = 2
+from scipy.stats import t
+
+# How sure a verdict is.
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ def compare(
 
     Returns:
         The comparison; None without a common seed. The claim is borne out, or
-        contradicted, by a mean difference of more than two standard errors; of one
-        seed alone never.
+        contradicted, where the 95 % confidence interval of the mean difference
+        (Student's t) is on one side of 0; by one seed alone never.
 
     Example:
-        >>> compare({0: 31.0, 1: 32.5}, {0: 30.0, 1: 31.0})
-        Comparison(mean=1.25, std=0.3535533905932738, seeds=2, verdict='agrees')
+        >>> compare({0: 31.0, 1: 32.0}, {0: 30.0, 1: 31.0})
+        Comparison(mean=1.0, std=0.0, seeds=2, verdict='agrees')
     """
     differences = [better[seed] - worse[seed] for seed in better if seed in worse]
     if not differences:
@@ -54,8 +56,10 @@ def compare(
     if len(differences) == 1:
         return Comparison(mean, None, 1, "not told apart")
     std = statistics.stdev(differences)
-    if abs(mean) <= STANDARD_ERRORS * std / math.sqrt(len(differences)):
+    count = len(differences)
+    half_width = t.ppf((1 + CONFIDENCE) / 2, count - 1) * std / math.sqrt(count)
+    if abs(mean) <= half_width:
         verdict = "not told apart"
     else:
         verdict = "agrees" if mean > 0 else "disagrees"
-    return Comparison(mean, std, len(differences), verdict)
+    return Comparison(mean, std, count, verdict)

@@ -6,19 +6,19 @@ from typing import Any
 
 from mmseg_fsr.benchmark import markdown_table
 
-from .claim_verdict import STANDARD_ERRORS, compare
+from .claim_verdict import compare
 from .table import AblationTable
 
-_HEAD = f"""# Ablations
+_HEAD = """# Ablations
 
 <!-- Written by tools/analysis/run_ablation.py: change the tables' files, not this. -->
 
 What the paper's switches do here: mean and standard deviation, over the seeds, of
 scores of the validation at the end of a run. Beside each of the paper's claims stands
 the mean difference between two rows, taken seed by seed, with its standard deviation. A
-claim counts as borne out, or contradicted, where that mean is more than
-{STANDARD_ERRORS} standard errors from 0; one seed bears out nothing. Rows that did not
-run are not here.
+claim counts as borne out, or contradicted, where the 95 % confidence interval of that
+mean (Student's t) is on one side of 0: of two seeds it hardly ever is. Rows that did
+not run are not here.
 
 ## Run them
 
@@ -31,22 +31,25 @@ many at a time; without a GPU one after another), and writes `results.md` and
 `results.json` to `work_dirs/ablations`. Runs with a result are skipped, runs that were
 broken off are resumed: the same command goes on where it was. `--rows none both` and
 `--seeds 0` train a part, `--collect` writes the page alone. A result counts for the
-config and the options that it came from; change them, and the row is trained anew.
+options that it came from; change them, and the row is trained anew, in another folder.
+After a change within a config itself, name other files with `--work-dir`. A run keeps
+its last two checkpoints: together 0.8 to 1.4 GB of a ResNet-50.
 
-A table of your own names its configs from where it lies:
+A table of your own names its configs from where it lies (YAML takes `1e-4` for text:
+write `1.0e-4`):
 
 ```yaml
 title: Mask ratio on our photographs
 about: ResNet-50, 448 px, 4,000 steps.
 config: our_config.py
 seeds: [0, 1, 2]
-scores: {{segmentation: mIoU, pseudo labels: pseudo_label/mIoU}}
-cfg_options: {{train_cfg.max_iters: 4000, train_cfg.val_interval: 4000}}
+scores: {segmentation: mIoU, pseudo labels: pseudo_label/mIoU}
+cfg_options: {train_cfg.max_iters: 4000, train_cfg.val_interval: 4000}
 rows:
-  - {{name: "0.4"}}
-  - {{name: "0.2", cfg_options: {{model.mask_generator.mask_ratio: 0.2}}}}
+  - {name: "0.4"}
+  - {name: "0.2", cfg_options: {model.mask_generator.mask_ratio: 0.2}}
 claims:
-  - {{paper: 0.4 is best, better: "0.4", worse: "0.2", score: segmentation}}
+  - {paper: 0.4 is best, better: "0.4", worse: "0.2", score: segmentation}
 ```
 
 """
@@ -155,12 +158,27 @@ def _run_list(records: Sequence[Mapping[str, Any]]) -> str:
             ]
         )
     head = ["row", "config", "seed", "steps", "size", "commit", "last start", "machine"]
-    options = "\n".join(
-        f"{key}: {value}" for key, value in records[0]["cfg_options"].items()
-    )
     listed = "\n".join(f"{number}. {name}" for name, number in machines.items())
     return (
-        "<details><summary>The runs</summary>\n\n"
-        f"{markdown_table(head, rows)}\n\nMachines:\n\n{listed}\n\n"
-        f"Options of the first run:\n\n```\n{options}\n```\n\n</details>"
+        "<details><summary>The runs</summary>\n\nCommit, time and machine are those of "
+        f"a run's last start.\n\n{markdown_table(head, rows)}\n\nMachines:\n\n{listed}"
+        f"\n\nOptions of all rows, then of each:\n\n```\n{_option_list(records)}\n```"
+        "\n\n</details>"
     )
+
+
+def _option_list(records: Sequence[Mapping[str, Any]]) -> str:
+    """The options that all rows have, and those of each row beside them."""
+    rows = {record["row"]: record["cfg_options"] for record in records}
+    first, *others = rows.values()
+    common = {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
+    lines = [f"{key}: {value}" for key, value in common.items()]
+    for name, options in rows.items():
+        own = [f"  {key}: {options[key]}" for key in options if key not in common]
+        if own:
+            lines += [f"{name}:", *own]
+    return "\n".join(lines)

@@ -1,21 +1,22 @@
 """The record of what ablations gave."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 _KEYS = ("table", "row", "seed", "config", "cfg_options")
+_FACTS = ("commit", "steps", "size", "seconds", "machine", "scores")
 
 
 class ResultFile:
     """A JSON file with a record for each finished run.
 
     A record holds ``table``, ``row``, ``seed``, ``config``, ``cfg_options``,
-    ``commit``, ``steps``, ``size``, ``seconds`` since it was last begun or resumed,
-    ``machine`` and ``scores``. It stands for a run as long as config and options are
+    ``steps``, ``size``, ``scores``, and of its last start ``commit``, ``machine`` and
+    ``seconds``. It stands for a run as long as the config's name and the options are
     the same.
 
     Args:
@@ -34,8 +35,9 @@ class ResultFile:
             return []
         try:
             records = json.loads(self.path.read_text(encoding="utf-8"))
-            if not all(set(_KEYS) < set(record) for record in records):
-                raise ValueError(f"a record lacks one of {', '.join(_KEYS)}")
+            wanted = {*_KEYS, *_FACTS}
+            if not all(wanted <= set(record) for record in records):
+                raise ValueError(f"a record lacks one of {', '.join(_KEYS + _FACTS)}")
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{self.path}: no results of ablations ({error}): name another file"
@@ -58,13 +60,10 @@ class ResultFile:
                 return record
         return None
 
-    def of_table(self, keys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The records that there are of some runs, in the order of the runs."""
-        found = [self.find(key) for key in keys]
-        return [record for record in found if record is not None]
-
     def add(self, record: dict[str, Any]) -> None:
         """Adds a record, in place of an older one of the same row and seed."""
+        # As JSON has it: tuples are lists there.
+        record = json.loads(json.dumps(record))
         same = _KEYS[:3]
         # Another program may have added to the file.
         kept = [

@@ -1,5 +1,6 @@
 """One training of an ablation."""
 
+import copy
 import hashlib
 import json
 import re
@@ -50,7 +51,9 @@ class AblationRun:
         Raises:
             ValueError: If an option does not fit the config.
         """
-        options = self.key["cfg_options"] | {"randomness.seed": self.seed}
+        # Merging takes ``_delete_`` out of what it is given.
+        options = copy.deepcopy(self.key["cfg_options"])
+        options["randomness.seed"] = self.seed
         cfg = Config.fromfile(self.row.config)
         try:
             cfg.merge_from_dict(options)
@@ -71,7 +74,11 @@ class AblationRun:
             folder: Its work directory.
             steps: Length of the training.
         """
-        (folder / f"iter_{steps}.pth").unlink(missing_ok=True)
+        end = folder / f"iter_{steps}.pth"
+        end.unlink(missing_ok=True)
+        noted = folder / "last_checkpoint"
+        if noted.exists() and Path(noted.read_text().strip()).name == end.name:
+            noted.unlink()
 
     def read_scores(self, folder: Path, steps: int) -> dict[str, float]:
         """The scores of the validation at the end.
@@ -84,6 +91,7 @@ class AblationRun:
             Scores by the validation's names.
 
         Raises:
+            FileNotFoundError: If it has logged nothing.
             ValueError: If the last validation was an earlier one, or lacks a score
                 that the table wants.
         """
@@ -119,17 +127,23 @@ def planned_runs(
         Runs.
 
     Raises:
-        ValueError: If a row is none of the table's.
+        ValueError: If a row or a seed is none of the table's.
     """
     names = [row.name for row in table.rows]
-    unknown = [name for name in rows or () if name not in names]
-    if unknown:
-        raise ValueError(
-            f"{table.path}: no row {', '.join(unknown)} among {', '.join(names)}"
-        )
+    for kind, wanted, known in (
+        ("row", rows, names),
+        ("seed", seeds, table.seeds),
+    ):
+        unknown = [str(entry) for entry in wanted or () if entry not in known]
+        if unknown:
+            raise ValueError(
+                f"{table.path}: no {kind} {', '.join(unknown)} among "
+                f"{', '.join(map(str, known))}"
+            )
     return [
         AblationRun(table, row, seed)
-        for seed in seeds or table.seeds
+        for seed in table.seeds
+        if seeds is None or seed in seeds
         for row in table.rows
         if rows is None or row.name in rows
     ]

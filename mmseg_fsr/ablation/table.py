@@ -1,5 +1,6 @@
 """What an ablation compares, from a YAML file."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -103,8 +104,11 @@ def read_table(path: str | Path) -> AblationTable:
         for i, entry in enumerate(_items(values, "claims", path))
     )
     seeds = tuple(_items(values, "seeds", path))
-    if not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise ValueError(f"{path}: seeds: expected whole numbers, got {list(seeds)}")
+    if not seeds or len(set(seeds)) < len(seeds) or set(map(type, seeds)) != {int}:
+        raise ValueError(
+            f"{path}: seeds: expected different whole numbers, got {list(seeds)}"
+        )
+    _require_json(values.get("cfg_options"), f"{path}: cfg_options")
     table = AblationTable(
         **values | dict(path=path, rows=rows, claims=claims, seeds=seeds)
     )
@@ -148,6 +152,16 @@ def _mapping(loaded: object, where: str) -> dict[str, Any]:
     return dict(loaded)
 
 
+def _require_json(options: object, where: str) -> None:
+    """Results are kept as JSON, with the options that they are of."""
+    try:
+        json.dumps(options)
+    except TypeError as error:
+        raise ValueError(
+            f"{where}: expected numbers, text, lists and null ({error})"
+        ) from error
+
+
 def _items(values: Mapping[str, Any], name: str, path: Path) -> list:
     loaded = values.get(name, [])
     if not isinstance(loaded, list):
@@ -159,6 +173,7 @@ def _read_row(loaded: object, where: str, folder: Path, config: str | None) -> R
     values = _checked(Row, loaded, where, defaults=dict(config=config))
     if not isinstance(values["config"], str):
         raise ValueError(f"{where}: config: expected a path, got {values['config']!r}")
+    _require_json(values.get("cfg_options"), f"{where}: cfg_options")
     row = Row(**values | dict(config=folder / values["config"]))
     if not row.config.is_file():
         raise FileNotFoundError(f"{where}: config not found: {row.config}")
@@ -166,6 +181,10 @@ def _read_row(loaded: object, where: str, folder: Path, config: str | None) -> R
 
 
 def _check_names(table: AblationTable) -> None:
+    if not all(isinstance(score, str) for score in table.scores.values()):
+        raise ValueError(
+            f"{table.path}: scores: expected names of scores, got {table.scores}"
+        )
     names = [row.name for row in table.rows]
     if not names or len(set(names)) < len(names):
         raise ValueError(

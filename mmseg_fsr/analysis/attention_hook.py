@@ -67,8 +67,8 @@ class AttentionHook:
         kind: As in :func:`attention_layers`. Defaults to None.
 
     Attributes:
-        results: What ``reduce`` gave in the last pass, by the layer's name. A layer
-            that did not run has none.
+        results: What ``reduce`` gave in the last pass in which a layer ran, by the
+            layer's name.
 
     Example:
         >>> vit = FSRViT(arch='deit-tiny', img_size=64)

@@ -1,6 +1,8 @@
 import math
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from mmseg_fsr.ablation import compare
 
@@ -10,7 +12,10 @@ from mmseg_fsr.ablation import compare
     [
         ([3.0, 4.0, 5.0], [1.0, 2.0, 3.1], "agrees"),
         ([1.0, 2.0, 3.1], [3.0, 4.0, 5.0], "disagrees"),
+        ([2.0, 2.0], [1.0, 1.0], "agrees"),
         ([1.0, 5.0, 3.0], [2.0, 2.0, 3.0], "not told apart"),
+        # Always better, but by amounts that differ too much.
+        ([3.0, 4.0], [1.0, 2.5], "not told apart"),
         ([1.0, 1.0], [1.0, 1.0], "not told apart"),
         ([9.0], [1.0], "not told apart"),
     ],
@@ -26,14 +31,21 @@ def test_differences_are_taken_seed_by_seed():
     found = compare({0: 10.0, 1: 50.0, 5: 1.0}, {1: 48.0, 0: 9.0, 2: 7.0})
     assert found.mean == pytest.approx(1.5)
     assert found.std == pytest.approx(math.sqrt(0.5))
-    assert (found.seeds, found.verdict) == (2, "agrees")
+    assert (found.seeds, found.verdict) == (2, "not told apart")
 
 
-def test_the_limit_is_two_standard_errors():
-    # Mean 1, standard error 0.5 and a little more or less.
-    for spread, verdict in ((0.499, "agrees"), (0.501, "not told apart")):
-        found = compare({0: 1 + spread, 1: 1 - spread}, {0: 0.0, 1: 0.0})
-        assert found.verdict == verdict
+def test_verdicts_are_those_of_a_paired_t_test():
+    drawn = np.random.default_rng(0).normal(size=(300, 2, 4))
+    drawn[:, 0] += 1
+    verdicts = set()
+    for better, worse in drawn:
+        found = compare(dict(enumerate(better)), dict(enumerate(worse)))
+        told_apart = ttest_rel(better, worse).pvalue < 0.05
+        assert (found.verdict != "not told apart") == told_apart
+        if told_apart:
+            assert found.verdict == ("agrees" if found.mean > 0 else "disagrees")
+        verdicts.add(found.verdict)
+    assert verdicts >= {"agrees", "not told apart"}
 
 
 def test_without_a_common_seed_nothing_is_said():

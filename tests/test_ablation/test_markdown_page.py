@@ -26,16 +26,15 @@ def test_rows_claims_and_runs(table):
     assert "|  | seeds | prediction | seeds |\n" in page
     assert "| with | 2 | 30.50 ± 0.71 | 61.00 ± 1.41 |\n" in page
     assert "| without it | 2 | 28.75 ± 1.06 | 57.50 ± 2.12 |\n" in page
-    claim = (
-        "| It helps | prediction: with against without it | +1.75 ± 0.35 | 2 | agrees |"
-    )
+    claim = "| It helps | prediction: with against without it | +1.75 ± 0.35 | 2 | not told apart |"
     assert claim in page
     assert "\nWhat was tried.\n" in page
     assert "| with | `base.py` | 7 | 4 | 7 x 9 | abc | 2 min | 1 |\n" in page
     assert "| without it | `other.py` | 0 | 4 |" in page
     assert "\n1. processor abacus, cpus 2\n" in page
     assert "\n2. " not in page
-    assert "train_cfg.max_iters: 4\n" in page
+    assert "```\ntrain_cfg.max_iters: 4\nmodel.size: [8, 8]\nwithout it:\n" in page
+    assert "\n  model.part: None\n```" in page
 
 
 def test_what_did_not_run_is_not_there(table):

@@ -23,8 +23,10 @@ def test_every_row_comes_with_a_seed_before_the_next(table):
         ("without it", 7),
     ]
     assert str(runs[3]) == "made_up, without it, seed 7"
-    (only,) = planned_runs(table, ["with"], [3])
-    assert (only.row.name, only.seed) == ("with", 3)
+    (only,) = planned_runs(table, ["with"], [7])
+    assert (only.row.name, only.seed) == ("with", 7)
+    with pytest.raises(ValueError, match=r"no seed 3 among 0, 7"):
+        planned_runs(table, seeds=[3])
     with pytest.raises(ValueError, match=r"no row neither among with, without it"):
         planned_runs(table, ["neither"])
 
@@ -60,9 +62,25 @@ def test_the_last_checkpoint_of_a_run_without_scores_goes(table, tmp_path):
     run = planned_runs(table)[0]
     for step in (2, 4):
         (tmp_path / f"iter_{step}.pth").touch()
+    noted = tmp_path / "last_checkpoint"
+    noted.write_text("/elsewhere/iter_2.pth")
     run.drop_unscored_end(tmp_path, 4)
+    assert noted.exists()
+    noted.write_text("/elsewhere/iter_4.pth")
     run.drop_unscored_end(tmp_path, 4)
+    assert not noted.exists()
     assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_2.pth"]
+
+
+def test_every_seed_gets_the_same_options(tmp_path):
+    change = "train_cfg: {_delete_: true, max_iters: 3}"
+    text = TABLE.replace("model.part: null", change)
+    runs = planned_runs(read_table(write_table(tmp_path, text)), ["without it"])
+    keys = [run.key for run in runs]
+    for run in runs:
+        # Not even the table's other option of that part.
+        assert run.read_config().train_cfg.to_dict() == dict(max_iters=3)
+    assert [run.key for run in runs] == keys
 
 
 def test_options_that_do_not_fit_are_named(tmp_path):

@@ -31,9 +31,12 @@ def signal_process(name, runner):
     os.kill(os.getpid(), signal.Signals[name])
 
 
-def signal_group(name, runner):
-    """The signal reaches processes that load images, too, as Ctrl-C does."""
-    os.killpg(os.getpgid(0), signal.Signals[name])
+def terminate_each(runner):
+    """Each process of the run gets the signal by itself, the run before its loaders."""
+    signal_process("SIGTERM", runner)
+    for process in multiprocessing.active_children():
+        process.terminate()
+        process.join()
 
 
 def terminate_launcher(runner):
@@ -51,12 +54,12 @@ def save_slowly(runner):
 FAULTS = {
     "fill_disk": fill_disk,
     "kill_worker": kill_worker,
+    "terminate_each": terminate_each,
     "terminate_launcher": terminate_launcher,
     "save_slowly": save_slowly,
 }
 for name in ("SIGINT", "SIGKILL", "SIGTERM"):
     FAULTS[name] = partial(signal_process, name)
-    FAULTS[f"{name} to all"] = partial(signal_group, name)
 
 
 @HOOKS.register_module(force=True)

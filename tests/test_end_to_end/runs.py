@@ -22,6 +22,7 @@ from mmseg_fsr.engine.hooks.stop_signal_hook import SIGNALS
 from tests.free_port import free_port
 from tests.project_files import ROOT
 
+_SIGNALS = (*SIGNALS, signal.SIGCHLD)
 _MANAGERS = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
 
 
@@ -33,7 +34,7 @@ def own_globals() -> Iterator[None]:
     run that raises goes on listening to signals.
     """
     kept = [dict(manager._instance_dict) for manager in _MANAGERS]
-    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    handlers = {signum: signal.getsignal(signum) for signum in _SIGNALS}
     for manager in _MANAGERS:
         manager._instance_dict.clear()
     try:

@@ -58,7 +58,7 @@ def has_tint(picture):
 
 
 def test_a_network_that_masks_nothing_has_no_such_picture(straight, tiny, tmp_path):
-    with pytest.raises(SystemExit, match=r"mask_generator is None: this config masks"):
+    with pytest.raises(SystemExit, match="has no mask_generator: this config masks"):
         run_tool(
             TOOLS / "analysis" / "draw_panels.py", tiny,
             straight.work_dir / "iter_4.pth", tmp_path, "--uncertainty",

@@ -71,9 +71,9 @@ def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
     Raises:
         ValueError: If the model masks nothing, or blocks do not tile the image.
     """
-    generator = model.mask_generator
+    generator = getattr(model, "mask_generator", None)
     if generator is None:
-        raise ValueError("model.mask_generator is None: this config masks no blocks")
+        raise ValueError("the model has no mask_generator: this config masks no blocks")
     batch = model.data_preprocessor(pseudo_collate([item]), False)
     images, (sample,) = batch["inputs"], batch["data_samples"]
     labels = given_image_labels(sample, model.num_classes)[None]

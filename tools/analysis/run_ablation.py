@@ -10,6 +10,7 @@ Example:
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,7 +38,8 @@ from mmseg_fsr.benchmark import environment
 from mmseg_fsr.engine.command_line import positive_int
 from mmseg_fsr.utils.atomic_write import atomic_write
 
-TRAIN = Path(__file__).parents[1] / "train.py"
+ROOT = Path(__file__).parents[2]
+TRAIN = ROOT / "tools" / "train.py"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -80,14 +82,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def commit() -> str:
     """The checkout's commit, marked if it was changed; the version outside of one."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
-        cwd=TRAIN.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or f"version {mmseg_fsr.__version__}"
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if found.returncode == 0:
+            return found.stdout.strip()
+    return f"version {mmseg_fsr.__version__}"
 
 
 def places(jobs: int | None) -> list[dict[str, str]]:
@@ -100,8 +105,10 @@ def places(jobs: int | None) -> list[dict[str, str]]:
             dict(CUDA_VISIBLE_DEVICES=names[i % count]) for i in range(jobs or count)
         ]
     jobs = jobs or 1
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    return [dict(OMP_NUM_THREADS=threads)] * jobs
+    if "OMP_NUM_THREADS" in os.environ:
+        return [{}] * jobs
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    return [dict(OMP_NUM_THREADS=str(threads))] * jobs
 
 
 def machine() -> dict[str, str | int | float]:
@@ -133,6 +140,15 @@ def train_all(
     facts = dict(machine=machine(), commit=commit())
     at_a_time = places(args.jobs)
 
+    def record(run: AblationRun, seconds: float) -> str:
+        steps = configs[run].train_cfg.max_iters
+        scores = run.read_scores(run.folder(args.work_dir), steps)
+        size = training_size(configs[run])
+        found = dict(steps=steps, size=size, seconds=round(seconds), scores=scores)
+        results.add(run.key | facts | found)
+        named = (f"{name} {scores[key]:.2f}" for name, key in run.table.scores.items())
+        return f"{run}: {', '.join(named)}"
+
     def start(run: AblationRun, place: Mapping[str, str]) -> subprocess.Popen:
         folder = run.folder(args.work_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,20 +168,13 @@ def train_all(
     for run, code, seconds in run_queue(waiting, at_a_time, start):
         folder = run.folder(args.work_dir)
         times.append(seconds)
-        steps = configs[run].train_cfg.max_iters
         try:
             if code:
                 raise ValueError(f"exit code {code}, see {folder / 'train.log'}")
-            scores = run.read_scores(folder, steps)
+            outcome = record(run, seconds)
         except (ValueError, FileNotFoundError) as error:
             outcome = f"{run}: {error}"
             failed.append(outcome)
-        else:
-            size = training_size(configs[run])
-            record = dict(steps=steps, size=size, seconds=round(seconds), scores=scores)
-            results.add(run.key | facts | record)
-            found = (f"{n} {scores[key]:.2f}" for n, key in run.table.scores.items())
-            outcome = f"{run}: {', '.join(found)}"
         left = (len(waiting) - len(times)) * sum(times) / len(times) / len(at_a_time)
         print(
             f"[{len(times)}/{len(waiting)}] {outcome} ({describe_time(seconds)}; about "
@@ -182,6 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         tables = [read_table(path) for path in args.tables]
+        if len({table.name for table in tables}) < len(tables):
+            raise ValueError("two tables have one file name: give each its own")
         for path in (args.results, args.markdown):
             path.parent.mkdir(parents=True, exist_ok=True)
         results = ResultFile(args.results)
@@ -193,15 +204,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for run in planned_runs(table, args.rows, args.seeds)
             ]
             failed = train_all(runs, args, results)
+        found = [
+            (table, [results.find(run.key) for run in planned_runs(table)])
+            for table in tables
+        ]
         page = markdown_page(
-            [
-                (table, results.of_table([run.key for run in planned_runs(table)]))
-                for table in tables
-            ]
+            [(table, [r for r in records if r is not None]) for table, records in found]
         )
         with atomic_write(args.markdown, "w") as file:
             file.write(page)
-    except (OSError, ValueError) as error:
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except (OSError, ValueError, SyntaxError, ImportError) as error:
         sys.exit(f"run_ablation.py: error: {error}")
     print(f"Wrote {args.markdown}")
     if failed:

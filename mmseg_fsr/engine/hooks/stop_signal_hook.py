@@ -32,9 +32,10 @@ class StopSignalHook(Hook):
     launchers send a signal on to processes that have it already.
 
     Processes that load images are forked into groups of their own: what is sent to the
-    group of a rank, as terminals and torchrun do, does not reach them. Those of
-    ``mp_start_method='spawn'`` it does reach, and ends the run without a checkpoint if
-    it waits for them.
+    group of a rank, as terminals and torchrun do, does not reach them. What is sent to
+    each process, as systemd and Slurm may, and with ``mp_start_method='spawn'`` what is
+    sent to the group, does end them: a step under way does without once the run itself
+    has its signal, else the run ends with torch's error, without a checkpoint.
 
     Needs an :class:`AtomicCheckpointHook`.
     """
@@ -110,6 +111,11 @@ class StopSignalHook(Hook):
             self._restore()
             signal.raise_signal(signum)
             return
+        if self._signum == 0:
+            # Where each process of a run is signalled, one by one, loaders have ended:
+            # the step does without them.
+            former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._handlers[signal.SIGCHLD] = former
         self._signum = signum
         if signum == signal.SIGINT and get_world_size() == 1:
             signal.signal(signum, self._handlers[signum])

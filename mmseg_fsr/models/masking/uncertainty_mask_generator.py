@@ -186,7 +186,7 @@ class UncertaintyMaskGenerator(nn.Module):
                 "with noise(batch_size, size)"
             )
         num_masked = self._num_masked(block_grid)
-        if uncertain is None:
+        if uncertain is None or self._strategy.cue is None:
             mask = choose_blocks(noise, num_masked)
         else:
             mask = self._strategy.choose(noise, uncertain, num_masked)

@@ -413,8 +413,6 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
                 self.backbone(images, up_to=up_to, num_deep=num_top)
             )
 
-        if not views:
-            return []
         with untracked_batch_norm(self.backbone):
             sums = self.pseudo_label_generator.sum_cams(extract, views)
         # Older torch would hand the weights that autocast has cast here, without

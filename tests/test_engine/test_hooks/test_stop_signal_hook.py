@@ -21,7 +21,7 @@ class Loop:
 
 
 def handlers():
-    return {signum: signal.getsignal(signum) for signum in SIGNALS}
+    return {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGCHLD)}
 
 
 @pytest.fixture(autouse=True)

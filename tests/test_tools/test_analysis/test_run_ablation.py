@@ -32,6 +32,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablation")
     write_tiny_config(folder)
     (folder / "tiny.yaml").write_text(TABLE)
+    (folder / "broken.py").write_text("a b\n")
     return folder
 
 
@@ -41,9 +42,9 @@ def run(folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(TOOLS.parent))
     handler = signal.getsignal(signal.SIGTERM)
 
-    def run_tool(*arguments, work_dir=folder / "work"):
+    def run_tool(*arguments, table="tiny", work_dir=folder / "work"):
         load_tool("analysis/run_ablation").main(
-            [str(folder / "tiny.yaml"), "--work-dir", str(work_dir), *arguments]
+            [str(folder / f"{table}.yaml"), "--work-dir", str(work_dir), *arguments]
         )
 
     yield run_tool
@@ -113,25 +114,29 @@ def test_a_run_that_fails_is_named(folder, run, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_broken_off_run_is_resumed(folder, run, tmp_path):
+    # Long enough to be broken off.
+    long = "cfg_options:\n  train_cfg: {max_iters: 16, val_interval: 16}\n"
+    text = TABLE.replace("cfg_options:\n", long, 1)
+    (folder / "long.yaml").write_text(text)
     process = subprocess.Popen(
-        [sys.executable, TOOLS / "analysis" / "run_ablation.py", folder / "tiny.yaml",
+        [sys.executable, TOOLS / "analysis" / "run_ablation.py", folder / "long.yaml",
          "--work-dir", tmp_path, "--rows", "both"],
         env=os.environ | dict(OMP_NUM_THREADS="1"),
         stdout=subprocess.PIPE,
         text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 240
-    while not list(tmp_path.glob("tiny/*/iter_*.pth")) and process.poll() is None:
+    while not list(tmp_path.glob("long/*/iter_*.pth")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
     process.communicate(timeout=240)
-    if process.returncode == 0:
-        pytest.skip("the run was over before it could be broken off")
     assert process.returncode == 143
-    run("--rows", "both", work_dir=tmp_path)
-    assert len(json.loads((tmp_path / "results.json").read_text())) == 1
-    (log,) = tmp_path.glob("tiny/both_seed-0_*/train.log")
+    assert not (tmp_path / "results.json").exists()
+    run("--rows", "both", table="long", work_dir=tmp_path)
+    (record,) = json.loads((tmp_path / "results.json").read_text())
+    assert record["steps"] == 16
+    (log,) = tmp_path.glob("long/both_seed-0_*/train.log")
     assert "resumed" in log.read_text()
 
 
@@ -141,6 +146,7 @@ def test_a_broken_off_run_is_resumed(folder, run, tmp_path):
         (("config: tiny.py", "config: no.py"), "config not found"),
         (("title: Tiny", "name: Tiny"), "unknown name"),
         (("loss_patch_weight: 0", "loss_patch_weight.a: 0"), "an option does not fit"),
+        (("config: tiny.py", "config: broken.py"), "invalid syntax"),
     ],
 )
 def test_bad_tables_are_one_line(folder, run, tmp_path, change, words):
