@@ -57,9 +57,20 @@ def moved(model, before):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("iteration", range(MAX_ITERS))
-def test_a_step_runs_without_waiting(tiny, training_step, device, iteration):
+@pytest.mark.parametrize(
+    ("iteration", "options"),
+    [
+        *((iteration, {}) for iteration in range(MAX_ITERS)),
+        (MAX_ITERS - 1, {"model.mask_generator.strategy": "edge_relaxed"}),
+        (
+            MAX_ITERS - 1,
+            {"model.cam_source": "teacher", "model.reuse_features": False},
+        ),
+    ],
+)
+def test_a_step_runs_without_waiting(tiny, training_step, device, iteration, options):
     cfg = Config.fromfile(tiny)
+    cfg.merge_from_dict(options)
     loader = cfg.train_dataloader
     loader.pin_memory = device != "cpu"
     batch = next(iter(Runner.build_dataloader(loader, seed=0)))
