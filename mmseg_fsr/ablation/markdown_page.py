@@ -11,7 +11,8 @@ from .table import AblationTable
 
 _HEAD = """# Ablations
 
-<!-- Written by tools/analysis/run_ablation.py: change the tables' files, not this. -->
+<!-- Written by tools/analysis/run_ablation.py with --results docs/ablations.json and
+--markdown docs/ablations.md: change the tables' files, not this. -->
 
 What the paper's switches do here: mean and standard deviation, over the seeds, of
 scores of the validation at the end of a run. Beside each of the paper's claims stands

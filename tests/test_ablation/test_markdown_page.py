@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
-from mmseg_fsr.ablation import markdown_page, read_table
+from mmseg_fsr.ablation import ResultFile, markdown_page, planned_runs, read_table
+from tests.project_files import CONFIGS, ROOT
 
 from .made_up import TABLE, record, write_table
 
@@ -43,6 +46,21 @@ def test_what_did_not_run_is_not_there(table):
     assert "without it" not in page
     assert "It helps" not in page
     assert "Nothing of it has run." in markdown_page([(table, [])])
+
+
+def test_the_project_s_page_is_what_its_results_say():
+    path = ROOT / "docs" / "ablations.json"
+    records = json.loads(path.read_text())
+    results = ResultFile(path)
+    tables, found = [], []
+    for name in dict.fromkeys(entry["table"] for entry in records):
+        table = read_table(CONFIGS / "ablations" / f"{name}.yaml")
+        of_table = [results.find(run.key) for run in planned_runs(table)]
+        tables.append((table, [entry for entry in of_table if entry is not None]))
+        found += tables[-1][1]
+    # None is of options that the tables no longer have.
+    assert len(found) == len(records) > 0
+    assert (ROOT / "docs" / "ablations.md").read_text() == markdown_page(tables)
 
 
 def test_machines_are_numbered(table):
