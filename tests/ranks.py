@@ -1,4 +1,4 @@
-"""Processes of a group, on the CPU."""
+"""Processes of a group, on the CPU or each on a GPU of its own."""
 
 import datetime
 import multiprocessing
@@ -17,21 +17,25 @@ from .free_port import free_port
 multiprocessing.set_forkserver_preload(["mmseg_fsr"])
 
 
-def run_ranks(work: Callable, num_ranks: int, *arguments: Any) -> list:
+def run_ranks(
+    work: Callable, num_ranks: int, *arguments: Any, device: str = "cpu"
+) -> list:
     """What ``work(rank, *arguments)`` returns in each of that many processes.
 
     It is a function of a module; what it returns are tensors, numbers and names, in
-    lists and dicts.
+    lists and dicts. The group's backend is gloo, with ``device="cuda"`` NCCL.
     """
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.start_processes(
             _run,
-            (work, num_ranks, free_port(), folder, arguments),
+            (work, num_ranks, free_port(), folder, arguments, device),
             nprocs=num_ranks,
             start_method="forkserver",
         )
         return [
-            torch.load(_result_file(folder, rank), weights_only=True)
+            torch.load(
+                _result_file(folder, rank), map_location="cpu", weights_only=True
+            )
             for rank in range(num_ranks)
         ]
 
@@ -47,11 +51,14 @@ def _run(
     port: int,
     folder: str,
     arguments: tuple,
+    device: str,
 ) -> None:
     torch.set_num_threads(1)
     register_all_modules(init_default_scope=True)
+    if device == "cuda":
+        torch.cuda.set_device(rank)
     dist.init_process_group(
-        "gloo",
+        "nccl" if device == "cuda" else "gloo",
         f"tcp://127.0.0.1:{port}",
         rank=rank,
         world_size=num_ranks,

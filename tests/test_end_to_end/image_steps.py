@@ -48,6 +48,11 @@ def draw_images(number: int) -> list[dict[str, Tensor]]:
     ]
 
 
+def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
 def split(images: Sequence, size: int) -> list:
     """Batches of ``size`` images."""
     return [images[i : i + size] for i in range(0, len(images), size)]
@@ -58,6 +63,7 @@ def train_on(
     accumulated: int = 1,
     wrap: Callable[[nn.Module], nn.Module] | None = None,
     pseudo_label: Tensor | None = None,
+    device: str = "cpu",
     **parts,
 ) -> dict:
     """Trains on each batch, as a runner with the teacher's hook would.
@@ -70,7 +76,7 @@ def train_on(
         the ``state`` at the end.
     """
     torch.manual_seed(0)
-    model = build_tiny(**WIDE, **parts).train()
+    model = build_tiny(**WIDE, **parts).to(device).train()
     hub = MessageHub.get_current_instance()
     hub.update_info("iter", 50)
     hub.update_info("max_iters", 100)
@@ -98,12 +104,12 @@ def train_on(
         notes["foreground"].append(foreground.sum().item())
 
     def note_gradients(*_):
-        notes["gradients"].append({n: p.grad.clone() for n, p in trained.items()})
+        notes["gradients"].append(copied({n: p.grad for n, p in trained.items()}))
 
     model.decode_head.loss_decode.register_forward_hook(note_pixels)
     optimizer.register_step_pre_hook(note_gradients)
     for index, images in enumerate(batches):
-        noise = torch.stack([image["noise"] for image in images])
+        noise = torch.stack([image["noise"] for image in images]).to(device)
         model.mask_generator.noise = lambda *_, noise=noise: noise
         data = dict(
             inputs={
@@ -117,7 +123,7 @@ def train_on(
         losses = runner.model.train_step(data, runner.optim_wrapper)
         notes["losses"].append({name: loss.item() for name, loss in losses.items()})
         hook.after_train_iter(runner, index)
-    return notes | dict(state=model.state_dict())
+    return notes | dict(state=copied(model.state_dict()))
 
 
 def assert_same_tensors(

@@ -27,36 +27,56 @@ def images_of(case, num_ranks):
     return images
 
 
-def train_rank(rank, num_ranks):
+def train_rank(rank, num_ranks, device):
     """What a process does: its part of each batch, in each case."""
-    return {
-        case: train_on(
-            split(images_of(case, num_ranks), PER_RANK)[rank::num_ranks],
-            ACCUMULATED,
-            lambda model: MMDistributedDataParallel(model, broadcast_buffers=False),
-        )
-        for case in CASES
-    }
+    with exact_convolutions():
+        return {
+            case: train_on(
+                split(images_of(case, num_ranks), PER_RANK)[rank::num_ranks],
+                ACCUMULATED,
+                lambda model: MMDistributedDataParallel(model, broadcast_buffers=False),
+                device=device,
+            )
+            for case in CASES
+        }
+
+
+def exact_convolutions():
+    """GPUs round the factors of convolutions to ten bits, unless told not to."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(1, marks=pytest.mark.slow),
-        2,
-        pytest.param(4, marks=pytest.mark.slow),
+        pytest.param((1, "cpu"), marks=pytest.mark.slow),
+        (2, "cpu"),
+        pytest.param((4, "cpu"), marks=pytest.mark.slow),
+        pytest.param(
+            (2, "cuda"),
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(
+                    torch.cuda.device_count() < 2, reason="needs two CUDA devices"
+                ),
+            ],
+        ),
     ],
+    ids=lambda param: f"{param[0]}-{param[1]}",
 )
-def ranks(request):
-    return run_ranks(train_rank, request.param, request.param)
+def trained(request):
+    num_ranks, device = request.param
+    return run_ranks(train_rank, num_ranks, num_ranks, device, device=device), device
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equals_one_process(ranks, case):
+def test_equals_one_process(trained, case):
+    ranks, device = trained
     ranks = [results[case] for results in ranks]
     images = images_of(case, len(ranks))
-    with own_globals():
-        expected = train_on(split(images, len(ranks) * PER_RANK), ACCUMULATED)
+    with own_globals(), exact_convolutions():
+        batches = split(images, len(ranks) * PER_RANK)
+        expected = train_on(batches, ACCUMULATED, device=device)
 
     assert len(expected["losses"]) == NUM_STEPS * ACCUMULATED
     assert len(expected["gradients"]) == NUM_STEPS
