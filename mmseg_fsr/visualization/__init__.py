@@ -13,6 +13,7 @@ from .panel import (
     overlay_heat,
 )
 from .sample_panel import MaskedView, draw_sample
+from .to_picture import to_picture
 from .uncertainty_panel import draw_uncertainty
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "overlay_blocks",
     "overlay_cams",
     "overlay_heat",
+    "to_picture",
 ]

@@ -33,7 +33,12 @@ from mmseg_fsr.engine.training_progress import TrainingProgress
 from mmseg_fsr.models.segmentors import WeakSegmentor
 from mmseg_fsr.models.segmentors.image_labels import given_image_labels
 from mmseg_fsr.utils.atomic_write import atomic_write
-from mmseg_fsr.visualization import MaskedView, draw_sample, draw_uncertainty
+from mmseg_fsr.visualization import (
+    MaskedView,
+    draw_sample,
+    draw_uncertainty,
+    to_picture,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -79,19 +84,13 @@ def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
     labels = given_image_labels(sample, model.num_classes)[None]
     cams = model.cams(images, top=False).aux
     cue = generator.cue(TrainingProgress(1, 1))
-    uncertain = None
-    if cue == "cams":
-        uncertain = generator.uncertain_by_cams(cams, labels)
-    elif cue == "edges":
-        uncertain = generator.uncertain_by_edges(images)
+    uncertain = generator.uncertain(cue, images, cams, labels)
     size = tuple(images.shape[-2:])
     blocks = generator.block_grid(size)
     noise = generator.noise(1, size, images.device)
     masked = generator(noise, size, blocks, uncertain)
-    rgb = model.data_preprocessor.denormalize(images)[0].round().clamp(0, 255)
-    picture = rgb.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
     view = MaskedView(
-        picture,
+        to_picture(model.data_preprocessor.denormalize(images)),
         masked[0].cpu().numpy(),
         None if uncertain is None else uncertain[0].cpu().numpy(),
     )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -16,7 +15,7 @@ from torch.utils.data import Dataset
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.engine.runner_state import unwrapped_model
 from mmseg_fsr.engine.untouched_training import untouched_training
-from mmseg_fsr.visualization import MaskedView, draw_sample
+from mmseg_fsr.visualization import MaskedView, draw_sample, to_picture
 
 
 @HOOKS.register_module()
@@ -163,7 +162,7 @@ class CAMVisualizationHook(Hook):
         if "cams" not in sample:
             model.add_cams(views["view1"], [sample], given.gt_label.label[None])
         pictures = {
-            name: _picture(model.data_preprocessor.denormalize(view))
+            name: to_picture(model.data_preprocessor.denormalize(view))
             for name, view in views.items()
         }
         masked_view = None
@@ -177,12 +176,6 @@ class CAMVisualizationHook(Hook):
             max_cams=self.max_cams,
             masked_view=masked_view,
         )
-
-
-def _picture(images: Tensor) -> np.ndarray:
-    """RGB picture (H, W, 3), uint8, of a batch (1, 3, H, W) of one image, 0..255."""
-    rounded = images[0].round().clamp(0, 255).to(torch.uint8)
-    return rounded.permute(1, 2, 0).cpu().numpy()
 
 
 def _names_and_colors(dataset: Dataset) -> dict:

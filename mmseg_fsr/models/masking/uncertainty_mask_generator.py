@@ -165,10 +165,9 @@ class UncertaintyMaskGenerator(nn.Module):
                 same noise gives the same mask.
             size: (H, W) of the images in pixels.
             grid: (h, w) of the patches.
-            uncertain: (B, bh, bw) bool, the uncertain blocks, see
-                :meth:`uncertain_by_cams` and :meth:`uncertain_by_edges`. None masks
-                random blocks, as the first part of a run does, see :meth:`cue`.
-                Defaults to None.
+            uncertain: (B, bh, bw) bool, the uncertain blocks, see :meth:`uncertain`.
+                None masks random blocks, as the first part of a run does, see
+                :meth:`cue`. Defaults to None.
 
         Returns:
             (B, h, w) bool, true = masked.
@@ -191,6 +190,27 @@ class UncertaintyMaskGenerator(nn.Module):
         else:
             mask = self._strategy.choose(noise, uncertain, num_masked)
         return spread_blocks(mask, grid)
+
+    def uncertain(
+        self, cue: str | None, images: Tensor, cams: Tensor | None, labels: Tensor
+    ) -> Tensor | None:
+        """The uncertain blocks of images to mask, by what tells them.
+
+        Args:
+            cue: What tells them, see :meth:`cue`.
+            images: (B, 3, H, W) float.
+            cams: (B, K, H, W) float in 0..1, their auxiliary CAMs; None will do without
+                the cue ``'cams'``.
+            labels: (B, K) multi-hot image labels.
+
+        Returns:
+            (B, bh, bw) bool, None without a cue.
+        """
+        if cue == "cams":
+            return self.uncertain_by_cams(cams, labels)
+        if cue == "edges":
+            return self.uncertain_by_edges(images)
+        return None
 
     def uncertain_by_cams(self, cams: Tensor, labels: Tensor) -> Tensor:
         """Blocks whose CAM is neither low nor high.

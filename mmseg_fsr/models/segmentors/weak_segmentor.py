@@ -223,7 +223,9 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             losses, student1 = self._hold_distillation(view1)
         else:
             aux = sums["view2"].normalized().aux if cue == "cams" else None
-            uncertain = self._uncertain_blocks(cue, inputs["view2"], aux, classes)
+            uncertain = self.mask_generator.uncertain(
+                cue, inputs["view2"], aux, classes.present
+            )
             crops = _local_crops(inputs) if "loss_fsr_class" in wanted else []
             losses, student1 = self._distill(view1, inputs["view2"], crops, uncertain)
         losses |= self.cam_head.loss(student1, labels)
@@ -268,16 +270,6 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             idle = {"loss_fsr_class", "loss_fsr_patch"}
             wanted -= idle - self.distill_head.weighted_losses
         return wanted
-
-    def _uncertain_blocks(
-        self, cue: str | None, view2: Tensor, aux: Tensor | None, classes: ImageClasses
-    ) -> Tensor | None:
-        """View 2's uncertain blocks, by its auxiliary CAMs (B, M, H, W) or edges."""
-        if cue == "cams":
-            return self.mask_generator.uncertain_by_cams(aux, classes.present)
-        if cue == "edges":
-            return self.mask_generator.uncertain_by_edges(view2)
-        return None
 
     def _distill(
         self,

@@ -44,11 +44,7 @@ def images():
 def choose(generator, cams, images, labels=LABELS, noise=None):
     """The mask at a step at which blocks are no longer random."""
     cue = generator.cue(TrainingProgress(100, 100))
-    uncertain = None
-    if cue == "cams":
-        uncertain = generator.uncertain_by_cams(cams, labels)
-    elif cue == "edges":
-        uncertain = generator.uncertain_by_edges(images)
+    uncertain = generator.uncertain(cue, images, cams, labels)
     noise = generator.noise(2, SIZE) if noise is None else noise
     return generator(noise, SIZE, GRID, uncertain)
 
