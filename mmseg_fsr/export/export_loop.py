@@ -214,8 +214,8 @@ class PseudoLabelExportLoop(TestLoop):
         if self.source == "cam":
             return dict(bkg_thr=self.bkg_thr)
         if self.source == "par":
-            generator = model.pseudo_label_generator
-            return dict(low_thr=generator.low_thr, high_thr=generator.high_thr)
+            low, high = map(float, model.pseudo_label_generator.thresholds)
+            return dict(low_thr=low, high_thr=high)
         return {}
 
     def _labels(self) -> list[np.ndarray | None]:
