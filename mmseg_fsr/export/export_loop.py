@@ -210,12 +210,13 @@ class PseudoLabelExportLoop(TestLoop):
         write_mask(path, ids[label.cpu().numpy()], palette)
 
     def _thresholds(self, model: WeakSegmentor) -> dict[str, float]:
-        """The thresholds that the source depends on."""
+        """The constant thresholds that the source depends on."""
+        generator = model.pseudo_label_generator
         if self.source == "cam":
             return dict(bkg_thr=self.bkg_thr)
-        if self.source == "par":
-            low, high = map(float, model.pseudo_label_generator.thresholds)
-            return dict(low_thr=low, high_thr=high)
+        # Those that moved in training come with the checkpoint.
+        if self.source == "par" and generator.moving_thresholds is None:
+            return dict(low_thr=generator.low_thr, high_thr=generator.high_thr)
         return {}
 
     def _labels(self) -> list[np.ndarray | None]:

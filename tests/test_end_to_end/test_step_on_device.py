@@ -66,6 +66,10 @@ def moved(model, before):
             MAX_ITERS - 1,
             {"model.cam_source": "teacher", "model.reuse_features": False},
         ),
+        *(
+            (MAX_ITERS - 1, {"model.pseudo_label_generator.thresholds.type": name})
+            for name in ("MixtureThresholds", "ProgressiveThresholds")
+        ),
     ],
 )
 def test_a_step_runs_without_waiting(tiny, training_step, device, iteration, options):

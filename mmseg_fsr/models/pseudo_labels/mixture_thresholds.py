@@ -21,8 +21,9 @@ class MixtureThresholds(MovingThresholds):
 
     The highest CAM value of each pixel, over the image's classes, is taken to be of one
     of two normal distributions, background and foreground, which expectation
-    maximisation follows over the batches of all processes. After CoSA (ECCV 2024),
-    whose one threshold follows a Gaussian mixture, too.
+    maximisation follows over the batches of all processes; of batches whose gradients
+    are accumulated, each moves the thresholds. After CoSA (ECCV 2024), whose one
+    threshold follows a Gaussian mixture, too.
 
     Args:
         low_thr: The low threshold before the first step, 0..1.
