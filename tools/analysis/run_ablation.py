@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 
 import mmseg_fsr
 
@@ -125,6 +127,21 @@ def describe_time(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
+def lock(log: TextIO, run: AblationRun) -> None:
+    """Keeps a run's log to the program that writes it, for as long as that lives.
+
+    Raises:
+        BlockingIOError: If another program writes it.
+    """
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BlockingIOError(
+            f"{run}: another program is at it and writes {log.name}: wait for it, or "
+            "choose other --rows, --seeds or --work-dir"
+        ) from error
+
+
 def train_all(
     runs: Sequence[AblationRun], args: argparse.Namespace, results: ResultFile
 ) -> list[str]:
@@ -152,11 +169,12 @@ def train_all(
     def start(run: AblationRun, place: Mapping[str, str]) -> subprocess.Popen:
         folder = run.folder(args.work_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        config = folder / "config.py"
-        configs[run].dump(config)
-        run.drop_unscored_end(folder, configs[run].train_cfg.max_iters)
-        print(f"begins: {run}, log in {folder / 'train.log'}", flush=True)
         with open(folder / "train.log", "a") as log:
+            lock(log, run)
+            config = folder / "config.py"
+            configs[run].dump(config)
+            run.drop_unscored_end(folder, configs[run].train_cfg.max_iters)
+            print(f"begins: {run}, log in {log.name}", flush=True)
             return subprocess.Popen(
                 [sys.executable, TRAIN, config, "--work-dir", folder, "--resume"],
                 env=os.environ | place,

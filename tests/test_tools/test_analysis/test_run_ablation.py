@@ -51,6 +51,13 @@ def run(folder, monkeypatch):
     signal.signal(signal.SIGTERM, handler)
 
 
+def wait_for(folder, pattern):
+    deadline = time.monotonic() + 240
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 def test_trains_collects_and_skips_what_is_done(folder, run, capsys):
     run("--jobs", "2", "--rows", "both")
@@ -113,7 +120,7 @@ def test_a_run_that_fails_is_named(folder, run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_broken_off_run_is_resumed(folder, run, tmp_path):
+def test_a_run_has_one_program_and_is_resumed_once_broken_off(folder, run, tmp_path):
     # Long enough to be broken off.
     long = "cfg_options:\n  train_cfg: {max_iters: 16, val_interval: 16}\n"
     text = TABLE.replace("cfg_options:\n", long, 1)
@@ -125,10 +132,10 @@ def test_a_broken_off_run_is_resumed(folder, run, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 240
-    while not list(tmp_path.glob("long/*/iter_*.pth")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(tmp_path, "long/*/config.py")
+    with pytest.raises(SystemExit, match="long, both, seed 0: another program is at"):
+        run("--rows", "both", table="long", work_dir=tmp_path)
+    wait_for(tmp_path, "long/*/iter_*.pth")
     process.terminate()
     process.communicate(timeout=240)
     assert process.returncode == 143
