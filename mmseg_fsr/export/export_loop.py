@@ -215,7 +215,7 @@ class PseudoLabelExportLoop(TestLoop):
         if self.source == "cam":
             return dict(bkg_thr=self.bkg_thr)
         # Those that moved in training come with the checkpoint.
-        if self.source == "par" and generator.moving_thresholds is None:
+        if self.source == "par" and generator.thresholds is None:
             return dict(low_thr=generator.low_thr, high_thr=generator.high_thr)
         return {}
 

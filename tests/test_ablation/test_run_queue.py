@@ -34,6 +34,23 @@ sys.exit(int(sys.argv[2]))
     assert set(used) == {"a", "b"}
 
 
+def test_a_job_that_may_not_run_leaves_its_place_to_the_next():
+    places = []
+
+    def start(job, place):
+        places.append(place["AT"])
+        return None if job == "locked" else program("")
+
+    jobs, at = ["locked", "other", "locked"], [dict(AT="a")]
+    ended = list(run_queue(jobs, at, start, interval=0.01))
+    assert [(job, code) for job, code, _ in ended] == [
+        ("locked", None),
+        ("other", 0),
+        ("locked", None),
+    ]
+    assert places == ["a"] * 3
+
+
 def test_programs_under_way_end_with_the_caller():
     started = []
 

@@ -66,9 +66,17 @@ def moved(model, before):
             MAX_ITERS - 1,
             {"model.cam_source": "teacher", "model.reuse_features": False},
         ),
-        *(
-            (MAX_ITERS - 1, {"model.pseudo_label_generator.thresholds.type": name})
-            for name in ("MixtureThresholds", "ProgressiveThresholds")
+        (
+            MAX_ITERS - 1,
+            {"model.pseudo_label_generator.thresholds.type": "MixtureThresholds"},
+        ),
+        (
+            MAX_ITERS - 1,
+            {
+                "model.pseudo_label_generator.thresholds": dict(
+                    type="ProgressiveThresholds", final_high_thr=0.4
+                )
+            },
         ),
     ],
 )

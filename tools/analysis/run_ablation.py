@@ -127,19 +127,17 @@ def describe_time(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def lock(log: TextIO, run: AblationRun) -> None:
-    """Keeps a run's log to the program that writes it, for as long as that lives.
+def lock(log: TextIO) -> bool:
+    """Keeps a log to the programs that inherit it, until the last of them has ended.
 
-    Raises:
-        BlockingIOError: If another program writes it.
+    Returns:
+        Whether nobody else keeps it.
     """
     try:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BlockingIOError(
-            f"{run}: another program is at it and writes {log.name}: wait for it, or "
-            "choose other --rows, --seeds or --work-dir"
-        ) from error
+    except BlockingIOError:
+        return False
+    return True
 
 
 def train_all(
@@ -166,11 +164,12 @@ def train_all(
         named = (f"{name} {scores[key]:.2f}" for name, key in run.table.scores.items())
         return f"{run}: {', '.join(named)}"
 
-    def start(run: AblationRun, place: Mapping[str, str]) -> subprocess.Popen:
+    def start(run: AblationRun, place: Mapping[str, str]) -> subprocess.Popen | None:
         folder = run.folder(args.work_dir)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "train.log", "a") as log:
-            lock(log, run)
+            if not lock(log):
+                return None
             config = folder / "config.py"
             configs[run].dump(config)
             run.drop_unscored_end(folder, configs[run].train_cfg.max_iters)
@@ -187,6 +186,8 @@ def train_all(
         folder = run.folder(args.work_dir)
         times.append(seconds)
         try:
+            if code is None:
+                raise ValueError(f"another program is at it, see {folder}")
             if code:
                 raise ValueError(f"exit code {code}, see {folder / 'train.log'}")
             outcome = record(run, seconds)

@@ -81,8 +81,8 @@ class CAMPseudoLabelGenerator(nn.Module):
             0.7 (VOC; 0.65 for COCO).
         refiner: Refinement of the maps by the image's colours. None labels by the two
             thresholds alone. Defaults to ``dict(type='PixelAdaptiveRefinement')``.
-        thresholds: Config of :class:`MovingThresholds` that start from these two and
-            change in training. None keeps both as they are. Defaults to None.
+        thresholds: Config of :class:`MovingThresholds`, which change in training from
+            these two on. None keeps both as they are. Defaults to None.
 
     Raises:
         ValueError: If thresholds are not ``0 <= low_thr <= high_thr <= 1``, or
@@ -119,16 +119,18 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.low_thr = low_thr
         self.high_thr = high_thr
         self.refiner = None if refiner is None else MODELS.build(refiner)
-        self.moving_thresholds = thresholds and MODELS.build(
-            dict(thresholds, low_thr=low_thr, high_thr=high_thr)
-        )
+        self.thresholds = None
+        if thresholds is not None:
+            self.thresholds = MODELS.build(
+                dict(low_thr=low_thr, high_thr=high_thr, **thresholds)
+            )
 
     @property
-    def thresholds(self) -> tuple[float, float] | tuple[Tensor, Tensor]:
+    def current_thresholds(self) -> tuple[float, float] | tuple[Tensor, Tensor]:
         """The low and the high threshold as they stand, scalars."""
-        if self.moving_thresholds is None:
+        if self.thresholds is None:
             return self.low_thr, self.high_thr
-        return self.moving_thresholds.low, self.moving_thresholds.high
+        return self.thresholds.low, self.thresholds.high
 
     def move_thresholds(self, cams: Tensor, classes: ImageClasses) -> None:
         """Lets thresholds that change in training do so, once a step.
@@ -137,8 +139,8 @@ class CAMPseudoLabelGenerator(nn.Module):
             cams: (B, M, H, W) float in 0..1, of the images' classes alone.
             classes: The images' classes.
         """
-        if self.moving_thresholds is not None:
-            self.moving_thresholds.update(cams, classes.present)
+        if self.thresholds is not None:
+            self.thresholds.update(cams, classes.present)
 
     def sum_cams(
         self, extract: Callable[[Tensor, int], CAMs], views: Sequence[CAMView]
@@ -166,7 +168,7 @@ class CAMPseudoLabelGenerator(nn.Module):
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
-        return cams_to_label(cams, classes, *self.thresholds)
+        return cams_to_label(cams, classes, *self.current_thresholds)
 
     @torch.no_grad()
     def pseudo_label(
@@ -197,7 +199,7 @@ class CAMPseudoLabelGenerator(nn.Module):
                 torch.cat(
                     [
                         class_probabilities(kept, classes.present, threshold)
-                        for threshold in self.thresholds
+                        for threshold in self.current_thresholds
                     ],
                     dim=1,
                 ),

@@ -22,20 +22,22 @@ class MixtureThresholds(MovingThresholds):
     The highest CAM value of each pixel, over the image's classes, is taken to be of one
     of two normal distributions, background and foreground, which expectation
     maximisation follows over the batches of all processes; of batches whose gradients
-    are accumulated, each moves the thresholds. After CoSA (ECCV 2024), whose one
-    threshold follows a Gaussian mixture, too.
+    are accumulated, each moves the thresholds. The CAMs are those of pseudo labels; the
+    labels of affinities, from auxiliary CAMs, take the thresholds over. After CoSA
+    (ECCV 2024), which fits a Gaussian mixture in place of constants.
 
     Args:
-        low_thr: The low threshold before the first step, 0..1.
-        high_thr: The high threshold before the first step, ``low_thr``..1.
+        low_thr: Lower bound of both, and the low threshold before the first step, 0..1.
+        high_thr: Upper bound of both, and the high threshold before the first step,
+            ``low_thr``..1.
         confidence: The high threshold is the value that is foreground with this
             probability, the low one that which is background, 0.5 <= confidence < 1.
             Defaults to 0.9.
-        momentum: Share of the earlier batches in the distribution, 0..1. Defaults to
-            0.9.
+        momentum: Share of the earlier batches in the distribution, 0 <= momentum < 1.
+            Defaults to 0.9.
 
     Raises:
-        ValueError: If ``confidence`` is out of range.
+        ValueError: If ``confidence`` or ``momentum`` is out of range.
 
     Attributes:
         counts: How often values of each bin came, (N,) float32.
@@ -57,6 +59,11 @@ class MixtureThresholds(MovingThresholds):
                 f"confidence={confidence}: expected a probability of at least 0.5 and "
                 "less than 1"
             )
+        if not 0 <= momentum < 1:
+            raise ValueError(
+                f"momentum={momentum}: expected a share of at least 0 and less than 1"
+            )
+        self.bounds = low_thr, high_thr
         self.log_odds = math.log(confidence / (1 - confidence))
         self.momentum = momentum
         # A little of everything, for a beginning.
@@ -71,16 +78,18 @@ class MixtureThresholds(MovingThresholds):
         own = cams[:, :, ::_STRIDE, ::_STRIDE] * present[:, :, None, None]
         bins = torch.arange(_NUM_BINS, device=cams.device)
         place = (own.amax(1).float() * _NUM_BINS).long().clamp(max=_NUM_BINS - 1)
+        # On a GPU histc adds in any order and bincount makes the host wait.
         counts = (place.flatten()[:, None] == bins).sum(0).float()
         all_reduce(counts)
         self.counts.lerp_(counts, 1 - self.momentum)
         mixture = Mixture(self.weight, self.mean, self.std)
         # A step follows what changes slowly, and needs less than a fit from scratch.
+        # No count may end at 0: a mixture of nothing is NaN.
         mixture = refine_mixture(
             mixture, self.counts.clamp(min=1e-3), (bins + 0.5) / _NUM_BINS
         )
         self.weight.copy_(mixture.weight)
         self.mean.copy_(mixture.mean)
         self.std.copy_(mixture.std)
-        self.low.copy_(mixture.value_at(-self.log_odds).clamp(0, 1))
-        self.high.copy_(mixture.value_at(self.log_odds).clamp(0, 1))
+        self.low.copy_(mixture.value_at(-self.log_odds).clamp(*self.bounds))
+        self.high.copy_(mixture.value_at(self.log_odds).clamp(*self.bounds))

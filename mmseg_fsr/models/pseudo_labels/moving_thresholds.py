@@ -1,10 +1,13 @@
 """Thresholds of pseudo labels that change in training."""
 
+import torch
 from torch import Tensor, nn
 
 
 class MovingThresholds(nn.Module):
     """The two thresholds of a run at its present step, kept with the checkpoint.
+
+    They move from the first step on which ``loss_seg`` weighs more than 0.
 
     Args:
         low_thr: The low threshold at first, 0..1.
@@ -18,10 +21,10 @@ class MovingThresholds(nn.Module):
     def __init__(self, low_thr: float, high_thr: float) -> None:
         super().__init__()
         for name, value in (("low", low_thr), ("high", high_thr)):
-            self.register_buffer(name, Tensor([value])[0])
+            self.register_buffer(name, torch.tensor(float(value)))
 
     def update(self, cams: Tensor, present: Tensor) -> None:
-        """Moves both thresholds, once a training step, before they are used.
+        """Moves both thresholds, once a step, before it makes pseudo labels.
 
         Args:
             cams: (B, M, H, W) float in 0..1, maps of the images' classes alone.

@@ -15,13 +15,13 @@ class ProgressiveThresholds(MovingThresholds):
     """Lets the high threshold fall by a half cosine over the run.
 
     Early, few pixels become foreground, those with the highest activation; late, most
-    do. DuPL (CVPR 2024), dynamic threshold adjustment.
+    do. After DuPL (CVPR 2024).
 
     Args:
         low_thr: The low threshold, constant, 0..1.
         high_thr: The high threshold before the first step, ``low_thr``..1.
-        final_high_thr: The high threshold at the last step, ``low_thr``..1. Defaults to
-            0.55.
+        final_high_thr: The high threshold at the last step, ``low_thr``..``high_thr``.
+            Defaults to 0.55.
 
     Raises:
         ValueError: If ``final_high_thr`` is out of range.
@@ -31,10 +31,10 @@ class ProgressiveThresholds(MovingThresholds):
         self, low_thr: float, high_thr: float, final_high_thr: float = 0.55
     ) -> None:
         super().__init__(low_thr, high_thr)
-        if not low_thr <= final_high_thr <= 1:
+        if not low_thr <= final_high_thr <= high_thr:
             raise ValueError(
                 f"final_high_thr={final_high_thr}: expected a value from "
-                f"low_thr={low_thr} to 1"
+                f"low_thr={low_thr} to high_thr={high_thr}"
             )
         self.first_high_thr = high_thr
         self.final_high_thr = final_high_thr

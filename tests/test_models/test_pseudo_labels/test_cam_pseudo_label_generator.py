@@ -162,7 +162,7 @@ def test_thresholds_that_move_are_those_of_labels(refiner):
     )
     for _ in range(20):
         moving.move_thresholds(*own)
-    low, high = (float(value) for value in moving.thresholds)
+    low, high = (float(value) for value in moving.current_thresholds)
     constant = CAMPseudoLabelGenerator(low_thr=low, high_thr=high, refiner=refiner)
     label = moving.pseudo_label(images, *own)
     assert torch.equal(label, constant.pseudo_label(images, *own))
@@ -173,7 +173,7 @@ def test_thresholds_that_move_are_those_of_labels(refiner):
 def test_constant_thresholds_do_not_move():
     generator = CAMPseudoLabelGenerator(low_thr=0.2, high_thr=0.6)
     generator.move_thresholds(*own_cams(torch.rand(2, 3, 8, 8), torch.ones(2, 3)))
-    assert generator.thresholds == (0.2, 0.6)
+    assert generator.current_thresholds == (0.2, 0.6)
     assert not generator.state_dict()
 
 

@@ -62,11 +62,11 @@ def test_classes_of_other_images_do_not_count():
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_maps_of_one_value_leave_thresholds_in_range(value):
-    module = MixtureThresholds(0.25, 0.7)
+    module = MixtureThresholds(0.25, 0.7, momentum=0.5)
     cams, present = torch.full((2, 1, 32, 32), value), torch.ones(2, 1).bool()
-    for _ in range(500):
+    for _ in range(300):
         module.update(cams, present)
-    assert 0 <= module.low <= module.high <= 1
+    assert 0.25 <= module.low <= module.high <= 0.7 + 1e-6
     assert all(buffer.isfinite().all() for buffer in module.buffers())
 
 
@@ -95,6 +95,23 @@ def test_travels_with_the_checkpoint():
     assert torch.equal(module.low, other.low)
     assert torch.equal(module.high, other.high)
     assert not list(module.parameters())
+
+
+def test_the_constants_are_bounds():
+    module = follow(MixtureThresholds(0.4, 0.5, confidence=0.9999999))
+    assert (module.low.item(), module.high.item()) == pytest.approx((0.4, 0.5))
+    # Of maps with one mode a mixture says anything.
+    module = MixtureThresholds(0.25, 0.7)
+    for _ in range(300):
+        cams = (0.4 + 0.1 * torch.randn(2, 1, 64, 64)).clamp(0, 1)
+        module.update(cams, torch.ones(2, 1, dtype=torch.bool))
+        assert 0.25 <= module.low <= module.high <= 0.7 + 1e-6
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0])
+def test_refuses_a_momentum_out_of_range(momentum):
+    with pytest.raises(ValueError, match=f"momentum={momentum}: expected"):
+        MixtureThresholds(0.25, 0.7, momentum=momentum)
 
 
 @pytest.mark.parametrize("confidence", [0.4, 1.0])

@@ -30,7 +30,7 @@ def test_is_the_same_from_step_to_step_and_from_a_checkpoint(training_step):
     assert third.high == module.high
 
 
-@pytest.mark.parametrize("value", [0.2, 1.1])
+@pytest.mark.parametrize("value", [0.2, 0.8])
 def test_refuses_a_final_threshold_out_of_range(value):
     with pytest.raises(ValueError, match=f"final_high_thr={value}"):
         ProgressiveThresholds(0.25, 0.7, final_high_thr=value)
