@@ -8,21 +8,26 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
+
+
+def weight_norm(direction: Tensor, length: Tensor, dim: int) -> Tensor:
+    """``torch._weight_norm`` of a matrix, not there before torch 2.2."""
+    return direction * (length / direction.norm(dim=1, keepdim=True))
 
 
 def build_without_memory(cfg: Config) -> nn.Module:
     """A config's model, at any size."""
-    # Backbones read the drop path rates from it.
+    # Backbones read the drop path rates from it, initial weights are read by the other.
     linspace = functools.partial(torch.linspace, device="cpu")
-    with mock.patch.object(torch, "linspace", linspace), torch.device("meta"):
+    with (
+        mock.patch.multiple(torch, linspace=linspace, _weight_norm=weight_norm),
+        torch.device("meta"),
+    ):
         return MODELS.build(cfg.model)
 
 
 def patch_for_meta_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces what a training step calls and this device has not."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    # Not there before torch 2.2.
-    monkeypatch.setattr(
-        torch, "_weight_norm", lambda v, g, dim: v * (g / v.norm(dim=1, keepdim=True))
-    )
+    monkeypatch.setattr(torch, "_weight_norm", weight_norm)

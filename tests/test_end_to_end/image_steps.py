@@ -58,6 +58,18 @@ def split(images: Sequence, size: int) -> list:
     return [images[i : i + size] for i in range(0, len(images), size)]
 
 
+class NotingWrapper(OptimWrapper):
+    """Calls before each step: torch.compile of torch 2.1 disables optimisers' hooks."""
+
+    def __init__(self, note: Callable[[], None], *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._note = note
+
+    def step(self, **kwargs) -> None:
+        self._note()
+        super().step(**kwargs)
+
+
 def train_on(
     batches: list[list[dict[str, Tensor]]],
     accumulated: int = 1,
@@ -81,10 +93,17 @@ def train_on(
     hub.update_info("iter", 50)
     hub.update_info("max_iters", 100)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    notes = dict(losses=[], background=[], foreground=[], gradients=[])
+
+    def note_gradients():
+        notes["gradients"].append(copied({n: p.grad for n, p in trained.items()}))
+
     optimizer = torch.optim.SGD(trained.values(), lr=0.1)
     runner = SimpleNamespace(
         model=wrap(model) if wrap else model,
-        optim_wrapper=OptimWrapper(optimizer, accumulative_counts=accumulated),
+        optim_wrapper=NotingWrapper(
+            note_gradients, optimizer, accumulative_counts=accumulated
+        ),
         iter=0,
         max_iters=100,
     )
@@ -95,7 +114,6 @@ def train_on(
         model.pseudo_label_generator.pseudo_label = lambda images, *_: (
             pseudo_label.expand(len(images), -1, -1)
         )
-    notes = dict(losses=[], background=[], foreground=[], gradients=[])
 
     def note_pixels(_module, args, _loss):
         background = args[1] == BACKGROUND
@@ -103,11 +121,7 @@ def train_on(
         foreground = ~background & (args[1] != IGNORE_INDEX)
         notes["foreground"].append(foreground.sum().item())
 
-    def note_gradients(*_):
-        notes["gradients"].append(copied({n: p.grad for n, p in trained.items()}))
-
     model.decode_head.loss_decode.register_forward_hook(note_pixels)
-    optimizer.register_step_pre_hook(note_gradients)
     for index, images in enumerate(batches):
         noise = torch.stack([image["noise"] for image in images]).to(device)
         model.mask_generator.noise = lambda *_, noise=noise: noise

@@ -8,6 +8,7 @@ import torch
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import amp
 
+from tests.new_torch import needs_new_torch
 from tests.project_files import TOOLS
 
 from .conftest import recording
@@ -24,6 +25,7 @@ def amp_on_the_cpu(monkeypatch):
     monkeypatch.setattr(amp, "autocast", autocast)
 
 
+@needs_new_torch
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_run_is_near_that_in_float32(tiny, straight, tmp_path, amp_on_the_cpu, dtype):
