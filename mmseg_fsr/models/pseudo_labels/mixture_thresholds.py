@@ -78,7 +78,7 @@ class MixtureThresholds(MovingThresholds):
         own = cams[:, :, ::_STRIDE, ::_STRIDE] * present[:, :, None, None]
         bins = torch.arange(_NUM_BINS, device=cams.device)
         place = (own.amax(1).float() * _NUM_BINS).long().clamp(max=_NUM_BINS - 1)
-        # On a GPU histc adds in any order and bincount makes the host wait.
+        # On a GPU histc is not deterministic, and bincount makes the host wait.
         counts = (place.flatten()[:, None] == bins).sum(0).float()
         all_reduce(counts)
         self.counts.lerp_(counts, 1 - self.momentum)
