@@ -1,10 +1,12 @@
 """Thresholds of pseudo labels that change in training."""
 
+from abc import ABCMeta, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 
-class MovingThresholds(nn.Module):
+class MovingThresholds(nn.Module, metaclass=ABCMeta):
     """The two thresholds of a run at its present step, kept with the checkpoint.
 
     They move from the first step on which ``loss_seg`` weighs more than 0.
@@ -23,6 +25,7 @@ class MovingThresholds(nn.Module):
         for name, value in (("low", low_thr), ("high", high_thr)):
             self.register_buffer(name, torch.tensor(float(value)))
 
+    @abstractmethod
     def update(self, cams: Tensor, present: Tensor) -> None:
         """Moves both thresholds, once a step, before it makes pseudo labels.
 
@@ -30,4 +33,3 @@ class MovingThresholds(nn.Module):
             cams: (B, M, H, W) float in 0..1, maps of the images' classes alone.
             present: (B, M) bool, whether the image has that class.
         """
-        raise NotImplementedError
