@@ -210,12 +210,11 @@ class PseudoLabelExportLoop(TestLoop):
         write_mask(path, ids[label.cpu().numpy()], palette)
 
     def _thresholds(self, model: WeakSegmentor) -> dict[str, float]:
-        """The constant thresholds that the source depends on."""
-        generator = model.pseudo_label_generator
+        """The thresholds that the source depends on."""
         if self.source == "cam":
             return dict(bkg_thr=self.bkg_thr)
-        # Those that moved in training come with the checkpoint.
-        if self.source == "par" and generator.thresholds is None:
+        if self.source == "par":
+            generator = model.pseudo_label_generator
             return dict(low_thr=generator.low_thr, high_thr=generator.high_thr)
         return {}
 

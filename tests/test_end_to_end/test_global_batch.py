@@ -13,7 +13,7 @@ from .image_steps import CENTERS, assert_same_tensors, draw_images, split, train
 from .runs import own_globals
 
 PER_RANK, ACCUMULATED, NUM_STEPS = 2, 2, 2
-CASES = ("foreground_everywhere", "last_rank_without_foreground", "moving_thresholds")
+CASES = ("foreground_everywhere", "last_rank_without_foreground")
 
 
 def images_of(case, num_ranks):
@@ -27,16 +27,6 @@ def images_of(case, num_ranks):
     return images
 
 
-def parts_of(case):
-    """What a case replaces in the tiny segmentor."""
-    if case != "moving_thresholds":
-        return {}
-    generator = dict(scales=(1.0, 1.5), thresholds=dict(type="MixtureThresholds"))
-    return dict(
-        pseudo_label_generator=dict(type="CAMPseudoLabelGenerator", **generator)
-    )
-
-
 def train_rank(rank, num_ranks, device):
     """What a process does: its part of each batch, in each case."""
     with exact_convolutions():
@@ -46,7 +36,6 @@ def train_rank(rank, num_ranks, device):
                 ACCUMULATED,
                 lambda model: MMDistributedDataParallel(model, broadcast_buffers=False),
                 device=device,
-                **parts_of(case),
             )
             for case in CASES
         }
@@ -87,7 +76,7 @@ def test_equals_one_process(trained, case):
     images = images_of(case, len(ranks))
     with own_globals(), exact_convolutions():
         batches = split(images, len(ranks) * PER_RANK)
-        expected = train_on(batches, ACCUMULATED, device=device, **parts_of(case))
+        expected = train_on(batches, ACCUMULATED, device=device)
 
     assert len(expected["losses"]) == NUM_STEPS * ACCUMULATED
     assert len(expected["gradients"]) == NUM_STEPS
@@ -109,5 +98,5 @@ def test_equals_one_process(trained, case):
         counts = [rank[kind] for rank in ranks]
         assert list(map(sum, zip(*counts, strict=True))) == expected[kind]
         assert all(a != b for a, b in itertools.combinations(counts, 2))
-    assert any(ranks[-1]["foreground"]) != (case == "last_rank_without_foreground")
+    assert any(ranks[-1]["foreground"]) == (case == "foreground_everywhere")
     assert all(expected["state"][name].any() for name in CENTERS)

@@ -66,18 +66,6 @@ def moved(model, before):
             MAX_ITERS - 1,
             {"model.cam_source": "teacher", "model.reuse_features": False},
         ),
-        (
-            MAX_ITERS - 1,
-            {"model.pseudo_label_generator.thresholds.type": "MixtureThresholds"},
-        ),
-        (
-            MAX_ITERS - 1,
-            {
-                "model.pseudo_label_generator.thresholds": dict(
-                    type="ProgressiveThresholds", final_high_thr=0.4
-                )
-            },
-        ),
     ],
 )
 def test_a_step_runs_without_waiting(tiny, training_step, device, iteration, options):

@@ -4,10 +4,8 @@ from .cam_pseudo_label_generator import CAMPseudoLabelGenerator
 from .cam_to_label import cams_to_label
 from .cams import CAMs
 from .image_classes import ImageClasses, image_classes
-from .mixture_thresholds import MixtureThresholds
 from .multi_scale_cams import CAMSum, CAMView, normalize_cams, sum_over_scales
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
-from .progressive_thresholds import ProgressiveThresholds
 
 __all__ = [
     "CAMPseudoLabelGenerator",
@@ -15,9 +13,7 @@ __all__ = [
     "CAMView",
     "CAMs",
     "ImageClasses",
-    "MixtureThresholds",
     "PixelAdaptiveRefinement",
-    "ProgressiveThresholds",
     "cams_to_label",
     "image_classes",
     "normalize_cams",

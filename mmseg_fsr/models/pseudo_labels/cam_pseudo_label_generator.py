@@ -30,24 +30,20 @@ def quantized_half_images(images: Tensor) -> Tensor:
     return F.interpolate(quantized, size=size, mode="bilinear", align_corners=False)
 
 
-def class_probabilities(
-    cams: Tensor, present: Tensor, background: float | Tensor
-) -> Tensor:
+def class_probabilities(cams: Tensor, present: Tensor, background: float) -> Tensor:
     """Softmax over a constant background and the image's classes.
 
     Args:
         cams: (B, M, h, w) float in 0..1.
         present: (B, M) bool, whether the image has that class.
-        background: Value of the background, a scalar.
+        background: Value of the background.
 
     Returns:
         (B, 1 + M, h, w), background first; exactly 0 for classes that the image does
         not have.
     """
     scores = cams.masked_fill(~present[:, :, None, None], float("-inf"))
-    padded = F.pad(scores, (0, 0, 0, 0, 1, 0))
-    padded[:, 0] = background
-    return padded.softmax(1)
+    return F.pad(scores, (0, 0, 0, 0, 1, 0), value=background).softmax(1)
 
 
 def merge_labels(low: Tensor, high: Tensor) -> Tensor:
@@ -81,8 +77,6 @@ class CAMPseudoLabelGenerator(nn.Module):
             0.7 (VOC; 0.65 for COCO).
         refiner: Refinement of the maps by the image's colours. None labels by the two
             thresholds alone. Defaults to ``dict(type='PixelAdaptiveRefinement')``.
-        thresholds: Config of :class:`MovingThresholds`, which change in training from
-            these two on. None keeps both as they are. Defaults to None.
 
     Raises:
         ValueError: If thresholds are not ``0 <= low_thr <= high_thr <= 1``, or
@@ -102,7 +96,6 @@ class CAMPseudoLabelGenerator(nn.Module):
         low_thr: float = 0.25,
         high_thr: float = 0.7,
         refiner: ConfigType | None = dict(type="PixelAdaptiveRefinement"),
-        thresholds: ConfigType | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= low_thr <= high_thr <= 1:
@@ -119,28 +112,6 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.low_thr = low_thr
         self.high_thr = high_thr
         self.refiner = None if refiner is None else MODELS.build(refiner)
-        self.thresholds = None
-        if thresholds is not None:
-            self.thresholds = MODELS.build(
-                dict(low_thr=low_thr, high_thr=high_thr, **thresholds)
-            )
-
-    @property
-    def current_thresholds(self) -> tuple[float, float] | tuple[Tensor, Tensor]:
-        """The low and the high threshold as they stand, scalars."""
-        if self.thresholds is None:
-            return self.low_thr, self.high_thr
-        return self.thresholds.low, self.thresholds.high
-
-    def move_thresholds(self, cams: Tensor, classes: ImageClasses) -> None:
-        """Lets thresholds that change in training do so, once a step.
-
-        Args:
-            cams: (B, M, H, W) float in 0..1, of the images' classes alone.
-            classes: The images' classes.
-        """
-        if self.thresholds is not None:
-            self.thresholds.update(cams, classes.present)
 
     def sum_cams(
         self, extract: Callable[[Tensor, int], CAMs], views: Sequence[CAMView]
@@ -168,7 +139,7 @@ class CAMPseudoLabelGenerator(nn.Module):
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
         """
-        return cams_to_label(cams, classes, *self.current_thresholds)
+        return cams_to_label(cams, classes, self.low_thr, self.high_thr)
 
     @torch.no_grad()
     def pseudo_label(
@@ -199,7 +170,7 @@ class CAMPseudoLabelGenerator(nn.Module):
                 torch.cat(
                     [
                         class_probabilities(kept, classes.present, threshold)
-                        for threshold in self.current_thresholds
+                        for threshold in (self.low_thr, self.high_thr)
                     ],
                     dim=1,
                 ),

@@ -9,18 +9,15 @@ from .image_classes import ImageClasses
 
 
 def cams_to_label(
-    cams: Tensor,
-    classes: ImageClasses,
-    low_thr: float | Tensor,
-    high_thr: float | Tensor,
+    cams: Tensor, classes: ImageClasses, low_thr: float, high_thr: float
 ) -> Tensor:
     """Labels pixels by two thresholds, leaving those in between undecided.
 
     Args:
         cams: (B, M, H, W) float in 0..1, of the images' classes alone.
         classes: The images' classes. An image without any is all background.
-        low_thr: Up to this value, a scalar, a pixel is background.
-        high_thr: Above this value, a scalar, a pixel is of its strongest class.
+        low_thr: Up to this value a pixel is background.
+        high_thr: Above this value a pixel is of its strongest class.
 
     Returns:
         (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.

@@ -359,7 +359,6 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
     ) -> dict[str, Tensor]:
         """Segmentation and dense energy loss of the decoder's logits."""
         rgb = self.data_preprocessor.denormalize(images)
-        self.pseudo_label_generator.move_thresholds(cams, classes)
         pseudo_label = self.pseudo_label_generator.pseudo_label(rgb, cams, classes)
         logits = F.interpolate(
             logits.float(),  # once, and small, for both losses

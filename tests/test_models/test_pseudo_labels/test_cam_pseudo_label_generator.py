@@ -149,34 +149,6 @@ def test_without_refiner_labels_by_thresholds():
     assert torch.equal(label, generator.label(*own))
 
 
-@pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
-def test_thresholds_that_move_are_those_of_labels(refiner):
-    moving = CAMPseudoLabelGenerator(
-        refiner=refiner, thresholds=dict(type="MixtureThresholds")
-    )
-    images, cams = torch.rand(4, 3, 32, 32) * 255, smooth_cams(4, 3, (32, 32))
-    own = own_cams(cams, torch.ones(4, 3))
-    start = CAMPseudoLabelGenerator(refiner=refiner)
-    assert torch.equal(
-        moving.pseudo_label(images, *own), start.pseudo_label(images, *own)
-    )
-    for _ in range(20):
-        moving.move_thresholds(*own)
-    low, high = (float(value) for value in moving.current_thresholds)
-    constant = CAMPseudoLabelGenerator(low_thr=low, high_thr=high, refiner=refiner)
-    label = moving.pseudo_label(images, *own)
-    assert torch.equal(label, constant.pseudo_label(images, *own))
-    assert torch.equal(moving.label(*own), constant.label(*own))
-    assert (label != start.pseudo_label(images, *own)).any()
-
-
-def test_constant_thresholds_do_not_move():
-    generator = CAMPseudoLabelGenerator(low_thr=0.2, high_thr=0.6)
-    generator.move_thresholds(*own_cams(torch.rand(2, 3, 8, 8), torch.ones(2, 3)))
-    assert generator.current_thresholds == (0.2, 0.6)
-    assert not generator.state_dict()
-
-
 def test_both_thresholds_share_one_kernel(monkeypatch):
     calls = []
     kernel = PixelAdaptiveRefinement.kernel
