@@ -15,6 +15,8 @@ class TeacherMixin:
 
     Attributes:
         teacher: The copy, whose own ``teacher`` is None; None without one.
+        teacher_unset: Whether the module got initial weights that its teacher has not:
+            such a module is not trained.
     """
 
     def add_teacher(self, teacher: dict | None) -> None:
@@ -28,6 +30,7 @@ class TeacherMixin:
             ValueError: If it is another dict.
         """
         self.teacher: nn.Module | None = None
+        self.teacher_unset = False
         if teacher is None:
             return
         if teacher.keys() != {"train_mode"}:
@@ -40,8 +43,23 @@ class TeacherMixin:
         # The initial weights are copied into it before training.
         self.teacher._is_init = True
 
+    def init_weights(self) -> None:
+        """Gives the module initial weights, and its teacher none."""
+        super().init_weights()
+        self.teacher_unset = self.teacher is not None
+
     def train(self, mode: bool = True) -> "TeacherMixin":
-        """Sets the mode; the teacher's is a setting of its own."""
+        """Sets the mode; the teacher's is a setting of its own.
+
+        Raises:
+            RuntimeError: If training would begin with a teacher that nothing has set.
+        """
+        if mode and self.teacher_unset:
+            raise RuntimeError(
+                f"{type(self).__name__} has a teacher that no hook sets and averages: "
+                "add dict(type='EMATeacherHook') to custom_hooks, a list that replaces "
+                "the one of _base_ as a whole"
+            )
         super().train(mode)
         if self.teacher is not None:
             self.teacher.train(mode and self.teacher_train_mode)

@@ -97,7 +97,6 @@ def test_trains(name, training_step):
     model = MODELS.build(cfg.model)
     model.init_weights()
     fill_zeros(model)
-    model.train()
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     hook = EMATeacherHook(momentum=MOMENTUM, end_momentum=MOMENTUM)
     runner = SimpleNamespace(
@@ -105,6 +104,7 @@ def test_trains(name, training_step):
     )
     if model.teacher is not None:
         hook.before_train(runner)
+    model.train()
     for runner.iter in phases(cfg):
         training_step(runner.iter, cfg.max_iters)
         losses, grads = take_step(model, optim_wrapper, cfg)

@@ -272,7 +272,23 @@ def test_hook_without_a_teacher_says_what_to_set(tiny, tmp_path):
         train(quick(tiny, tmp_path, **without))
 
 
+def test_a_teacher_without_its_hook_stops_the_run(tiny, tmp_path):
+    cfg = quick(tiny, tmp_path)
+    assert cfg.custom_hooks.pop(0).type == "EMATeacherHook"
+    with pytest.raises(RuntimeError, match="WeakSegmentor has a teacher that no hook"):
+        train(cfg)
+    assert not list((tmp_path / "work").glob("*.pth"))
+
+
 # --- losses
+
+
+def test_losses_that_begin_after_the_end_are_named(tiny, tmp_path):
+    begin = dict(loss_seg=1, loss_energy=0, loss_ptc=2)
+    train(quick(tiny, tmp_path, model__loss_begin=begin))
+    (log,) = (tmp_path / "work").glob("*/*.log")
+    found = re.findall(r"WARNING - loss_begin\.(\S+): in a run of 1 ", log.read_text())
+    assert found == ["loss_seg=1", "loss_ptc=2"]
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])

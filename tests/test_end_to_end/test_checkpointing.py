@@ -7,6 +7,7 @@ from mmengine.runner import turn_on_activation_checkpointing
 from mmseg.registry import MODELS
 from torch.autograd.graph import saved_tensors_hooks
 
+from tests.initialized import initialized
 from tests.new_torch import needs_new_torch
 from tests.project_files import TOOLS
 from tests.tiny_config import MAX_ITERS
@@ -22,10 +23,9 @@ def step(tiny, batch, dtype, checkpointed=None):
     cfg = Config.fromfile(tiny).model
     cfg.backbone.update(drop_path_rate=0.5, with_cp=checkpointed == "with_cp")
     torch.manual_seed(0)
-    model = MODELS.build(cfg)
-    model.init_weights()
+    model = initialized(MODELS.build(cfg))
     if checkpointed == "activation_checkpointing":
-        turn_on_activation_checkpointing(model.train(), LAYERS)
+        turn_on_activation_checkpointing(model, LAYERS)
     saved = {}
 
     def pack(tensor):

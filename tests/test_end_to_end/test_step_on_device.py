@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
+from tests.initialized import initialized
 from tests.tiny_config import MAX_ITERS
 
 DEVICES = [
@@ -74,10 +75,7 @@ def test_a_step_runs_without_waiting(tiny, training_step, device, iteration, opt
     loader = cfg.train_dataloader
     loader.pin_memory = device != "cpu"
     batch = next(iter(Runner.build_dataloader(loader, seed=0)))
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    model.to(device).train()
-    update_ema(model.teacher, model, momentum=0)
+    model = initialized(MODELS.build(cfg.model)).to(device)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     training_step(iteration, MAX_ITERS)
     teacher = values(model.teacher)

@@ -5,7 +5,6 @@ import json
 import math
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import mmseg
 import pytest
@@ -16,8 +15,8 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.engine.hooks import EMATeacherHook
 from mmseg_fsr.utils.student_teacher import is_of_teacher
+from tests.initialized import initialized
 from tests.new_torch import HALVES
 from tests.project_files import CONFIGS, TOOLS, load_tool
 
@@ -286,10 +285,7 @@ def test_scores_of_a_teacher_that_segments_nothing_are_refused(small, tmp_path):
 def build(small):
     model = MODELS.build(Config.fromfile(small).model)
     assert type(model) is EncoderDecoder
-    model.init_weights()
-    # Teachers as they are when training begins.
-    EMATeacherHook().before_train(SimpleNamespace(model=model, iter=0))
-    return model.train()
+    return initialized(model)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from mmseg_fsr.ops import permutohedral_lattice
+from tests.initialized import initialized
 from tests.meta_device import build_without_memory, patch_for_meta_device
 from tests.new_torch import HALVES, needs_new_torch
 from tests.tiny_config import CROP, MAX_ITERS
@@ -30,9 +31,7 @@ COPIES = (
 
 
 def build(tiny):
-    model = MODELS.build(Config.fromfile(tiny).model)
-    model.init_weights()
-    return model.train()
+    return initialized(MODELS.build(Config.fromfile(tiny).model))
 
 
 @pytest.mark.parametrize("iteration", range(MAX_ITERS))

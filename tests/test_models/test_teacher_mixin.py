@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.model import BaseModule
 from torch import nn
 
+from mmseg_fsr.engine.hooks import EMATeacherHook
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
 
 
@@ -52,8 +55,20 @@ def test_initial_weights_are_the_students_alone():
     assert network.teacher.inner.inits == 0
 
 
+def test_initial_weights_are_not_trained_beside_a_teacher_without_them():
+    network = Network(dict(train_mode=True))
+    network.init_weights()
+    network.eval()
+    with pytest.raises(RuntimeError, match=r"EMATeacherHook.* to custom_hooks"):
+        network.train()
+    EMATeacherHook().before_train(SimpleNamespace(model=network, iter=0))
+    assert network.train().training
+
+
 def test_without_teacher():
-    network = Network(None).train()
+    network = Network(None)
+    network.init_weights()
+    network.train()
     assert network.teacher is None
     assert not any("teacher" in name for name in network.state_dict())
 

@@ -146,9 +146,10 @@ class EMATeacherHook(Hook):
             _segmentor(runner)
         if self.validate == "teacher":
             _require_teacher_scores(runner)
-        if runner.iter == 0:
-            for student in students:
+        for student in students:
+            if runner.iter == 0:
                 update_ema(student.teacher, student, momentum=0)
+            student.teacher_unset = False
 
     def after_train_iter(
         self,
@@ -210,43 +211,52 @@ class EMATeacherHook(Hook):
         self._end_scoring(runner, runner.test_loop, metrics)
 
     def _begin_scoring(self, runner: Runner, loop: ValLoop | TestLoop) -> None:
-        if self.validate == "both":
-            self._teacher_evaluator = copy.deepcopy(loop.evaluator)
-            for metric in self._teacher_evaluator.metrics:
-                # Written label maps are the student's.
-                metric.output_dir = None
-            self._teacher_queue = None
-            if isinstance(loop, DenseCRFTestLoop):
-                process = self._teacher_evaluator.process
-                self._teacher_queue = loop.refinement_queue(process)
-        elif self.validate == "teacher":
+        self._teacher_evaluator = None
+        if self.validate == "teacher":
             self._student = runner.model
             runner.model = _scored_teacher(runner)
+        elif self.validate == "both":
+            evaluator = copy.deepcopy(loop.evaluator)
+            # Written label maps are the student's.
+            evaluator.metrics = [
+                metric
+                for metric in evaluator.metrics
+                if not getattr(metric, "format_only", False)
+            ]
+            for metric in evaluator.metrics:
+                metric.output_dir = None
+            if not evaluator.metrics:
+                return
+            self._teacher_evaluator = evaluator
+            self._teacher_queue = None
+            if isinstance(loop, DenseCRFTestLoop):
+                self._teacher_queue = loop.refinement_queue(evaluator.process)
 
     def _score_teacher(self, runner: Runner, data_batch: dict) -> None:
-        if self.validate == "both":
-            samples = _scored_teacher(runner).test_step(data_batch)
-            if self._teacher_queue is None:
-                self._teacher_evaluator.process(samples, data_batch)
-            else:
-                self._teacher_queue.put(samples, data_batch)
+        if self._teacher_evaluator is None:
+            return
+        samples = _scored_teacher(runner).test_step(data_batch)
+        if self._teacher_queue is None:
+            self._teacher_evaluator.process(samples, data_batch)
+        else:
+            self._teacher_queue.put(samples, data_batch)
 
     def _end_scoring(
         self, runner: Runner, loop: ValLoop | TestLoop, metrics: dict[str, float]
     ) -> None:
         """Puts the teacher's metrics into ``metrics``, which later hooks read."""
-        if self.validate == "student":
-            return
-        if self.validate == "both":
+        if self.validate == "teacher":
+            runner.model = self._student
+            teacher_metrics = dict(metrics)
+            metrics.clear()
+        elif self._teacher_evaluator is not None:
             if self._teacher_queue is not None:
                 self._teacher_queue.flush()
             print_log("Scores of the teacher:", logger="current")
             size = len(loop.dataloader.dataset)
             teacher_metrics = self._teacher_evaluator.evaluate(size)
         else:
-            runner.model = self._student
-            teacher_metrics = dict(metrics)
-            metrics.clear()
+            return
         metrics.update({f"teacher/{k}": v for k, v in teacher_metrics.items()})
 
 

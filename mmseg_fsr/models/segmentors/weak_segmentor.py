@@ -1,7 +1,10 @@
 """Segmentor that learns from image-level labels in one stage."""
 
+import logging
+
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.structures import LabelData, PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -264,12 +267,25 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         """Names of the losses that weigh more than 0 at the step under way."""
         wanted = set(self.LOSSES)
         if self.loss_begin:
-            step = training_progress().step
+            step, max_iters = training_progress()
+            if step == 1:
+                self._warn_of_idle_losses(max_iters)
             wanted = {x for x in wanted if step > self.loss_begin.get(x, 0)}
         if self.distill_head is not None:
             idle = {"loss_fsr_class", "loss_fsr_patch"}
             wanted -= idle - self.distill_head.weighted_losses
         return wanted
+
+    def _warn_of_idle_losses(self, max_iters: int) -> None:
+        """Names the losses that would never weigh anything in a run."""
+        for name, begin in self.loss_begin.items():
+            if begin >= max_iters:
+                print_log(
+                    f"loss_begin.{name}={begin}: in a run of {max_iters} steps this "
+                    "loss never trains anything; shorten loss_begin with the run",
+                    logger="current",
+                    level=logging.WARNING,
+                )
 
     def _distill(
         self,

@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop
+from mmseg.evaluation import IoUMetric
 from torch import nn
 
 from mmseg_fsr.engine import runner_state
@@ -306,6 +307,34 @@ def test_written_label_maps_are_the_students(scored_model):
     (teacher_metric,) = hook._teacher_evaluator.metrics
     assert teacher_metric.output_dir is None
     assert metric.output_dir == "maps"
+
+
+def test_label_maps_are_not_written_for_the_teacher(scored_model):
+    metric = IoUMetric(format_only=True, output_dir="maps")
+    loop = SimpleNamespace(
+        evaluator=Evaluator([Mean(), metric]),
+        dataloader=SimpleNamespace(dataset=range(2)),
+    )
+    runner = runner_of(scored_model, test_loop=loop)
+    hook = EMATeacherHook(validate="both")
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, dict(inputs=torch.zeros(2)))
+    metrics = {}
+    hook.after_test_epoch(runner, metrics)
+    assert metrics == {"teacher/mean": 6.0, "teacher/count": 2}
+
+
+def test_a_teacher_without_any_score_does_not_predict(scored_model, monkeypatch):
+    metric = IoUMetric(format_only=True, output_dir="maps")
+    loop = SimpleNamespace(evaluator=Evaluator([metric]))
+    runner = runner_of(scored_model, test_loop=loop)
+    monkeypatch.setattr(scored_model.teacher, "test_step", None)
+    hook = EMATeacherHook(validate="both")
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, dict(inputs=torch.zeros(2)))
+    metrics = {}
+    hook.after_test_epoch(runner, metrics)
+    assert metrics == {}
 
 
 class Largest(BaseTTAModel):
