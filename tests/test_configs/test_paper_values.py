@@ -19,6 +19,7 @@ SHARED = {
     "decode_head.channels": 512,
     "decode_head.in_index": -1,
     "decode_head.loss_decode.loss_weight": 0.1,
+    "cam_head.loss_weight": 1.0,
     "affinity_head.loss_weight": 0.2,
     "distill_head.student_temp": 0.1,
     "distill_head.warmup_teacher_temp": 0.04,
@@ -44,6 +45,8 @@ SHARED = {
     "loss_energy.sigma_xy": 100,
     "loss_energy.scale_factor": 0.5,
     "teacher_train_mode": True,
+    "reuse_features": False,
+    "cam_source": "student",
 }
 OWN = {
     "fsr_vit-b_voc": {
@@ -116,6 +119,11 @@ def test_layers(built):
     }
     assert [block.conv.dilation for block in model.decode_head.convs] == [(5, 5)] * 2
     assert len(model.backbone.aggregator.blocks) == 2
+    maps = torch.tensor([[[[1.0, 5.0, 0.0]]]])
+    assert model.cam_head.pool(maps).flatten().tolist() == [5.0]
+    offsets = model.pseudo_label_generator.refiner.offsets
+    assert {max(map(abs, offset)) for offset in offsets} == {1, 2, 4, 8, 12, 24}
+    assert len(set(offsets)) == 48
     assert tuple(model.backbone.pos_embed.shape) == (1, 196, 768)
 
 
@@ -185,6 +193,23 @@ def test_validation(name):
     assert [m.field for m in seeds] == ["cams", "aux_cams"]
     assert {m.bkg_thr for m in seeds} == {SEED_THRESHOLD[name]}
     assert cfg.model.test_cfg == dict(mode="whole", cams=True)
+    assert cfg.custom_hooks[0].validate == "both"
+
+
+@every_recipe
+def test_inference_at_three_scales_and_mirrored(name):
+    cfg = load_config(name)
+    assert cfg.tta_model == dict(type="FSRTTAModel")
+    scales, flips, *_ = cfg.tta_pipeline[1].transforms
+    assert scales == [
+        dict(type="Resize", scale_factor=factor, keep_ratio=True)
+        for factor in (1.0, 1.25, 1.5)
+    ]
+    assert flips == [
+        dict(type="RandomFlip", prob=prob, direction="horizontal")
+        for prob in (0.0, 1.0)
+    ]
+    assert cfg.crf == dict(type="DenseCRF")
 
 
 @every_recipe
