@@ -5,11 +5,7 @@ _base_ = [
     './_base_/default_runtime.py'
 ]
 num_classes = 8
-# caffe style: the stride of a block sits in its first 1x1 convolution
-pretrained = '{{$FSR_R50:pretrain/resnet50_caffe.pth}}'
 model = dict(
-    backbone=dict(
-        backbone=dict(style='caffe'), init_cfg=dict(checkpoint=pretrained)),
     # one GPU, or a CPU
     decode_head=dict(
         norm_cfg=dict(type='BN'), num_classes=num_classes + 1),

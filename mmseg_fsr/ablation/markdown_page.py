@@ -11,47 +11,14 @@ from .table import AblationTable
 
 _HEAD = """# Ablations
 
-<!-- Written by tools/analysis/run_ablation.py with --results docs/ablations.json and
---markdown docs/ablations.md: change the tables' files, not this. -->
+<!-- Written by tools/analysis/run_ablation.py: change the tables' files, not this. -->
 
-What the paper's switches do here: mean and standard deviation, over the seeds, of
-scores of the validation at the end of a run. Beside each of the paper's claims stands
-the mean difference between two rows, taken seed by seed, with its standard deviation. A
-claim counts as borne out, or contradicted, where the 95 % confidence interval of that
-mean (Student's t) is on one side of 0: of two seeds it hardly ever is. Rows that did
-not run are not here.
-
-## Run them
-
-```bash
-python tools/analysis/run_ablation.py configs/fsr/ablations/r50_voc-mini.yaml
-```
-
-trains every row of a table with every seed, one run on each GPU (`--jobs` sets how
-many at a time; without a GPU one after another), and writes `results.md` and
-`results.json` to `work_dirs/ablations`. Runs with a result are skipped, runs that were
-broken off are resumed: the same command goes on where it was. `--rows none both` and
-`--seeds 0` train a part, `--collect` writes the page alone. A result counts for the
-options that it came from; change them, and the row is trained anew, in another folder.
-After a change within a config itself, name other files with `--work-dir`. A run keeps
-its last two checkpoints: together 0.8 to 1.4 GB of a ResNet-50.
-
-A table of your own names its configs from where it lies (YAML takes `1e-4` for text:
-write `1.0e-4`):
-
-```yaml
-title: Mask ratio on our photographs
-about: ResNet-50, 448 px, 4,000 steps.
-config: our_config.py
-seeds: [0, 1, 2]
-scores: {segmentation: mIoU, pseudo labels: pseudo_label/mIoU}
-cfg_options: {train_cfg.max_iters: 4000, train_cfg.val_interval: 4000}
-rows:
-  - {name: "0.4"}
-  - {name: "0.2", cfg_options: {model.mask_generator.mask_ratio: 0.2}}
-claims:
-  - {paper: 0.4 is best, better: "0.4", worse: "0.2", score: segmentation}
-```
+Mean and standard deviation, over the seeds, of scores of the validation at the end of a
+run. Beside each claim stands the mean difference between two rows, taken seed by seed,
+with its standard deviation. A claim is borne out ("agrees"), or contradicted
+("disagrees"), where the 95 % confidence interval of that mean (Student's t) is on one
+side of 0: of two seeds it hardly ever is. Rows that did not run are not here.
+`docs/run_ablations.md` says how to run them.
 
 """
 
@@ -126,14 +93,14 @@ def _claim_table(
             spread = "" if found.std is None else f" ± {found.std:.2f}"
             rows.append(
                 [
-                    claim.paper,
+                    claim.claim,
                     f"{claim.score}: {claim.better} against {claim.worse}",
                     f"{found.mean:+.2f}{spread}",
                     found.seeds,
                     found.verdict,
                 ]
             )
-    head = ["the paper", "measured", "difference", "seeds", "verdict"]
+    head = ["claim", "measured", "difference", "seeds", "verdict"]
     return markdown_table(head, rows) if rows else ""
 
 

@@ -26,16 +26,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of two rows.
+    """What is said of two rows, by the paper or another.
 
     Attributes:
-        paper: In words.
-        better: Name of the row that is better by the paper.
+        claim: In words.
+        better: Name of the row that is better by the claim.
         worse: Name of the other.
         score: Which score, by its name in the table.
     """
 
-    paper: str
+    claim: str
     better: str
     worse: str
     score: str
@@ -54,7 +54,7 @@ class AblationTable:
         scores: Names of columns, and of the validation's scores in them.
         rows: The variants.
         cfg_options: Settings of all rows; a row's own come after them.
-        claims: What the paper says.
+        claims: What is said of rows, to hold against the scores.
         notes: Markdown below the tables.
     """
 
@@ -75,12 +75,15 @@ class AblationTable:
         return self.path.stem
 
 
-def read_table(path: str | Path) -> AblationTable:
+def read_table(
+    path: str | Path, cfg_options: Mapping[str, Any] | None = None
+) -> AblationTable:
     """Reads a table.
 
     Args:
         path: YAML file with the attributes of :class:`AblationTable` but ``path``;
             configs are named from its folder.
+        cfg_options: Settings of all rows, over the table's own. Defaults to none.
 
     Returns:
         The table.
@@ -108,7 +111,9 @@ def read_table(path: str | Path) -> AblationTable:
         raise ValueError(
             f"{path}: seeds: expected different whole numbers, got {list(seeds)}"
         )
-    _require_json(values.get("cfg_options"), f"{path}: cfg_options")
+    options = values.get("cfg_options", {}) | dict(cfg_options or {})
+    _require_json(options, f"{path}: cfg_options")
+    values["cfg_options"] = options
     table = AblationTable(
         **values | dict(path=path, rows=rows, claims=claims, seeds=seeds)
     )
@@ -199,5 +204,5 @@ def _check_names(table: AblationTable) -> None:
         ):
             if name not in known:
                 raise ValueError(
-                    f"{table.path}: claim {claim.paper!r}: no {name!r} among {known}"
+                    f"{table.path}: claim {claim.claim!r}: no {name!r} among {known}"
                 )

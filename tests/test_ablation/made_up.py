@@ -16,7 +16,7 @@ rows:
     config: other.py
     cfg_options: {model.part: null}
 claims:
-  - {paper: It helps, better: with, worse: without it, score: prediction}
+  - {claim: It helps, better: with, worse: without it, score: prediction}
 """
 CONFIG = """
 model = dict(size=(4, 4), part=dict(weight=1))

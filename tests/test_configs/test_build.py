@@ -234,7 +234,7 @@ WEIGHTS = {
 }
 VARIABLES = {
     **{f"{name}_{data}": v for name, v in WEIGHTS.items() for data in ("voc", "coco")},
-    "fsr_r50_voc-mini": "FSR_R50",
+    "fsr_r50_voc-mini": "FSR_R50_TORCHVISION",
     "fsr_vit-s14_voc-mini": "FSR_VIT_S14",
 }
 
