@@ -1,7 +1,9 @@
 """What the docs say, tried: the page on one's own images, and the links."""
 
+import argparse
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import LabelData
 from mmseg.registry import DATASETS, HOOKS, MODELS
@@ -17,6 +20,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmseg_fsr.datasets.mask_file import write_mask
+from mmseg_fsr.engine.command_line import add_cfg_options
 
 from .meta_device import build_without_memory, patch_for_meta_device
 from .project_files import CONFIGS, ROOT, TOOLS
@@ -127,6 +131,29 @@ def learning_rates(cfg):
         for scheduler in schedulers:
             scheduler.step()
     return rates
+
+
+def test_a_shorter_run_has_every_phase(pets):
+    page = (ROOT / "docs" / "configs.md").read_text()
+    (command,) = (block for block in blocks(page, "bash") if "fsr_pets.py" in block)
+    words = shlex.split(command.replace("\\\n", " "))
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    options = parser.parse_args(words[words.index("--cfg-options") :]).cfg_options
+    cfg, full = (Config.fromfile(pets / "fsr_pets.py") for _ in range(2))
+    cfg.merge_from_dict(options)
+    parts = full.train_cfg.max_iters // cfg.train_cfg.max_iters
+    assert parts == 5
+    steps = {name: parts * number for name, number in cfg.model.loss_begin.items()}
+    assert steps == full.model.loss_begin
+    long = learning_rates(full)[parts // 2 :: parts]
+    assert learning_rates(cfg) == pytest.approx(long, abs=0.01 * max(long))
+    assert cfg.custom_hooks[0].type == "EMATeacherHook"
+    for interval in (
+        cfg.train_cfg.val_interval,
+        cfg.default_hooks.checkpoint.interval,
+    ):
+        assert cfg.train_cfg.max_iters % interval == 0
 
 
 def test_accumulation_keeps_the_demo_but_for_the_size_of_its_batches(tmp_path):
@@ -244,6 +271,8 @@ def test_the_distillation_fits_mmsegs_own_config(
         "loss_fsr_class",
         "loss_fsr_patch",
     }
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert {group["lr"] for group in optimizer.param_groups} == {6e-5, 10.0 * 6e-5}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -254,7 +283,11 @@ def test_links_within_the_project_lead_somewhere(page):
         assert file.exists(), target
         if anchor:
             titles = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
-            anchors = {title.lower().replace(" ", "-") for title in titles}
+            # As GitHub makes them: without punctuation.
+            anchors = {
+                re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+                for title in titles
+            }
             assert anchor in anchors, target
 
 
@@ -269,4 +302,6 @@ def test_files_that_commands_name_are_there(page):
         "configs/fsr/fsr_efficientnet-b0_voc.py",
         "configs/fsr/fsr_pets.py",
         "configs/fsr/fsr_vit-t_scenes_accumulated.py",
+        "configs/fsr/supervised/distill.py",
+        "configs/fsr/supervised/ptc.py",
     }

@@ -33,7 +33,7 @@ def predict(
 
     Args:
         model: The trained model, in evaluation mode.
-        dataset: The validation images.
+        dataset: The validation images, or those of the training.
         count: How many to predict.
         shown: How many to draw, the worst ones.
         threshold: CAM seeds are the CAMs above it, in 0..1.
@@ -46,7 +46,7 @@ def predict(
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     clear = BACKGROUND if classes[BACKGROUND] == "background" else None
     total, worst = ClassScores(len(classes)), WorstImages(shown)
-    print(f"Predicting {count} of {len(dataset)} validation images", flush=True)
+    print(f"Predicting {count} of {len(dataset)} images", flush=True)
     # Its default is what stdout was when mmengine was imported: not the terminal.
     for index in track_iter_progress(list(range(count)), file=sys.stdout):
         (sample,) = model.val_step(pseudo_collate([dataset[index]]))
