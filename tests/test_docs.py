@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import mmseg
@@ -19,6 +20,7 @@ from mmseg.registry import DATASETS, HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from mmseg_fsr.ablation import planned_runs, read_table
 from mmseg_fsr.datasets.mask_file import write_mask
 from mmseg_fsr.engine.command_line import add_cfg_options
 
@@ -115,6 +117,26 @@ def test_own_images_are_trained_on_tested_and_drawn(pets):
     assert {"mIoU", "teacher/mIoU", "cam/mIoU"} <= json.loads(scores.read_text()).keys()
     run_tool(TOOLS / "analysis/draw_panels.py", config, checkpoint, "pictures")
     assert [path.name for path in Path("pictures").iterdir()] == ["both.png"]
+
+
+def test_the_ablation_of_one_s_own_fits_its_config(tmp_path):
+    shutil.copytree(CONFIGS, tmp_path / "fsr")
+    page = (ROOT / "docs" / "run_ablations.md").read_text()
+    (text,) = blocks(page, "yaml")
+    path = tmp_path / "fsr" / "ablations" / "our_ratios.yaml"
+    path.write_text(text)
+    table = read_table(path)
+    # The page's table of keys names all that there are, but for those of a claim.
+    for field in (*fields(table), *fields(table.rows[0])):
+        if field.name not in ("path", "rows", "name"):
+            assert f"`{field.name}`" in page
+    rows = {run.row.name: run.read_config() for run in planned_runs(table, seeds=[0])}
+    assert rows["0.4"].model.mask_generator.mask_ratio == 0.4
+    assert rows["0.2"].model.mask_generator.mask_ratio == 0.2
+    assert rows["random"].model.mask_generator.strategy == "random"
+    for cfg in rows.values():
+        assert cfg.custom_hooks[0].type == "EMATeacherHook"
+        assert cfg.custom_hooks[0].validate == "student"
 
 
 def learning_rates(cfg):

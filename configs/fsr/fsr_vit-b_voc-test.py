@@ -21,7 +21,3 @@ test_dataloader = dict(
         data_prefix=dict(_delete_=True, img_path='JPEGImages'),
         pipeline=test_pipeline))
 test_evaluator = [dict(type='IoUMetric', format_only=True)]
-custom_hooks = [
-    dict(type='EMATeacherHook', momentum=0.9995, validate='student'),
-    *_base_.custom_hooks[1:]
-]

@@ -75,15 +75,12 @@ class AblationTable:
         return self.path.stem
 
 
-def read_table(
-    path: str | Path, cfg_options: Mapping[str, Any] | None = None
-) -> AblationTable:
+def read_table(path: str | Path) -> AblationTable:
     """Reads a table.
 
     Args:
         path: YAML file with the attributes of :class:`AblationTable` but ``path``;
             configs are named from its folder.
-        cfg_options: Settings of all rows, over the table's own. Defaults to none.
 
     Returns:
         The table.
@@ -111,9 +108,7 @@ def read_table(
         raise ValueError(
             f"{path}: seeds: expected different whole numbers, got {list(seeds)}"
         )
-    options = values.get("cfg_options", {}) | dict(cfg_options or {})
-    _require_json(options, f"{path}: cfg_options")
-    values["cfg_options"] = options
+    _require_json(values.get("cfg_options"), f"{path}: cfg_options")
     table = AblationTable(
         **values | dict(path=path, rows=rows, claims=claims, seeds=seeds)
     )

@@ -49,17 +49,13 @@ def test_what_did_not_run_is_not_there(table):
     assert "Nothing of it has run." in markdown_page([(table, [])])
 
 
-# The ResNet-50 at hand has the stride of a block in its first convolution.
-OPTIONS = {"r50_voc-mini": {"model.backbone.backbone.style": "caffe"}}
-
-
 def test_the_project_s_page_is_what_its_results_say():
     path = ROOT / "docs" / "ablations.json"
     records = json.loads(path.read_text())
     results = ResultFile(path)
     tables, found = [], []
     for name in dict.fromkeys(entry["table"] for entry in records):
-        table = read_table(CONFIGS / "ablations" / f"{name}.yaml", OPTIONS.get(name))
+        table = read_table(CONFIGS / "ablations" / f"{name}.yaml")
         of_table = [results.find(run.key) for run in planned_runs(table)]
         tables.append((table, [entry for entry in of_table if entry is not None]))
         found += tables[-1][1]

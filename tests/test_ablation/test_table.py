@@ -25,18 +25,6 @@ def test_reads_rows_seeds_and_claims(tmp_path):
     assert table.claims == (Claim("It helps", "with", "without it", "prediction"),)
 
 
-def test_settings_of_all_rows_stand_over_the_table_s_and_below_a_row_s(tmp_path):
-    path = write_table(tmp_path)
-    table = read_table(path, {"train_cfg.max_iters": 8, "model.part": 3})
-    assert table.cfg_options["train_cfg.max_iters"] == 8
-    assert table.cfg_options["model.size"] == [8, 8]
-    first, second = (run.key["cfg_options"] for run in planned_runs(table, seeds=[0]))
-    assert first["model.part"] == 3
-    assert second["model.part"] is None
-    with pytest.raises(ValueError, match="cfg_options: expected numbers"):
-        read_table(path, {"model.part": {1}})
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -219,8 +219,8 @@ def test_only_the_import_switches_the_package_on(name):
 
 WEIGHTS = {
     "fsr_vit-b": "FSR_VIT_B",
-    "fsr_r50": "FSR_R50_TORCHVISION",
-    "fsr_r50-bn": "FSR_R50_TORCHVISION",
+    "fsr_r50": "FSR_R50",
+    "fsr_r50-bn": "FSR_R50",
     "fsr_r101": "FSR_R101",
     "fsr_convnext-t": "FSR_CONVNEXT_T",
     "fsr_swin-t": "FSR_SWIN_T",
@@ -234,7 +234,7 @@ WEIGHTS = {
 }
 VARIABLES = {
     **{f"{name}_{data}": v for name, v in WEIGHTS.items() for data in ("voc", "coco")},
-    "fsr_r50_voc-mini": "FSR_R50_TORCHVISION",
+    "fsr_r50_voc-mini": "FSR_R50",
     "fsr_vit-s14_voc-mini": "FSR_VIT_S14",
 }
 
@@ -251,6 +251,13 @@ def test_weights_by_environment(name, variable, monkeypatch):
     # The page on configs says where the file comes from.
     (row,) = [line for line in PAGE.splitlines() if f"`{variable}`" in line]
     assert f"`{file}`" in row
+
+
+def test_kind_of_resnet_by_environment(monkeypatch):
+    assert load_config("fsr_r50_voc").model.backbone.backbone.style == "pytorch"
+    monkeypatch.setenv("FSR_R50_STYLE", "caffe")
+    assert load_config("fsr_r50_voc").model.backbone.backbone.style == "caffe"
+    assert "`FSR_R50_STYLE=caffe`" in PAGE
 
 
 def test_data_root_by_environment(monkeypatch):

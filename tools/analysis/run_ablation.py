@@ -37,7 +37,7 @@ from mmseg_fsr.ablation import (
     training_size,
 )
 from mmseg_fsr.benchmark import environment
-from mmseg_fsr.engine.command_line import add_cfg_options, positive_int
+from mmseg_fsr.engine.command_line import positive_int
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--collect", action="store_true", help="train nothing, write the page alone"
     )
-    add_cfg_options(parser)
     args = parser.parse_args(argv)
     args.results = args.results or args.work_dir / "results.json"
     args.markdown = args.markdown or args.work_dir / "results.md"
@@ -210,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # As Ctrl-C does: the runs save and end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        tables = [read_table(path, args.cfg_options) for path in args.tables]
+        tables = [read_table(path) for path in args.tables]
         if len({table.name for table in tables}) < len(tables):
             raise ValueError("two tables have one file name: give each its own")
         for path in (args.results, args.markdown):

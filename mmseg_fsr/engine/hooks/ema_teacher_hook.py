@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel
@@ -105,6 +106,7 @@ class EMATeacherHook(Hook):
         self.momentum = momentum
         self.end_momentum = end_momentum
         self.validate = validate
+        self._teacher_evaluator: Evaluator | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Scores no teacher whose weights the tested checkpoint does not hold.

@@ -2,8 +2,10 @@
 # average pooling as in fsr_vit-b_fcn.py.
 _base_ = './fsr_vit-b_fcn.py'
 channels = 2048
-# torchvision's, whose blocks have their stride in the 3x3 convolution
-pretrained = '{{$FSR_R50_TORCHVISION:pretrain/resnet50-0676ba61.pth}}'
+# torchvision's, whose blocks have their stride in the 3x3 convolution; 'caffe' is the
+# other kind, with the same names and shapes
+pretrained = '{{$FSR_R50:pretrain/resnet50-0676ba61.pth}}'
+style = '{{$FSR_R50_STYLE:pytorch}}'
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -19,7 +21,7 @@ model = dict(
             norm_cfg=dict(type='BN', requires_grad=False),
             norm_eval=True,
             contract_dilation=True,
-            style='pytorch'),
+            style=style),
         aggregator=dict(type='AveragePoolingAggregator'),
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     decode_head=dict(in_channels=channels, norm_cfg=dict(type='SyncBN')),
