@@ -182,9 +182,11 @@ def train_all(
             )
 
     failed, times = [], []
-    for run, code, seconds in run_queue(waiting, at_a_time, start):
+    ended = run_queue(waiting, at_a_time, start)
+    for count, (run, code, seconds) in enumerate(ended, start=1):
         folder = run.folder(args.work_dir)
-        times.append(seconds)
+        if code is not None:
+            times.append(seconds)
         try:
             if code is None:
                 raise ValueError(f"another program is at it, see {folder}")
@@ -194,12 +196,11 @@ def train_all(
         except (ValueError, FileNotFoundError) as error:
             outcome = f"{run}: {error}"
             failed.append(outcome)
-        left = (len(waiting) - len(times)) * sum(times) / len(times) / len(at_a_time)
-        print(
-            f"[{len(times)}/{len(waiting)}] {outcome} ({describe_time(seconds)}; about "
-            f"{describe_time(left)} to go)",
-            flush=True,
-        )
+        took = ""
+        if times:
+            left = (len(waiting) - count) * sum(times) / len(times) / len(at_a_time)
+            took = f" ({describe_time(seconds)}; about {describe_time(left)} to go)"
+        print(f"[{count}/{len(waiting)}] {outcome}{took}", flush=True)
     return failed
 
 
