@@ -155,13 +155,38 @@ def learning_rates(cfg):
     return rates
 
 
-def test_a_shorter_run_has_every_phase(pets):
-    page = (ROOT / "docs" / "configs.md").read_text()
-    (command,) = (block for block in blocks(page, "bash") if "fsr_pets.py" in block)
+def options_of(page, word):
+    """What stands from ``--cfg-options`` on in the page's command with that word."""
+    text = (ROOT / "docs" / page).read_text()
+    (command,) = (block for block in blocks(text, "bash") if word in block)
     words = shlex.split(command.replace("\\\n", " "))
+    return words[words.index("--cfg-options") :]
+
+
+@pytest.mark.slow
+def test_own_images_without_masks_are_trained_on_and_get_masks(pets):
+    config = pets / "fsr_pets-small.py"
+    shutil.rmtree("data/pets/masks")
+    Path("data/pets/val.txt").unlink()
+    run_tool(TOOLS / "train.py", config, *options_of("data.md", "val_cfg=None"))
+    run_tool(TOOLS / "report.py", "work_dirs/fsr_pets-small")
+    assert Path("work_dirs/fsr_pets-small/report.html").is_file()
+    run_tool(
+        TOOLS / "export_pseudo_labels.py", config,
+        "work_dirs/fsr_pets-small/iter_2.pth", "--source", "seg", "--tta", "--crf",
+        "--out", "data/pets/predicted",
+    )  # fmt: skip
+    names = sorted(path.stem for path in Path("data/pets/predicted").glob("*.png"))
+    assert names == ["garden", "rex", "tom"]
+    # What its labels do not allow is not in a mask.
+    assert not np.array(Image.open("data/pets/predicted/garden.png")).any()
+
+
+def test_a_shorter_run_has_every_phase(pets):
+    words = options_of("configs.md", "fsr_pets.py")
     parser = argparse.ArgumentParser()
     add_cfg_options(parser)
-    options = parser.parse_args(words[words.index("--cfg-options") :]).cfg_options
+    options = parser.parse_args(words).cfg_options
     cfg, full = (Config.fromfile(pets / "fsr_pets.py") for _ in range(2))
     cfg.merge_from_dict(options)
     parts = full.train_cfg.max_iters // cfg.train_cfg.max_iters
