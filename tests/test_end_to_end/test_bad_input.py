@@ -283,12 +283,19 @@ def test_a_teacher_without_its_hook_stops_the_run(tiny, tmp_path):
 # --- losses
 
 
-def test_losses_that_begin_after_the_end_are_named(tiny, tmp_path):
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({}, ["loss_seg=1", "loss_ptc=2"]),
+        ({"model__affinity_head": None}, ["loss_seg=1"]),
+    ],
+)
+def test_losses_that_begin_after_the_end_are_named(tiny, tmp_path, parts, expected):
     begin = dict(loss_seg=1, loss_energy=0, loss_ptc=2)
-    train(quick(tiny, tmp_path, model__loss_begin=begin))
+    train(quick(tiny, tmp_path, model__loss_begin=begin, **parts))
     (log,) = (tmp_path / "work").glob("*/*.log")
     found = re.findall(r"WARNING - loss_begin\.(\S+): in a run of 1 ", log.read_text())
-    assert found == ["loss_seg=1", "loss_ptc=2"]
+    assert found == expected
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])

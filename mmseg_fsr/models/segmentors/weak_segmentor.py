@@ -202,19 +202,15 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
         view1 = inputs["view1"]
         labels = torch.stack([sample.gt_label.label for sample in data_samples])
         wanted = self._wanted_losses()
-        segmenting = "loss_seg" in wanted or (
-            self.loss_energy is not None and "loss_energy" in wanted
-        )
-        contrasting = self.affinity_head is not None and "loss_ptc" in wanted
+        segmenting = not wanted.isdisjoint(("loss_seg", "loss_energy"))
+        contrasting = "loss_ptc" in wanted
         # Known on the host: counting labels on the device would wait for it.
         counts = [sample.get("num_labels") for sample in data_samples]
         classes = image_classes(labels, None if None in counts else max(counts))
         views = {}
         if segmenting or contrasting:
             views["view1"] = CAMView(view1, segmenting, self.reuse_features, classes)
-        distilling = self.distill_head is not None and not wanted.isdisjoint(
-            ("loss_fsr_class", "loss_fsr_patch")
-        )
+        distilling = not wanted.isdisjoint(("loss_fsr_class", "loss_fsr_patch"))
         cue = self.mask_generator.cue(training_progress()) if distilling else None
         if cue == "cams":
             views["view2"] = CAMView(inputs["view2"], top=False, classes=classes)
@@ -263,23 +259,32 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
             sums |= zip(names, found, strict=True)
         return sums
 
+    def _weighted_losses(self) -> set[str]:
+        """Names of the losses of the config's parts that weigh at any step."""
+        names = {"loss_cls", "loss_cls_aux", "loss_seg"}
+        if self.loss_energy is not None:
+            names.add("loss_energy")
+        if self.affinity_head is not None:
+            names.add("loss_ptc")
+        if self.distill_head is not None:
+            names |= self.distill_head.weighted_losses
+        return names
+
     def _wanted_losses(self) -> set[str]:
         """Names of the losses that weigh more than 0 at the step under way."""
-        wanted = set(self.LOSSES)
+        wanted = self._weighted_losses()
         if self.loss_begin:
             step, max_iters = training_progress()
             if step == 1:
                 self._warn_of_idle_losses(max_iters)
             wanted = {x for x in wanted if step > self.loss_begin.get(x, 0)}
-        if self.distill_head is not None:
-            idle = {"loss_fsr_class", "loss_fsr_patch"}
-            wanted -= idle - self.distill_head.weighted_losses
         return wanted
 
     def _warn_of_idle_losses(self, max_iters: int) -> None:
         """Names the losses that would never weigh anything in a run."""
+        weighted = self._weighted_losses()
         for name, begin in self.loss_begin.items():
-            if begin >= max_iters:
+            if name in weighted and begin >= max_iters:
                 print_log(
                     f"loss_begin.{name}={begin}: in a run of {max_iters} steps this "
                     "loss never trains anything; shorten loss_begin with the run",
