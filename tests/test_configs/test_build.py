@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmseg.registry import HOOKS, METRICS, TRANSFORMS
 
 from mmseg_fsr.models.backbones import FSRBackbone
@@ -251,6 +252,47 @@ def test_weights_by_environment(name, variable, monkeypatch):
     # The page on configs says where the file comes from.
     (row,) = [line for line in PAGE.splitlines() if f"`{variable}`" in line]
     assert f"`{file}`" in row
+
+
+def table_of_backbones():
+    """Rows of the page on configs: name, network, stride, decoder, what is masked."""
+    section = PAGE.split("| backbone | network | stride |")[1].split("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines()[2:]]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_networks_are_those_of_the_page(name):
+    _, stride, decoder, masked = table_of_backbones()[name.removeprefix("fsr_")]
+    model = build_without_memory(load_config(f"{name}_voc"))
+    assert model.backbone.stride == int(stride)
+    assert f"`{type(model.decode_head).__name__}`" == decoder
+    # A colour, or a token.
+    channels = model.backbone.mask_token.shape[1]
+    assert (channels == 3) == (masked == "pixels")
+
+
+@pytest.mark.parametrize("name", ["fsr_r50", "fsr_r101"])
+def test_frozen_batch_norms_of_resnets(name):
+    network = build_without_memory(load_config(f"{name}_voc")).train().backbone.backbone
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    assert norms
+    assert not any(norm.training or norm.weight.requires_grad for norm in norms)
+    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    # Stem and first stage.
+    frozen = [m for m in convolutions if not m.weight.requires_grad]
+    assert len(frozen) == 1 + 10
+
+
+def test_batch_norms_that_train_over_all_gpus():
+    network = build_without_memory(load_config("fsr_r50-bn_voc")).backbone.backbone
+    network.train()
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    assert norms
+    for norm in norms:
+        assert isinstance(norm, torch.nn.SyncBatchNorm)
+        assert norm.training
+        assert norm.weight.requires_grad
 
 
 def test_kind_of_resnet_by_environment(monkeypatch):

@@ -1,4 +1,5 @@
 import errno
+import os
 import resource
 
 import pytest
@@ -18,6 +19,23 @@ def test_writes_and_replaces_in_folders_that_it_makes(backend, tmp_path):
         backend.put(content, str(path))
         assert backend.get(str(path)) == content
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_contents_are_on_the_disk_before_the_name(backend, tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def note_fsync(number):
+        calls.append(("fsync", os.fstat(number).st_size))
+        fsync(number)
+
+    def note_replace(source, target):
+        calls.append(("replace", os.stat(source).st_size))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    backend.put(b"one", tmp_path / "x")
+    assert calls == [("fsync", 3), ("replace", 3)]
 
 
 def test_what_does_not_fit_leaves_the_old_file(backend, tmp_path):

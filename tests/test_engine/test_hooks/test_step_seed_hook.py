@@ -42,6 +42,19 @@ def test_ranks_draw_other_numbers(monkeypatch):
     assert not torch.equal(noise(3), first)
 
 
+def test_ranks_with_seeds_of_their_own_take_that_of_the_first(monkeypatch):
+    def send(seeds):
+        seeds[:] = [5]
+
+    module = "mmseg_fsr.engine.hooks.step_seed_hook"
+    first = noise(3, seed=5)
+    monkeypatch.setattr(f"{module}.broadcast_object_list", send)
+    assert torch.equal(noise(3, seed=6), first)
+    runner = runner_at(0, seed=6)
+    StepSeedHook().before_train(runner)
+    assert runner.train_loop.dataloader.sampler.seed == 5
+
+
 def batches(runner, number):
     return [b.tolist() for b in itertools.islice(runner.train_loop.dataloader, number)]
 

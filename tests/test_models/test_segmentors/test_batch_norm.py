@@ -17,6 +17,13 @@ def test_normalises_by_the_batch_and_keeps_the_statistics():
     assert not torch.equal(norm.running_mean, before["running_mean"])
 
 
+def test_keeps_the_statistics_of_all_processes_too():
+    norm = nn.SyncBatchNorm(3)
+    with untracked_batch_norm(nn.Sequential(norm)):
+        assert not norm.track_running_stats
+    assert norm.track_running_stats
+
+
 def test_layers_in_evaluation_mode_use_their_statistics():
     norm = nn.BatchNorm2d(3).eval()
     x = 5 + torch.randn(4, 3, 6, 6)

@@ -56,6 +56,13 @@ def test_refuses_a_second_teacher_of_the_projector():
         build_tiny(distill_head=head | dict(with_teacher=True))
 
 
+def test_refuses_several_losses_of_the_decoder():
+    loss = tiny_cfg().decode_head.loss_decode
+    head = tiny_cfg().decode_head | dict(loss_decode=[loss, loss])
+    with pytest.raises(ValueError, match="is a list of 2: expected one loss"):
+        build_tiny(decode_head=head)
+
+
 def test_refuses_unknown_losses_in_loss_begin():
     with pytest.raises(ValueError, match=r"loss_begin names \['loss_sge'\]"):
         build_tiny(loss_begin=dict(loss_sge=10, loss_seg=10))
@@ -341,7 +348,8 @@ def test_class_tokens_without_a_loss_are_not_computed(weight, training_step):
     assert trained == {weight > 0}
 
 
-def test_running_statistics_do_not_follow_local_crops(training_step):
+def test_running_statistics_follow_the_views_alone(training_step):
+    """Neither local crops nor the scaled and mirrored images of CAMs."""
     training_step(0, MAX_ITERS)
     channels = 64
     segmentor = build_tiny(
@@ -372,10 +380,12 @@ def test_running_statistics_do_not_follow_local_crops(training_step):
         losses = segmentor.loss(batch, samples)
         sum(losses.values()).backward()
         kept.append({k: v.clone() for k, v in segmentor.backbone.named_buffers()})
-    moved = [
-        k for k, v in kept[0].items() if not torch.equal(v, state[f"backbone.{k}"])
-    ]
-    assert len(moved) == len(kept[0])
+    passes = {
+        int(v - state[f"backbone.{k}"])
+        for k, v in kept[0].items()
+        if k.endswith("num_batches_tracked")
+    }
+    assert passes == {1}
     assert all(torch.equal(v, kept[1][k]) for k, v in kept[0].items())
     assert all(
         m.track_running_stats for m in segmentor.modules() if hasattr(m, "running_mean")
@@ -620,12 +630,42 @@ def test_prediction_is_the_decoder_at_the_size_of_the_image():
 
 
 @torch.no_grad()
-def test_padding_is_cut_off():
+def test_images_of_several_sizes_are_predicted_at_their_own():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    images, sizes = torch.randn(2, 3, *SIZE), [(40, 60), (50, 30)]
+    samples = [evaluation_samples(1, ori_shape=size)[0] for size in sizes]
+    samples = segmentor.predict(images, samples)
+    logits = segmentor.decode_head(segmentor.backbone(images).levels)
+    # By way of the input's size, as mmseg does.
+    logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
+    cams = segmentor.cams(images)
+    for i, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
+
+        def resize(maps, i=i, size=size):
+            return F.interpolate(maps[i][None], size, mode="bilinear")[0]
+
+        torch.testing.assert_close(sample.seg_logits.data, resize(logits))
+        assert sample.pred_sem_seg.shape == size
+        # Of the one class that the mask shows.
+        torch.testing.assert_close(sample.cams.data[0], resize(cams.top)[0])
+        torch.testing.assert_close(sample.aux_cams.data[0], resize(cams.aux)[0])
+        assert sample.pseudo_sem_seg.shape == size
+
+
+# mmseg's names for the same: of images that the data preprocessor pads, and others.
+@pytest.fixture(params=["img_padding_size", "padding_size"])
+def padded(request):
+    """A sample whose image was padded to ``SIZE`` at its right and bottom."""
+    (sample,) = evaluation_samples(1, ori_shape=(28, 41))
+    sample.set_metainfo({request.param: [0, 7, 0, 4]})
+    return sample
+
+
+@torch.no_grad()
+def test_padding_is_cut_off(padded):
     segmentor = build_tiny().eval()
     images = torch.randn(1, 3, *SIZE)
-    (sample,) = evaluation_samples(1, ori_shape=(28, 41), masks=False)
-    sample.set_metainfo(dict(padding_size=[0, 7, 0, 4]))  # right and bottom
-    (sample,) = segmentor.predict(images, [sample])
+    (sample,) = segmentor.predict(images, [padded])
     logits = segmentor.decode_head(segmentor.backbone(images).levels)
     logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
     torch.testing.assert_close(sample.seg_logits.data, logits[0, :, :28, :41])
@@ -756,12 +796,10 @@ def test_cams_of_a_mirror_image_are_mirrored_back(direction, dim):
 
 
 @torch.no_grad()
-def test_refuses_cams_of_padded_images():
+def test_refuses_cams_of_padded_images(padded):
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    (sample,) = evaluation_samples(1, ori_shape=(28, 41))
-    sample.set_metainfo(dict(padding_size=[0, 7, 0, 4]))
     with pytest.raises(ValueError, match=r"test_cfg\.cams.*size_divisor"):
-        segmentor.predict(torch.randn(1, 3, *SIZE), [sample])
+        segmentor.predict(torch.randn(1, 3, *SIZE), [padded])
 
 
 @pytest.mark.parametrize("part", ["neck", "auxiliary_head"])

@@ -37,18 +37,51 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch):
+def tool(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("PYTHONPATH", str(TOOLS.parent))
     handler = signal.getsignal(signal.SIGTERM)
+    yield load_tool("analysis/run_ablation")
+    signal.signal(signal.SIGTERM, handler)
 
+
+@pytest.fixture
+def run(folder, tool):
     def run_tool(*arguments, table="tiny", work_dir=folder / "work"):
-        load_tool("analysis/run_ablation").main(
+        tool.main(
             [str(folder / f"{table}.yaml"), "--work-dir", str(work_dir), *arguments]
         )
 
-    yield run_tool
-    signal.signal(signal.SIGTERM, handler)
+    return run_tool
+
+
+@pytest.mark.parametrize(
+    ("visible", "jobs", "expected"),
+    [
+        (None, None, ["0", "1"]),
+        ("2,5", None, ["2", "5"]),
+        ("2,5", 3, ["2", "5", "2"]),
+        (None, 1, ["0"]),
+    ],
+)
+def test_runs_take_the_visible_gpus_in_turn(tool, monkeypatch, visible, jobs, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    else:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    found = tool.places(jobs)
+    assert found == [dict(CUDA_VISIBLE_DEVICES=gpu) for gpu in expected]
+
+
+def test_runs_share_the_threads_without_a_gpu(tool, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert tool.places(None) == [dict(OMP_NUM_THREADS="8")]
+    assert tool.places(3) == [dict(OMP_NUM_THREADS="2")] * 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert tool.places(3) == [{}] * 3
 
 
 def wait_for(folder, pattern):
@@ -56,6 +89,24 @@ def wait_for(folder, pattern):
     while not list(folder.glob(pattern)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_seeds_and_rows_choose_the_runs(folder, tool, run, tmp_path, monkeypatch):
+    (folder / "seeds.yaml").write_text(TABLE.replace("seeds: [0]", "seeds: [0, 1]"))
+    planned = []
+    monkeypatch.setattr(
+        tool, "train_all", lambda runs, *_: planned.append([str(r) for r in runs])
+    )
+    for choice in ([], ["--seeds", "1"], ["--rows", "both", "--seeds", "1", "0"]):
+        run(*choice, table="seeds", work_dir=tmp_path)
+    every = [f"seeds, {row}, seed {s}" for s in (0, 1) for row in ("both", "cer.FSR")]
+    assert planned == [every, every[2:], [every[0], every[2]]]
+
+
+def test_refuses_two_tables_of_one_name(folder, tool, tmp_path):
+    table = str(folder / "tiny.yaml")
+    with pytest.raises(SystemExit, match="two tables have one file name"):
+        tool.main([table, table, "--work-dir", str(tmp_path)])
 
 
 @pytest.mark.slow
