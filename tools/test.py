@@ -90,6 +90,8 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
+    # A resumed training has dumped it.
+    cfg.resume = False
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
     if args.tta:

@@ -1,6 +1,7 @@
 """Trains a model from a config: the arguments are those of mmseg's ``train.py``."""
 
 import argparse
+from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -24,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue from the newest checkpoint of the work directory",
+        help="continue from the newest checkpoint of the work directory, if it has any",
     )
     parser.add_argument(
         "--amp", action="store_true", help="train with automatic mixed precision"
@@ -33,6 +34,17 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     require_file(parser, "config", args.config)
     return args
+
+
+def resume_own(cfg: Config) -> None:
+    """Goes on with the run of the work directory, if it has saved checkpoints.
+
+    ``load_from`` is then what it started from: mmengine would resume from that.
+    """
+    folder = Path(cfg.work_dir)
+    cfg.resume = (folder / "last_checkpoint").exists() or any(folder.glob("iter_*.pth"))
+    if cfg.resume:
+        cfg.load_from = None
 
 
 def enable_amp(cfg: Config) -> None:
@@ -54,7 +66,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     if args.resume:
-        cfg.resume = True
+        resume_own(cfg)
     if args.amp:
         enable_amp(cfg)
     prepare_cpu_distributed(cfg)

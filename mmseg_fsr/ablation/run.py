@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,8 @@ class AblationRun:
             folder: Its work directory.
             steps: Length of the training.
         """
+        if _logged_scores(folder)[0] == steps:
+            return
         end = folder / f"iter_{steps}.pth"
         end.unlink(missing_ok=True)
         noted = folder / "last_checkpoint"
@@ -91,24 +93,43 @@ class AblationRun:
             Scores by the validation's names.
 
         Raises:
-            FileNotFoundError: If it has logged nothing.
             ValueError: If the last validation was an earlier one, or lacks a score
                 that the table wants.
         """
-        records, _ = join_runs(find_runs(folder))
-        step, scores = last_scores(score_curves(records))
+        step, scores = _logged_scores(folder)
         if step != steps:
             raise ValueError(
                 f"{folder}: last validation at step {step} of {steps}: set "
                 "train_cfg.val_interval to a divisor of train_cfg.max_iters"
             )
+        self.require_scores(scores, folder)
+        return scores
+
+    def require_scores(self, scores: Collection[str], where: Path) -> None:
+        """Refuses scores among which one of the table's is missing.
+
+        Args:
+            scores: By the validation's names.
+            where: Folder or file that has them.
+
+        Raises:
+            ValueError: If one is missing; names it and the table.
+        """
         missing = set(self.table.scores.values()) - set(scores)
         if missing:
             raise ValueError(
-                f"{folder}: no score {', '.join(sorted(missing))} among "
+                f"{where}: {self} has no score {', '.join(sorted(missing))}, but "
                 f"{', '.join(scores)}: mend scores of {self.table.path}"
             )
-        return scores
+
+
+def _logged_scores(folder: Path) -> tuple[int | None, dict[str, float]]:
+    """Step and scores of the last validation; None and nothing without a log."""
+    try:
+        records, _ = join_runs(find_runs(folder))
+    except FileNotFoundError:
+        return None, {}
+    return last_scores(score_curves(records))
 
 
 def planned_runs(

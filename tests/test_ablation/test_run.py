@@ -72,6 +72,15 @@ def test_the_last_checkpoint_of_a_run_without_scores_goes(table, tmp_path):
     assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_2.pth"]
 
 
+@pytest.mark.parametrize(("scored", "stays"), [(4, True), (2, False)])
+def test_the_last_checkpoint_of_a_run_with_scores_stays(table, tmp_path, scored, stays):
+    end = tmp_path / "iter_4.pth"
+    end.touch()
+    log(tmp_path, {"step": scored, "mIoU": 1.0}, {"step": 4, "loss": 1.0})
+    planned_runs(table)[0].drop_unscored_end(tmp_path, 4)
+    assert end.exists() == stays
+
+
 def test_every_seed_gets_the_same_options(tmp_path):
     change = "train_cfg: {_delete_: true, max_iters: 3}"
     text = TABLE.replace("model.part: null", change)
@@ -112,7 +121,13 @@ def test_scores_are_those_at_the_end(table, tmp_path):
 
 def test_scores_that_are_missing_are_named(table, tmp_path):
     log(tmp_path, {"step": 4, "mIoU": 1.0, "cam/best_mIoU": 2.0})
-    with pytest.raises(ValueError, match=r"no score cam/mIoU among mIoU, cam/best_m"):
+    message = "with, seed 0 has no score cam/mIoU, but mIoU, cam/best_mIoU: mend scores"
+    with pytest.raises(ValueError, match=message):
+        planned_runs(table)[0].read_scores(tmp_path, 4)
+
+
+def test_a_run_without_a_log_has_no_scores(table, tmp_path):
+    with pytest.raises(ValueError, match="last validation at step None of 4"):
         planned_runs(table)[0].read_scores(tmp_path, 4)
 
 

@@ -200,6 +200,14 @@ def trained(project) -> Path:
     return project.checkpoint("single", 2)
 
 
+@pytest.fixture(scope="module")
+def weights(project, trained) -> Path:
+    """Weights alone, from which nothing can be resumed."""
+    path = project.root / "weights.pth"
+    torch.save(dict(state_dict=read_checkpoint(trained)["state_dict"]), path)
+    return path
+
+
 def mean_iou(project: Project, maps: str) -> float:
     """Of the label maps in a folder of the project, in percent."""
     found, truth = (
@@ -225,11 +233,13 @@ def test_train_writes_a_checkpoint_and_a_score(project, trained):
 
 
 @pytest.mark.slow
-def test_resume_continues_where_the_first_run_ended(project, trained):
+def test_resume_continues_where_the_first_run_ended(project, trained, weights):
     before = read_checkpoint(trained)
     output = project.run(
         "train.py", project.config, "--work-dir", "single", "--resume",
         "--cfg-options", "train_cfg.max_iters=4", "optim_wrapper.optimizer.lr=0.01",
+        # What the run may have started from.
+        f"load_from={weights}",
     )  # fmt: skip
     steps = re.findall(r"Iter\(train\) \[\s*(\d+)/4\]", output)
     assert steps == ["3", "4"]
@@ -248,10 +258,12 @@ def test_resume_continues_where_the_first_run_ended(project, trained):
 
 
 @pytest.mark.slow
-def test_test_writes_scores_label_maps_and_pictures(project, trained):
+def test_test_writes_scores_label_maps_and_pictures(project, weights):
     project.run(
-        "test.py", project.config, trained, "--work-dir", "scored",
+        "test.py", project.config, weights, "--work-dir", "scored",
         "--out", "maps", "--show-dir", "pictures",
+        # As a resumed training dumps its config.
+        "--cfg-options", "resume=True",
     )  # fmt: skip
     (scores,) = (project.root / "scored").glob("*/*.json")
     expected = mean_iou(project, "maps")
@@ -370,6 +382,24 @@ def test_work_dir_priority(tmp_path, monkeypatch, argument, in_config, expected)
     monkeypatch.setattr(sys, "argv", ["train.py", str(config), *arguments])
     module = load_tool("train")
     assert module.load_config(module.parse_args()).work_dir == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "resume"),
+    [
+        (["last_checkpoint", "step2.pth"], True),
+        (["iter_2.pth"], True),
+        (["pretrained.pth", "train.log"], False),
+        ([], False),
+    ],
+)
+def test_resume_takes_the_run_s_own_checkpoints(tmp_path, files, resume):
+    for name in files:
+        (tmp_path / name).touch()
+    cfg = Config(dict(work_dir=str(tmp_path), load_from="a.pth"))
+    load_tool("train").resume_own(cfg)
+    assert cfg.resume == resume
+    assert cfg.load_from == (None if resume else "a.pth")
 
 
 def test_amp_wraps_the_plain_optimizer_only():

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import mmseg_fsr
 
@@ -140,6 +140,18 @@ def lock(log: TextIO) -> bool:
     return True
 
 
+def find_record(run: AblationRun, results: ResultFile) -> dict[str, Any] | None:
+    """What a run gave, None if it has not ended.
+
+    Raises:
+        ValueError: If a score is missing that its table has got since.
+    """
+    record = results.find(run.key)
+    if record is not None:
+        run.require_scores(record["scores"], results.path)
+    return record
+
+
 def train_all(
     runs: Sequence[AblationRun], args: argparse.Namespace, results: ResultFile
 ) -> list[str]:
@@ -148,7 +160,7 @@ def train_all(
     Returns:
         A line for each run that failed.
     """
-    waiting = [run for run in runs if results.find(run.key) is None]
+    waiting = [run for run in runs if find_record(run, results) is None]
     # Before the first run: each config must be readable.
     configs = {run: run.read_config() for run in waiting}
     print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them done before")
@@ -193,7 +205,7 @@ def train_all(
             if code:
                 raise ValueError(f"exit code {code}, see {folder / 'train.log'}")
             outcome = record(run, seconds)
-        except (ValueError, FileNotFoundError) as error:
+        except ValueError as error:
             outcome = f"{run}: {error}"
             failed.append(outcome)
         took = ""
@@ -225,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ]
             failed = train_all(runs, args, results)
         found = [
-            (table, [results.find(run.key) for run in planned_runs(table)])
+            (table, [find_record(run, results) for run in planned_runs(table)])
             for table in tables
         ]
         page = markdown_page(

@@ -140,6 +140,32 @@ def test_trains_collects_and_skips_what_is_done(folder, run, capsys):
 
 
 @pytest.mark.slow
+def test_a_run_with_scores_is_not_trained_again(folder, run, tmp_path):
+    """As after a name in `scores` that no validation has."""
+    text = TABLE.replace("mIoU, pseudo", "no_mIoU, pseudo", 1)
+    (folder / "tiny.yaml").write_text(text)
+    try:
+        with pytest.raises(SystemExit, match="has no score no_mIoU, but "):
+            run("--rows", "both", work_dir=tmp_path)
+    finally:
+        (folder / "tiny.yaml").write_text(TABLE)
+    (end,) = tmp_path.glob("tiny/*/iter_4.pth")
+    written = end.stat().st_mtime_ns
+    run("--rows", "both", work_dir=tmp_path)
+    assert end.stat().st_mtime_ns == written
+    (record,) = json.loads((tmp_path / "results.json").read_text())
+    assert record["scores"].keys() >= {"mIoU", "pseudo_label/mIoU"}
+    # A column that the results of before do not have.
+    text = TABLE.replace("mIoU, pseudo", "mIoU, new: new/mIoU, pseudo", 1)
+    (folder / "tiny.yaml").write_text(text)
+    try:
+        with pytest.raises(SystemExit, match=r"results\.json: .* no score new/mIoU"):
+            run("--collect", work_dir=tmp_path)
+    finally:
+        (folder / "tiny.yaml").write_text(TABLE)
+
+
+@pytest.mark.slow
 def test_a_run_without_scores_does_its_last_steps_again(folder, run, tmp_path):
     run("--rows", "both", work_dir=tmp_path)
     results = tmp_path / "results.json"
