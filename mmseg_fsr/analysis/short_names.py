@@ -28,5 +28,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
             if len(set(stems)) == len(paths):
                 return stems
             return [str(PurePath(*names[-depth:])) for names in parts]
-    twice = next(path for path in paths if list(paths).count(path) > 1)
+    twice = next(
+        path for path, names in zip(paths, parts, strict=True) if parts.count(names) > 1
+    )
     raise ValueError(f"{twice} is given twice: expected different files")

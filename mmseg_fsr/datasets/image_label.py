@@ -249,7 +249,7 @@ class ImageLabelDataset(BaseSegDataset):
             The path within the folder of images, without suffix.
         """
         folder = self.data_prefix.get("img_path", "")
-        return osp.relpath(path, folder or ".")[: -len(self.img_suffix)]
+        return osp.relpath(path, folder or ".").removesuffix(self.img_suffix)
 
     def image_names(self) -> list[str]:
         """The names of all images, in the order of the items."""

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 
 def check_image_name(name: str, where: str) -> None:
-    """Refuses a name that leads out of the folder of images.
+    """Refuses a name that leads out of the folder of images, or has an invisible mark.
 
     A name is joined to the folders of images and masks, so a list of strangers could
     have any file read. Symbolic links within the folders are followed: whoever put them
@@ -16,8 +16,13 @@ def check_image_name(name: str, where: str) -> None:
 
     Raises:
         ValueError: If it is an absolute path, has a part ``..``, or has a null
-            character.
+            character or a byte-order mark.
     """
+    if "\ufeff" in name:
+        raise ValueError(
+            f"{where} has a byte-order mark, which editors do not show: save the file "
+            "as UTF-8 without one"
+        )
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(

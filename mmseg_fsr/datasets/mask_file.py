@@ -23,11 +23,12 @@ def read_mask(path: str | Path) -> np.ndarray:
         path: A PNG with one channel or a palette.
 
     Returns:
-        (H, W) uint8 or what the file has.
+        (H, W) uint8.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded or has several channels.
+        ValueError: If it cannot be decoded, has several channels, or values that are
+            no whole numbers from 0 to 255.
     """
     try:
         with Image.open(path) as image:
@@ -43,7 +44,13 @@ def read_mask(path: str | Path) -> np.ndarray:
             f"mask {path} has {mask.shape[2]} channels, expected one of class ids: "
             "convert colours to ids first"
         )
-    return mask
+    ids = mask.astype(np.uint8)
+    if not np.array_equal(ids, mask):
+        raise ValueError(
+            f"mask {path} has values from {mask.min()} to {mask.max()}: expected class "
+            "ids, whole numbers from 0 to 255"
+        )
+    return ids
 
 
 def encode_mask(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from mmseg_fsr.datasets.image_name import check_image_name
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 MANIFEST = "manifest.json"
@@ -41,12 +42,7 @@ class LabelFolder:
         Raises:
             ValueError: If the name leads out of the folder.
         """
-        parts = PurePosixPath(name).parts
-        if name.startswith("/") or ".." in parts:
-            raise ValueError(
-                f"image '{name}' lies outside the data set's image folder: its label "
-                f"map would lie outside {self.root}"
-            )
+        check_image_name(name, "the data set")
         return self.root / f"{name}.png"
 
     def missing(self, names: Sequence[str], overwrite: bool) -> list[int]:

@@ -27,10 +27,15 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
         The open file.
 
     Raises:
-        OSError: If the file cannot be written, as on a full disk; names the file.
+        OSError: If the file cannot be written, as on a full disk or where its folder
+            is missing; names the file.
     """
     path = Path(path)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file

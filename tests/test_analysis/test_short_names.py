@@ -18,6 +18,7 @@ def test_as_short_as_they_may_be(paths, names):
     assert short_names(paths) == names
 
 
-def test_the_same_file_twice():
+@pytest.mark.parametrize("again", ["b.pth", "./b.pth"])
+def test_the_same_file_twice(again):
     with pytest.raises(ValueError, match=r"b\.pth is given twice"):
-        short_names(["a.pth", "b.pth", "b.pth"])
+        short_names(["a.pth", "b.pth", again])

@@ -62,6 +62,17 @@ def test_folder_without_split_is_listed(voc_root):
     assert foreground(dataset) == [[8, 15], [], [12]]
 
 
+def test_names_may_have_suffixes_of_their_own(voc_root):
+    names = {"a.jpg": [8, 15], "b.png": [12]}
+    Image.new("RGB", (3, 2)).save(voc_root / "JPEGImages" / "b.png")
+    (voc_root / "image_labels.json").write_text(json.dumps(names))
+    (voc_root / "mixed.txt").write_text("\n".join(names))
+    dataset = build(voc_root, ann_file="mixed.txt", img_suffix="")
+    assert dataset.image_names() == list(names)
+    assert foreground(dataset) == list(names.values())
+    assert dataset[1]["img"].shape == (2, 3, 3)
+
+
 def test_array_labels_follow_the_split_not_the_alphabet(voc_root):
     (voc_root / "ImageSets/Segmentation/train.txt").write_text("c\na\n")
     np.save(voc_root / "l.npy", np.eye(2, 20))

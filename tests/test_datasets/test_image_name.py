@@ -40,6 +40,16 @@ def test_label_file_names_file_line_and_value(tmp_path, name):
         assert repr(name) in str(error.value)
 
 
+def test_byte_order_marks_of_text_files_are_named(tmp_path):
+    split, labels = tmp_path / "train.txt", tmp_path / "l.txt"
+    for path, line in ((split, "a\n"), (labels, "a cat\n")):
+        path.write_text(line, encoding="utf-8-sig")
+    with pytest.raises(ValueError, match=r"train\.txt, line 1, has a byte-order mark"):
+        read_split(split)
+    with pytest.raises(ValueError, match=r"l\.txt, line 1, has a byte-order mark"):
+        read_label_file(labels, ["a"], ("background", "cat"))
+
+
 def test_coco_file_names_stay_in_their_folder(tmp_path):
     content = dict(
         images=[dict(id=1, file_name="../../x.jpg")], annotations=[], categories=[]

@@ -37,6 +37,23 @@ def test_mask_of_colours(tmp_path):
         read_mask(tmp_path / "x.png")
 
 
+@pytest.mark.parametrize("kind", [bool, np.uint16])
+def test_mask_of_another_depth(tmp_path, kind):
+    mask = np.array([[0, 1], [1, 0]], kind)
+    Image.fromarray(mask).save(tmp_path / "x.png")
+    ids = read_mask(tmp_path / "x.png")
+    assert ids.dtype == np.uint8
+    assert np.array_equal(ids, mask)
+
+
+def test_mask_of_ids_that_do_not_fit_a_byte(tmp_path):
+    Image.fromarray(np.array([[1, 65535]], np.uint16)).save(tmp_path / "x.png")
+    with pytest.raises(
+        ValueError, match=r"x\.png has values from 1 to 65535: expected"
+    ):
+        read_mask(tmp_path / "x.png")
+
+
 @pytest.fixture(params=["jpg", "png"])
 def photograph(request, tmp_path):
     path = tmp_path / f"photograph.{request.param}"

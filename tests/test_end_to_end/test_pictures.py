@@ -1,9 +1,11 @@
 """The demo's pictures and scores, from a finished run."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
 from tests.panel_tiles import tiles_of
@@ -27,6 +29,25 @@ def test_draws_five_pictures_side_by_side(straight, tiny, tmp_path):
         width, height = picture.size
     assert width == 5 * (256 + 4)
     assert height > 256
+
+
+def test_images_of_one_name_in_several_folders(straight, tiny, tmp_path):
+    root = Path(Config.fromfile(tiny).val_dataloader.dataset.data_root)
+    names = ["cats/1", "dogs/1"]
+    for name, source in zip(names, ["val_00000", "val_00001"], strict=True):
+        for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+            target = tmp_path / folder / f"{name}{suffix}"
+            target.parent.mkdir(parents=True)
+            shutil.copy(root / folder / f"{source}{suffix}", target)
+    (tmp_path / "val.txt").write_text("\n".join(names))
+    options = dict(data_root=tmp_path, ann_file="val.txt")
+    run_tool(
+        TOOLS / "analysis" / "draw_panels.py", tiny, straight.work_dir / "iter_4.pth",
+        tmp_path / "out", "--cfg-options",
+        *(f"val_dataloader.dataset.{key}={value}" for key, value in options.items()),
+    )  # fmt: skip
+    for name in names:
+        assert (tmp_path / "out" / f"{name}.png").is_file()
 
 
 def test_draws_how_masks_come_about(straight, tiny, tmp_path):

@@ -45,7 +45,9 @@ def test_names_keep_their_folders(root):
 
 @pytest.mark.parametrize("name", ["../a", "/a", "x/../../a"])
 def test_nothing_is_written_outside(root, name):
-    with pytest.raises(ValueError, match=f"'{name}' lies outside"):
+    with pytest.raises(
+        ValueError, match=f"the data set names image '{name}', which leads out"
+    ):
         folder_of(root).missing([name], overwrite=False)
 
 

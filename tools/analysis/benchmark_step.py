@@ -444,7 +444,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch_size=args.batch_size,
         labels=args.labels,
     )
-    kinds = kinds_of_steps(args.phase, values)
+    phases = args.phase
+    if cfg.model.mask_generator is None:
+        if args.against:
+            sys.exit(f"error: {args.config} has no self-distillation: --against has it")
+        phases = ["none"]
+    kinds = kinds_of_steps(phases, values)
     rows = []
     for num_classes in dict.fromkeys(values["num_classes"]):
         alike = [kind for kind in kinds if kind["num_classes"] == num_classes]

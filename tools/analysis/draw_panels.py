@@ -6,6 +6,7 @@ run.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -105,20 +106,22 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options)
     cfg.model.test_cfg.cams = True
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    folder = dataset.data_prefix["img_path"]
     images = [
-        Path(dataset.get_data_info(index)["img_path"])
+        os.path.relpath(dataset.get_data_info(index)["img_path"], folder)
         for index in range(min(args.num, len(dataset)))
     ]
-    paths = [args.out_dir / f"{image.stem}.png" for image in images]
+    # Images of one name may lie in several folders.
+    paths = [(args.out_dir / image).with_suffix(".png") for image in images]
     try:
         for path in paths:
             require_new(path, args.overwrite)
         model = init_model(cfg, args.checkpoint)
         model.dataset_meta = dataset.metainfo
         draw = uncertainty_panel if args.uncertainty else prediction_panel
-        args.out_dir.mkdir(parents=True, exist_ok=True)
         for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):
             panel = draw(model, dataset[index])
+            path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path, "wb") as file:
                 Image.fromarray(panel).save(file, format="PNG")
     except (ValueError, OSError) as error:

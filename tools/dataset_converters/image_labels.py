@@ -15,6 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
 from mmengine.utils import track_iter_progress
 
 from mmseg_fsr.datasets.label_file import write_label_file

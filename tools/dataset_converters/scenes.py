@@ -8,6 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
 from mmengine.utils import ProgressBar
 
 from mmseg_fsr.datasets.scenes import write_scenes

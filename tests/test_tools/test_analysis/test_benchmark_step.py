@@ -90,6 +90,25 @@ def test_growth_is_counted_without_taking_times(tool, tmp_path, capsys):
     assert head == "| phase | px | batch | labels | classes | TFLOP | memory, GB |"
 
 
+@pytest.mark.slow
+def test_a_step_without_self_distillation(tool, tmp_path):
+    config = write_tiny_config(tmp_path)
+    parts = ("distill_head", "mask_generator", "teacher")
+    arguments = [
+        str(config), "--device", "cpu", "--repeats", "1", "--overwrite",
+        "--out", str(tmp_path / "step.json"),
+        "--cfg-options", *(f"model.{part}=None" for part in parts),
+    ]  # fmt: skip
+    with own_globals():
+        tool.main(arguments)
+    (row,) = json.loads((tmp_path / "step.json").read_text())["rows"]
+    assert row["phase"] == "none"
+    counted = {name for name, count in row["part_operations"].items() if count}
+    assert counted == {"CAMs", "student", "losses", "backward"}
+    with own_globals(), pytest.raises(SystemExit, match="has no self-distillation"):
+        tool.main([*arguments, "--against", "plain"])
+
+
 ROW = dict(
     phase="random", size=448, batch_size=4, labels=2, num_classes=20, seconds=[2, 1, 4],
     plain_seconds=[6.0, 5.0, 9.0], plain_operations=5e12, operations=3e12,
