@@ -1,6 +1,7 @@
 """Scores a checkpoint: the arguments are those of mmseg's ``test.py``."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
@@ -8,6 +9,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, RUNNERS
 
@@ -85,6 +87,20 @@ def write_predictions(cfg: Config, folder: str) -> None:
         evaluator["output_dir"] = folder
 
 
+def refuse_repeated_names(dataset: BaseSegDataset) -> None:
+    """Refuses images of one name in several folders, whose label maps are one file."""
+    names = Counter(
+        Path(dataset.get_data_info(index)["img_path"]).stem
+        for index in range(len(dataset))
+    )
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f"--out writes {name}.png for {count} images of that name in different "
+            "folders: tools/export_pseudo_labels.py --source seg keeps the folders"
+        )
+
+
 def main() -> None:
     """Builds the runner from config and arguments, and runs it."""
     args = parse_args()
@@ -102,6 +118,8 @@ def main() -> None:
         write_predictions(cfg, args.out)
     prepare_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    if args.out is not None:
+        refuse_repeated_names(runner.test_loop.dataloader.dataset)
     runner.test()
 
 

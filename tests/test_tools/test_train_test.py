@@ -431,6 +431,17 @@ def test_label_maps_come_from_the_segmentation_metrics_alone(tmp_path):
         test.write_predictions(cfg, str(folder))
 
 
+def test_label_maps_of_images_of_one_name_are_refused():
+    class Images(list):
+        def get_data_info(self, index):
+            return dict(img_path=self[index])
+
+    refuse = load_tool("test").refuse_repeated_names
+    refuse(Images(["cats/1.jpg", "dogs/2.jpg"]))
+    with pytest.raises(ValueError, match=r"--out writes 1\.png for 2 images"):
+        refuse(Images(["cats/1.jpg", "dogs/1.jpg", "dogs/2.jpg"]))
+
+
 def test_a_config_without_what_an_argument_needs_is_named():
     test = load_tool("test")
     cfg = Config(dict(visualizer=dict(), default_hooks=dict()))
