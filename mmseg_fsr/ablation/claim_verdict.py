@@ -9,6 +9,9 @@ from scipy.stats import t
 
 # How sure a verdict is.
 CONFIDENCE = 0.95
+# How far off a difference may be of scores that the validation rounds to two decimals,
+# and keeps as float32.
+ROUNDING = 0.01 + 1e-5
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,15 @@ def compare(
     seed, which spread less than the scores themselves.
 
     Args:
-        better: Scores by seed of the variant that is better by the claim.
+        better: Scores by seed of the variant that is better by the claim, in percent,
+            rounded to two decimals.
         worse: Those of the other.
 
     Returns:
         The comparison; None without a common seed. The claim is borne out, or
         contradicted, where the 95 % confidence interval of the mean difference
-        (Student's t) is on one side of 0; by one seed alone never.
+        (Student's t), widened by the rounding, is on one side of 0; by one seed alone
+        never.
 
     Example:
         >>> compare({0: 31.0, 1: 32.0}, {0: 30.0, 1: 31.0})
@@ -58,7 +63,7 @@ def compare(
     std = statistics.stdev(differences)
     count = len(differences)
     half_width = t.ppf((1 + CONFIDENCE) / 2, count - 1) * std / math.sqrt(count)
-    if abs(mean) <= half_width:
+    if abs(mean) <= half_width + ROUNDING:
         verdict = "not told apart"
     else:
         verdict = "agrees" if mean > 0 else "disagrees"

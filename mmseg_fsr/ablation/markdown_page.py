@@ -16,8 +16,9 @@ _HEAD = """# Ablations
 Mean and standard deviation, over the seeds, of scores of the validation at the end of a
 run. Beside each claim stands the mean difference between two rows, taken seed by seed,
 with its standard deviation. A claim is borne out ("agrees"), or contradicted
-("disagrees"), where the 95 % confidence interval of that mean (Student's t) is on one
-side of 0: of two seeds it hardly ever is. Rows that did not run are not here.
+("disagrees"), where the 95 % confidence interval of that mean (Student's t), widened by
+0.01, to which scores are rounded, is on one side of 0: of two seeds it hardly ever is.
+Rows that did not run are not here.
 `docs/run_ablations.md` says how to run them.
 
 """
