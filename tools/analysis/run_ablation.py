@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import mmseg_fsr
 
@@ -29,6 +29,7 @@ import torch
 
 from mmseg_fsr.ablation import (
     AblationRun,
+    AblationTable,
     ResultFile,
     markdown_page,
     planned_runs,
@@ -140,16 +141,13 @@ def lock(log: TextIO) -> bool:
     return True
 
 
-def find_record(run: AblationRun, results: ResultFile) -> dict[str, Any] | None:
-    """What a run gave, None if it has not ended.
-
-    Raises:
-        ValueError: If a score is missing that its table has got since.
-    """
-    record = results.find(run.key)
-    if record is not None:
-        run.require_scores(record["scores"], results.path)
-    return record
+def require_scores(tables: Sequence[AblationTable], results: ResultFile) -> None:
+    """Refuses results without a score that their table has got since."""
+    for table in tables:
+        for run in planned_runs(table):
+            record = results.find(run.key)
+            if record is not None:
+                run.require_scores(record["scores"], results.path)
 
 
 def train_all(
@@ -160,7 +158,7 @@ def train_all(
     Returns:
         A line for each run that failed.
     """
-    waiting = [run for run in runs if find_record(run, results) is None]
+    waiting = [run for run in runs if results.find(run.key) is None]
     # Before the first run: each config must be readable.
     configs = {run: run.read_config() for run in waiting}
     print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them done before")
@@ -228,6 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in (args.results, args.markdown):
             path.parent.mkdir(parents=True, exist_ok=True)
         results = ResultFile(args.results)
+        require_scores(tables, results)
         failed = []
         if not args.collect:
             runs = [
@@ -237,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ]
             failed = train_all(runs, args, results)
         found = [
-            (table, [find_record(run, results) for run in planned_runs(table)])
+            (table, [results.find(run.key) for run in planned_runs(table)])
             for table in tables
         ]
         page = markdown_page(

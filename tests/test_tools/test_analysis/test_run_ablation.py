@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -34,6 +35,17 @@ def folder(tmp_path_factory):
     (folder / "tiny.yaml").write_text(TABLE)
     (folder / "broken.py").write_text("a b\n")
     return folder
+
+
+@contextlib.contextmanager
+def changed_table(folder, old, new):
+    """Has the table another text within."""
+    path = folder / "tiny.yaml"
+    path.write_text(TABLE.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        path.write_text(TABLE)
 
 
 @pytest.fixture
@@ -142,13 +154,11 @@ def test_trains_collects_and_skips_what_is_done(folder, run, capsys):
 @pytest.mark.slow
 def test_a_run_with_scores_is_not_trained_again(folder, run, tmp_path):
     """As after a name in `scores` that no validation has."""
-    text = TABLE.replace("mIoU, pseudo", "no_mIoU, pseudo", 1)
-    (folder / "tiny.yaml").write_text(text)
-    try:
-        with pytest.raises(SystemExit, match="has no score no_mIoU, but "):
-            run("--rows", "both", work_dir=tmp_path)
-    finally:
-        (folder / "tiny.yaml").write_text(TABLE)
+    with (
+        changed_table(folder, "mIoU, pseudo", "no_mIoU, pseudo"),
+        pytest.raises(SystemExit, match="has no score no_mIoU, but "),
+    ):
+        run("--rows", "both", work_dir=tmp_path)
     (end,) = tmp_path.glob("tiny/*/iter_4.pth")
     written = end.stat().st_mtime_ns
     run("--rows", "both", work_dir=tmp_path)
@@ -156,13 +166,14 @@ def test_a_run_with_scores_is_not_trained_again(folder, run, tmp_path):
     (record,) = json.loads((tmp_path / "results.json").read_text())
     assert record["scores"].keys() >= {"mIoU", "pseudo_label/mIoU"}
     # A column that the results of before do not have.
-    text = TABLE.replace("mIoU, pseudo", "mIoU, new: new/mIoU, pseudo", 1)
-    (folder / "tiny.yaml").write_text(text)
-    try:
-        with pytest.raises(SystemExit, match=r"results\.json: .* no score new/mIoU"):
-            run("--collect", work_dir=tmp_path)
-    finally:
-        (folder / "tiny.yaml").write_text(TABLE)
+    with changed_table(folder, "mIoU, pseudo", "mIoU, new: new/mIoU, pseudo"):
+        for choice in (["--collect"], ["--rows", "cer.FSR"]):
+            with pytest.raises(
+                SystemExit, match=r"results\.json: .* no score new/mIoU"
+            ):
+                run(*choice, work_dir=tmp_path)
+    # Before anything is trained.
+    assert not list(tmp_path.glob("tiny/cer.FSR*"))
 
 
 @pytest.mark.slow
@@ -183,13 +194,11 @@ def test_a_run_without_scores_does_its_last_steps_again(folder, run, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_fails_is_named(folder, run, tmp_path, capsys):
-    text = TABLE.replace("loss_patch_weight: 0", "out_channels: -1")
-    (folder / "tiny.yaml").write_text(text)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            run("--rows", "cer.FSR", work_dir=tmp_path)
-    finally:
-        (folder / "tiny.yaml").write_text(TABLE)
+    with (
+        changed_table(folder, "loss_patch_weight: 0", "out_channels: -1"),
+        pytest.raises(SystemExit) as ended,
+    ):
+        run("--rows", "cer.FSR", work_dir=tmp_path)
     (log,) = (tmp_path / "tiny").glob("cer.FSR_seed-0_*/train.log")
     assert f"tiny, cer.FSR, seed 0: exit code 1, see {log}" in ended.value.code
     assert "Error" in log.read_text()
@@ -234,9 +243,8 @@ def test_a_run_has_one_program_and_is_resumed_once_broken_off(folder, run, tmp_p
     ],
 )
 def test_bad_tables_are_one_line(folder, run, tmp_path, change, words):
-    (folder / "tiny.yaml").write_text(TABLE.replace(*change))
-    try:
-        with pytest.raises(SystemExit, match=rf"^run_ablation\.py: error: .*{words}"):
-            run(work_dir=tmp_path)
-    finally:
-        (folder / "tiny.yaml").write_text(TABLE)
+    with (
+        changed_table(folder, *change),
+        pytest.raises(SystemExit, match=rf"^run_ablation\.py: error: .*{words}"),
+    ):
+        run(work_dir=tmp_path)
