@@ -19,7 +19,7 @@ from PIL import Image
 from mmseg_fsr.label_ids import IGNORE_INDEX
 
 from .bad_images import BadImages
-from .image_name import check_image_name
+from .image_name import check_image_name, image_name
 from .label_file import read_label_file
 from .pixel_limit import MAX_PIXELS, pixel_limit
 from .seeded_infinite_sampler import seeded_by
@@ -248,8 +248,7 @@ class ImageLabelDataset(BaseSegDataset):
         Returns:
             The path within the folder of images, without suffix.
         """
-        folder = self.data_prefix.get("img_path", "")
-        return osp.relpath(path, folder or ".").removesuffix(self.img_suffix)
+        return image_name(path, self.data_prefix.get("img_path", ""), self.img_suffix)
 
     def image_names(self) -> list[str]:
         """The names of all images, in the order of the items."""

@@ -1,6 +1,21 @@
 """Names of images in split lists and label files."""
 
+import os.path as osp
 from pathlib import PurePosixPath
+
+
+def image_name(path: str, folder: str, suffix: str) -> str:
+    """The name of an image in split lists and label files.
+
+    Args:
+        path: The image's file.
+        folder: The folder of images, ``''`` for the current one.
+        suffix: That of all images; ``''`` where names have their own.
+
+    Returns:
+        The path within the folder, without suffix.
+    """
+    return osp.relpath(path, folder or ".").removesuffix(suffix)
 
 
 def check_image_name(name: str, where: str) -> None:

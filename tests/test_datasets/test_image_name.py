@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mmseg_fsr.datasets import read_label_file
-from mmseg_fsr.datasets.image_name import check_image_name
+from mmseg_fsr.datasets.image_name import check_image_name, image_name
 from mmseg_fsr.datasets.label_sources import read_coco_instances
 from mmseg_fsr.datasets.split_file import read_split
 
@@ -19,6 +19,18 @@ def test_what_leads_out_is_refused_with_its_place(name):
 @pytest.mark.parametrize("name", ["a", "sub/a", "2007_000032", "a..b", ".a", "", "é b"])
 def test_names_within_are_taken(name):
     check_image_name(name, "list 3")
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "suffix", "name"),
+    [
+        ("/data/images/sub/a.b.jpg", "/data/images", ".jpg", "sub/a.b"),
+        ("images/a.jpg", "images/", "", "a.jpg"),
+        ("a_image.png", "", "_image.png", "a"),
+    ],
+)
+def test_a_name_is_the_path_in_the_folder(path, folder, suffix, name):
+    assert image_name(path, folder, suffix) == name
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

@@ -6,7 +6,6 @@ run.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from PIL import Image
 
 from mmseg_fsr.apis import init_model
 from mmseg_fsr.datasets.image_file import read_image
+from mmseg_fsr.datasets.image_name import image_name
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
     add_overwrite,
@@ -106,13 +106,13 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options)
     cfg.model.test_cfg.cams = True
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    folder = dataset.data_prefix["img_path"]
-    images = [
-        os.path.relpath(dataset.get_data_info(index)["img_path"], folder)
+    folder, suffix = dataset.data_prefix["img_path"], dataset.img_suffix
+    # With their folders, in which images may have one name.
+    names = [
+        image_name(dataset.get_data_info(index)["img_path"], folder, suffix)
         for index in range(min(args.num, len(dataset)))
     ]
-    # Images of one name may lie in several folders.
-    paths = [(args.out_dir / image).with_suffix(".png") for image in images]
+    paths = [args.out_dir / f"{name}.png" for name in names]
     try:
         for path in paths:
             require_new(path, args.overwrite)
