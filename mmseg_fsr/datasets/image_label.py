@@ -21,6 +21,7 @@ from mmseg_fsr.label_ids import IGNORE_INDEX
 from .bad_images import BadImages
 from .image_name import check_image_name, image_name
 from .label_file import read_label_file
+from .mask_file import read_mask
 from .pixel_limit import MAX_PIXELS, pixel_limit
 from .seeded_infinite_sampler import seeded_by
 
@@ -176,6 +177,11 @@ class ImageLabelDataset(BaseSegDataset):
         data_list = super().load_data_list()
         names = [self.image_name(info["img_path"]) for info in data_list]
         self._check_names(names)
+        for info, name in zip(data_list, names, strict=True):
+            if "seg_map_path" in info:
+                # MMSegmentation takes nothing for the name where `img_suffix` is ''.
+                mask = name + self.seg_map_suffix
+                info["seg_map_path"] = osp.join(self.data_prefix["seg_map_path"], mask)
         if self.label_file is None:
             if not self.test_mode:
                 raise ValueError(
@@ -236,7 +242,8 @@ class ImageLabelDataset(BaseSegDataset):
         # Test-time augmentation makes several of an image, with one mask.
         sample = samples[0] if isinstance(samples, list) else samples
         if isinstance(sample, SegDataSample) and "gt_sem_seg" in sample:
-            self._check_mask(self.get_data_info(idx), sample)
+            with pixel_limit(self.max_pixels):
+                self._check_mask(self.get_data_info(idx), sample)
         return results
 
     def image_name(self, path: str) -> str:
@@ -273,6 +280,11 @@ class ImageLabelDataset(BaseSegDataset):
                     f"{type(self).__name__} needs `metainfo` with the classes "
                     f"'background' first and at least one more, got {classes}"
                 )
+            name, count = Counter(classes).most_common(1)[0]
+            if count > 1:
+                raise ValueError(
+                    f"`metainfo` names class '{name}' {count} times: keep one"
+                )
         return np.array([everything.index(name) - 1 for name in chosen[1:]])
 
     def _check_paths(self) -> None:
@@ -303,10 +315,12 @@ class ImageLabelDataset(BaseSegDataset):
         except UnicodeDecodeError as error:
             raise ValueError(f"{source} is not UTF-8 text: {error}") from error
         for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                raise ValueError(f"{source}, line {number}, is empty: remove it")
             check_image_name(line.strip(), f"{source}, line {number},")
 
     def _check_names(self, names: list[str]) -> None:
-        """Refuses a split that is empty, has an empty line or repeats a name."""
+        """Refuses a split that is empty or repeats a name."""
         source = self.ann_file or self.data_prefix.get("img_path", "")
         if not names:
             raise ValueError(
@@ -314,30 +328,23 @@ class ImageLabelDataset(BaseSegDataset):
                 "`ann_file`, `img_path` or `img_suffix`"
             )
         name, count = Counter(names).most_common(1)[0]
-        if "" in names:
-            raise ValueError(f"split file {source} has an empty line: remove it")
         if count > 1:
             raise ValueError(
                 f"split file {source} names image '{name}' {count} times: keep one line"
             )
 
     def _check_mask(self, info: dict, sample: SegDataSample) -> None:
-        """Refuses a mask that is not (1, H, W), or has ids beside classes and 255."""
-        path, mask = info["seg_map_path"], sample.gt_sem_seg.data
-        if len(mask) != 1:
-            raise ValueError(
-                f"mask {path} has {mask.shape[-1]} channels: expected class ids in one "
-                "channel, such as a palette PNG"
-            )
-        # Loaded after the pipeline's `Resize`, or resized with the image.
-        shapes = [sample.get(key) for key in ("ori_shape", "img_shape")]
-        shapes = [tuple(shape[:2]) for shape in shapes if shape is not None]
-        height, width = mask.shape[-2:]
-        if shapes and (height, width) not in shapes:
+        """Refuses a mask of another size than the image, or with unknown ids."""
+        path, size = info["seg_map_path"], sample.get("ori_shape")
+        # The file itself: MMSegmentation has cut its values down to 8 bits, and a
+        # pipeline that resizes may have given another size.
+        height, width = read_mask(path, self.backend_args).shape
+        if size is not None and (height, width) != tuple(size[:2]):
             raise ValueError(
                 f"mask {path} is {width} x {height} pixels, its image "
-                f"{info['img_path']} {shapes[0][1]} x {shapes[0][0]}"
+                f"{info['img_path']} {size[1]} x {size[0]}"
             )
+        mask = sample.gt_sem_seg.data
         last = len(self._metainfo["classes"]) - 1
         unknown = mask[(mask > last) & (mask != IGNORE_INDEX)]
         if unknown.numel():

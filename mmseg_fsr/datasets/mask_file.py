@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine import fileio
 from PIL import Image
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
@@ -16,11 +17,12 @@ _IGNORED_COLOR = (224, 224, 192)
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
     """Reads a mask as class ids.
 
     Args:
         path: A PNG with one channel or a palette.
+        backend_args: Of MMEngine's file backend. Defaults to None, by the path.
 
     Returns:
         (H, W) uint8.
@@ -31,7 +33,7 @@ def read_mask(path: str | Path) -> np.ndarray:
             no whole numbers from 0 to 255.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(fileio.get(path, backend_args))) as image:
             mask = np.asarray(image)
     except FileNotFoundError as error:
         raise FileNotFoundError(

@@ -73,6 +73,24 @@ def test_names_may_have_suffixes_of_their_own(voc_root):
     assert dataset[1]["img"].shape == (2, 3, 3)
 
 
+@pytest.mark.parametrize("ann_file", ["", "ImageSets/Segmentation/train.txt"])
+@pytest.mark.parametrize("img_suffix", ["", ".jpg"])
+def test_masks_are_named_as_their_images(voc_root, ann_file, img_suffix):
+    names = [name if img_suffix else f"{name}.jpg" for name in "abc"]
+    (voc_root / "ImageSets/Segmentation/train.txt").write_text("\n".join(names))
+    dataset = build(
+        voc_root,
+        label_file=None,
+        test_mode=True,
+        ann_file=ann_file,
+        img_suffix=img_suffix,
+        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
+    )
+    path = dataset.get_data_info(0)["seg_map_path"]
+    assert path == str(voc_root / "SegmentationClass" / f"{names[0]}.png")
+    assert dataset.image_names() == names
+
+
 def test_array_labels_follow_the_split_not_the_alphabet(voc_root):
     (voc_root / "ImageSets/Segmentation/train.txt").write_text("c\na\n")
     np.save(voc_root / "l.npy", np.eye(2, 20))
@@ -125,6 +143,12 @@ def test_first_class_must_be_the_background(voc_root, classes):
         build(voc_root, metainfo=dict(classes=classes))
 
 
+def test_a_class_named_twice_is_refused(voc_root):
+    classes = ("background", "cat", "dog", "cat")
+    with pytest.raises(ValueError, match="names class 'cat' 2 times: keep one"):
+        build(voc_root, metainfo=dict(classes=classes))
+
+
 def test_classes_must_be_given(voc_root):
     with pytest.raises(ValueError, match="needs `metainfo` with the classes"):
         build(voc_root, metainfo=None)
@@ -148,7 +172,7 @@ def test_missing_folder_or_file_is_named(voc_root, change, message):
     ("split", "message"),
     [
         ("", "holds no image"),
-        ("a\n\nb\n", r"train\.txt has an empty line"),
+        ("a\n\nb\n", r"train\.txt, line 2, is empty: remove it"),
         ("a\nb\na\n", r"train\.txt names image 'a' 2 times"),
         ("a\nz\n", "no line for image 'z'"),
         ("y\nz\n", "belongs to another data set"),
@@ -256,11 +280,10 @@ AUGMENTED = [
     ("mask", "message"),
     [
         (np.full((43, 56), 77, np.uint8), r"has the ids \[77\]: expected .* 0 to 20"),
-        (np.zeros((43, 56, 3), np.uint8), "has 3 channels: expected class ids in one"),
-        (
-            np.zeros((56, 43), np.uint8),
-            r"is 43 x 56 pixels, .*b\.jpg 56 x 43",
-        ),
+        (np.zeros((43, 56, 3), np.uint8), "has 3 channels, expected one of class ids"),
+        (np.zeros((56, 43), np.uint8), r"is 43 x 56 pixels, .*b\.jpg 56 x 43"),
+        # MMSegmentation would take it for 0.
+        (np.full((43, 56), 256, np.uint16), "has values from 256 to 256: expected"),
     ],
 )
 def test_mask_of_other_ids_or_size_is_named(voc_root, mask, message, pipeline):
@@ -289,6 +312,21 @@ def test_mask_may_be_resized_with_its_image(voc_root, place):
     sample = dataset[0]["data_samples"]
     expected = {1: sample.ori_shape, 2: (30, 20)}[place]
     assert sample.gt_sem_seg.shape == expected
+
+
+def test_mask_of_the_size_that_the_network_takes_is_refused(voc_root):
+    path = voc_root / "SegmentationClass" / "a.png"
+    Image.fromarray(np.zeros((30, 20), np.uint8)).save(path)
+    resized = [*PACKED]
+    resized.insert(1, dict(type="Resize", scale=(20, 30), keep_ratio=False))
+    dataset = build(
+        voc_root,
+        test_mode=True,
+        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
+        pipeline=resized,
+    )
+    with pytest.raises(ValueError, match=r"a\.png is 20 x 30 pixels, its image"):
+        dataset[0]
 
 
 def test_other_errors_of_the_pipeline_stay_as_they_are(voc_root):
