@@ -1,4 +1,5 @@
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -69,8 +70,11 @@ def test_what_is_written_is_read(tmp_path_factory, labels, suffix):
 
 def test_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
     path = write(tmp_path / "l.json", {"one": [1]})
-    with pytest.raises(TypeError):
-        write_label_file(path, {"one": [object()]})
+    with (
+        mock.patch("os.replace", side_effect=OSError("broken disk")),
+        pytest.raises(OSError, match="broken disk"),
+    ):
+        write_label_file(path, {"one": [2]})
 
     assert json.loads(path.read_text()) == {"one": [1]}
     assert list(tmp_path.iterdir()) == [path]

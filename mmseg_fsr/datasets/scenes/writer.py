@@ -58,34 +58,41 @@ def write_scenes(
     """
     if train < 1 or val < 1:
         raise ValueError(f"train and val must be at least 1, got {train} and {val}")
-    root = Path(out)
+    root = Path(out).resolve()
     manifest = dict(
         version=_VERSION, train=train, val=val, size=size, seed=seed, classes=CLASSES
     )
     manifest = json.loads(json.dumps(manifest))
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        found = _read_manifest(root)
-        if found == manifest:
-            return False
-        if not overwrite:
-            raise FileExistsError(
-                f"{root} holds scenes of other parameters ({found}, asked for "
-                f"{manifest}): choose another folder or let them be overwritten"
-            )
-
+    if _is_there(root, manifest, overwrite):
+        return False
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         _write_pictures(draft, train, val, size, seed, progress)
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         draft.chmod(0o755)
-        if root.exists():
-            shutil.rmtree(root)
-        draft.rename(root)
-    except BaseException:
+        # Others may have written there while the pictures were drawn.
+        new = not _is_there(root, manifest, overwrite)
+        if new:
+            if root.exists():
+                shutil.rmtree(root)
+            draft.rename(root)
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return True
+    return new
+
+
+def _is_there(root: Path, manifest: dict, overwrite: bool) -> bool:
+    """Whether these scenes are there; refuses a folder that must not be replaced."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    found = _read_manifest(root)
+    if found != manifest and not overwrite:
+        raise FileExistsError(
+            f"{root} holds scenes of other parameters ({found}, asked for "
+            f"{manifest}): choose another folder or let them be overwritten"
+        )
+    return found == manifest
 
 
 def _read_manifest(root: Path) -> dict:

@@ -72,6 +72,45 @@ def test_a_strangers_folder_is_never_touched(tmp_path, overwrite):
     assert (tmp_path / "precious.txt").read_text() == "keep me"
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_appears_while_scenes_are_drawn_is_never_touched(tmp_path, overwrite):
+    root = tmp_path / "scenes"
+
+    def appear(*_):
+        root.mkdir(exist_ok=True)
+        (root / "precious.txt").write_text("keep me")
+
+    with pytest.raises(FileExistsError, match="is not a folder of scenes"):
+        write_scenes(root, **SMALL, overwrite=overwrite, progress=appear)
+    assert (root / "precious.txt").read_text() == "keep me"
+    assert list(tmp_path.iterdir()) == [root]
+
+
+def test_of_two_runs_the_first_to_end_stays(tmp_path):
+    root = tmp_path / "scenes"
+
+    def overtake(done, _):
+        if done == 1:
+            write_scenes(root, **SMALL)
+
+    assert not write_scenes(root, **SMALL, progress=overtake)
+    assert list(tmp_path.iterdir()) == [root]
+
+
+def test_an_empty_folder_may_be_a_link_or_the_current_one(tmp_path, monkeypatch):
+    target = tmp_path / "large_disk"
+    target.mkdir()
+    link = tmp_path / "scenes"
+    link.symlink_to(target)
+    assert write_scenes(link, **SMALL)
+    assert names(target, "val") == ["val_00000"]
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert write_scenes(".", **SMALL)
+    assert names(here, "val") == ["val_00000"]
+
+
 def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
     def interrupt(index, *_):
         if index == 1:
