@@ -125,7 +125,7 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
     if args.tta:
         enable_tta(cfg)
-    dataset = split_dataset(cfg, args.split, cfg.test_dataloader.dataset.pipeline)
+    dataset = split_dataset(cfg, args.split)
     cfg.test_dataloader = dict(cfg.test_dataloader, dataset=dataset)
     cfg.test_cfg = dict(
         type="PseudoLabelExportLoop",

@@ -118,6 +118,7 @@ def write_report(args: argparse.Namespace) -> None:
     records, runs = join_runs(runs)
     steps = records[-1]["step"]
     environment = read_environment(runs[-1])
+    begun = read_config(find_config(args.work_dir, runs[0]))
 
     options = {"model.test_cfg.cams": True, **(args.cfg_options or {})}
     cfg = read_config(config, options)
@@ -126,8 +127,7 @@ def write_report(args: argparse.Namespace) -> None:
         count = args.num or len(dataset)
     else:
         # Nothing is scored: no more images are predicted than are shown.
-        pipeline = cfg.test_dataloader.dataset.pipeline
-        dataset = DATASETS.build(split_dataset(cfg, "train", pipeline))
+        dataset = DATASETS.build(split_dataset(cfg, "train"))
         count = args.num or args.gallery
     count = min(count, len(dataset))
     model = init_model(cfg, args.checkpoint)
@@ -166,7 +166,9 @@ def write_report(args: argparse.Namespace) -> None:
             ("mmseg_fsr", mmseg_fsr.__version__),
             ("Device", device_name()),
         ],
-        commands=commands(cfg, config, args.work_dir, environment),
+        commands=commands(
+            cfg, config, args.work_dir, environment, begun.get("load_from")
+        ),
         config=config.read_text(encoding="utf-8"),
         config_name=str(config),
         version=mmseg_fsr.__version__,

@@ -41,11 +41,12 @@ def init_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model = mmseg_apis.init_model(config, None, device, cfg_options)
-    if model.cfg.get("test_dataloader") is not None:
-        dataset = DATASETS.build(
-            dict(model.cfg.test_dataloader.dataset, lazy_init=True)
-        )
-        model.dataset_meta = dataset.metainfo
+    for split in ("test", "val", "train"):
+        loader = model.cfg.get(f"{split}_dataloader")
+        if loader is not None:
+            dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
+            model.dataset_meta = dataset.metainfo
+            break
     if checkpoint is None:
         return model
     tensors, rest = load_checkpoint_file(checkpoint)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import Compose
+from PIL import Image
 
 
 def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> dict:
@@ -32,5 +33,6 @@ def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> d
         return Compose([load, *steps])(results)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError) as error:  # what Pillow raises
+    # What Pillow raises, for a file of too many pixels too.
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"image {image} cannot be decoded ({error})") from error

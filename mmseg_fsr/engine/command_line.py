@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
 
 
 def positive_int(text: str) -> int:
@@ -161,6 +163,24 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     cfg.merge_from_dict(options or {})
     init_default_scope(cfg.get("default_scope", "mmseg"))
     return cfg
+
+
+def build_val_dataset(cfg: Config) -> Dataset:
+    """The validation images of a config.
+
+    Args:
+        cfg: What :func:`read_config` gives.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: If the config has no ``val_dataloader``, or wrong files.
+        OSError: If a file is missing.
+    """
+    if cfg.get("val_dataloader") is None:
+        raise ValueError(f"{cfg.filename} has no val_dataloader: it names no images")
+    return DATASETS.build(cfg.val_dataloader.dataset)
 
 
 def load_config(args: argparse.Namespace) -> Config:

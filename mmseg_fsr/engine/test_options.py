@@ -14,7 +14,7 @@ def require_keys(cfg: Config, argument: str, *keys: str) -> None:
     Raises:
         ValueError: Naming what the config lacks.
     """
-    missing = [key for key in keys if key not in cfg]
+    missing = [key for key in keys if cfg.get(key) is None]
     if missing:
         raise ValueError(
             f"{argument} needs {', '.join(missing)} in the config {cfg.filename}"
@@ -30,9 +30,9 @@ def enable_tta(cfg: Config) -> None:
             of the test data set's pipeline.
 
     Raises:
-        ValueError: If the config lacks one of the two.
+        ValueError: If the config lacks one of them or ``test_dataloader``.
     """
-    require_keys(cfg, "--tta", "tta_model", "tta_pipeline")
+    require_keys(cfg, "--tta", "tta_model", "tta_pipeline", "test_dataloader")
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model

@@ -37,24 +37,30 @@ def prediction_pipeline(pipeline: Sequence[dict]) -> list[dict]:
     return steps
 
 
-def split_dataset(cfg: Config, split: str, pipeline: Sequence[dict]) -> dict[str, Any]:
+def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
     """Settings of the data set of a split.
 
     Args:
         cfg: Config of an FSR training.
         split: ``'train'`` or ``'val'``, or the path of a list of names of images, whose
             folder and labels are the training data set's.
-        pipeline: The test pipeline.
 
     Returns:
-        Settings of an ``ImageLabelDataset``. It has masks only where it has no label
-        file: their classes are the image labels then, as in validation.
+        Settings of an ``ImageLabelDataset``, with the pipeline of ``test_dataloader``.
+        It has masks only where it has no label file: their classes are the image labels
+        then, as in validation.
 
     Raises:
         FileNotFoundError: If there is no such list.
         ValueError: If the data set is of another kind, or has neither image labels
-            nor masks.
+            nor masks, or there is no ``test_dataloader``.
     """
+    if cfg.get("test_dataloader") is None:
+        raise ValueError(
+            f"{cfg.filename} has no test_dataloader, whose pipeline loads the images: "
+            "keep it where there are no masks, and set val_dataloader alone to None"
+        )
+    pipeline = cfg.test_dataloader.dataset.pipeline
     key = "val_dataloader" if split == "val" else "train_dataloader"
     if cfg.get(key) is None:
         raise ValueError(f"--split {split} needs {key} in the config {cfg.filename}")
@@ -79,7 +85,7 @@ def split_dataset(cfg: Config, split: str, pipeline: Sequence[dict]) -> dict[str
                 f"{key}.dataset of {cfg.filename} has neither image labels nor masks: "
                 "set its label_file"
             )
-        dataset["pipeline"] = list(pipeline)
+        dataset["pipeline"] = pipeline
     else:
         dataset["pipeline"] = prediction_pipeline(pipeline)
     dataset["test_mode"] = True

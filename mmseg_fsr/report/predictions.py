@@ -2,17 +2,17 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.utils import track_iter_progress
+from mmseg.datasets import BaseSegDataset
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from mmseg_fsr.datasets.image_file import read_image
+from mmseg_fsr.datasets.image_name import image_name
 from mmseg_fsr.evaluation import ClassScores
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
 from mmseg_fsr.label_ids import BACKGROUND
@@ -27,7 +27,11 @@ LONGEST, LONGEST_CAM = 400, 160
 
 @torch.no_grad()
 def predict(
-    model: BaseSegmentor, dataset: Dataset, count: int, shown: int, threshold: float
+    model: BaseSegmentor,
+    dataset: BaseSegDataset,
+    count: int,
+    shown: int,
+    threshold: float,
 ) -> tuple[ClassScores, list[dict]]:
     """Predicts the first images and scores them where there are masks.
 
@@ -46,6 +50,8 @@ def predict(
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     clear = BACKGROUND if classes[BACKGROUND] == "background" else None
     total, worst = ClassScores(len(classes)), WorstImages(shown)
+    # With their folders, in which images may have one name.
+    folder = dataset.data_prefix["img_path"]
     print(f"Predicting {count} of {len(dataset)} images", flush=True)
     # Its default is what stdout was when mmengine was imported: not the terminal.
     for index in track_iter_progress(list(range(count)), file=sys.stdout):
@@ -56,9 +62,10 @@ def predict(
             for name, label in scored_labels(sample, threshold).items():
                 scores.add(name, label, sample.gt_sem_seg.data[0])
         total.include(scores)
+        name = image_name(sample.img_path, folder, dataset.img_suffix)
         worst.add(
             scores.mean("prediction") if scores.by_name else None,
-            lambda: _describe(sample, scores, palette, clear),  # noqa: B023
+            lambda: _describe(name, sample, scores, palette, clear),  # noqa: B023
         )
     return total, worst.sorted()
 
@@ -107,6 +114,7 @@ def _draw_layers(
 
 
 def _describe(
+    name: str,
     sample: SegDataSample,
     scores: ClassScores,
     palette: Sequence[Sequence[int]],
@@ -119,7 +127,7 @@ def _describe(
     else:
         present = sample.pred_sem_seg.data.unique().tolist()
     return dict(
-        name=Path(sample.img_path).stem,
+        name=name,
         width=width,
         height=height,
         photo=photo_uri(read_image(sample.img_path), LONGEST),

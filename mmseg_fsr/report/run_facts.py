@@ -64,7 +64,11 @@ def describe_environment(environment: Mapping[str, str]) -> list[tuple[str, str]
 
 
 def commands(
-    cfg: Config, config: Path, work_dir: Path, environment: Mapping[str, str]
+    cfg: Config,
+    config: Path,
+    work_dir: Path,
+    environment: Mapping[str, str],
+    load_from: str | None,
 ) -> str:
     """Command lines that train and report anew, beside the old run.
 
@@ -73,6 +77,8 @@ def commands(
         config: Its file.
         work_dir: The run's work directory.
         environment: What :func:`read_environment` found.
+        load_from: The weights that the run began with; the config of one that was
+            resumed does not say.
 
     Returns:
         Two lines, quoted for a shell.
@@ -85,5 +91,8 @@ def commands(
     else:
         processes = environment.get("GPU number", "1")
         train = ["tools/dist_train.sh", str(config), processes]
+    train += ["--work-dir", again]
+    if cfg.get("resume"):
+        train += ["--cfg-options", "resume=False", f"load_from={load_from}"]
     report = ["python", "tools/report.py", again]
-    return "\n".join(map(shlex.join, ([*train, "--work-dir", again], report)))
+    return "\n".join(map(shlex.join, (train, report)))

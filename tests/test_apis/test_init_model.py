@@ -54,11 +54,14 @@ def test_without_names_in_the_checkpoint_the_configs_stay(
 
 
 @pytest.mark.parametrize("removed", [True, False])
-def test_a_config_without_test_images_names_no_classes(config, removed):
+def test_classes_are_those_of_any_images_of_the_config(config, removed):
     cfg = Config.fromfile(config)
-    cfg.test_dataloader = None
-    if removed:
-        cfg.pop("test_dataloader")
+    for split in ("test", "val", "train"):
+        model = init_model(cfg)
+        assert model.dataset_meta["classes"][:2] == ("background", "ball")
+        cfg[f"{split}_dataloader"] = None
+        if removed:
+            cfg.pop(f"{split}_dataloader")
     assert not hasattr(init_model(cfg), "dataset_meta")
 
 

@@ -88,6 +88,24 @@ def test_a_network_that_masks_nothing_has_no_such_picture(straight, tiny, tmp_pa
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("val_dataloader=None", "has no val_dataloader: it names no images"),
+        ("val_dataloader.dataset.data_root=gone", "`data_root` gone is not a folder"),
+    ],
+)
+def test_images_that_are_not_there_are_one_line(
+    straight, tiny, tmp_path, option, message
+):
+    tool = TOOLS / "analysis" / "draw_panels.py"
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        run_tool(
+            tool, tiny, straight.work_dir / "iter_4.pth", tmp_path, "--cfg-options",
+            option,
+        )  # fmt: skip
+
+
 def test_a_picture_that_is_there_is_only_replaced_on_request(straight, tiny, tmp_path):
     tool = TOOLS / "analysis" / "draw_panels.py"
     arguments = [tiny, straight.work_dir / "iter_4.pth", tmp_path, "--num", "2"]

@@ -19,10 +19,13 @@ def test_the_augmented_model_holds_the_tested_one():
     assert cfg.test_dataloader == dict(batch_size=1, dataset=dataset)
 
 
-@pytest.mark.parametrize("lacking", ["tta_model", "tta_pipeline"])
-def test_a_config_without_augmentation_is_told(lacking):
-    settings = dict(tta_model=dict(type="B"), tta_pipeline=[])
-    del settings[lacking]
+@pytest.mark.parametrize("lacking", ["tta_model", "tta_pipeline", "test_dataloader"])
+@pytest.mark.parametrize("removed", [True, False])
+def test_what_the_config_lacks_for_augmentation_is_named(lacking, removed):
+    settings = dict(tta_model=dict(type="B"), tta_pipeline=[], test_dataloader={})
+    settings[lacking] = None
+    if removed:
+        del settings[lacking]
     with pytest.raises(ValueError, match=f"--tta needs {lacking} in the config"):
         enable_tta(Config(settings))
 

@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,11 @@ from mmseg_fsr.report import commands, describe_environment
 def test_commands_train_with_the_dumped_config(launcher, train):
     folder = Path("my runs")
     lines = commands(
-        Config(dict(launcher=launcher)), folder / "a.py", folder, {"GPU number": "8"}
+        Config(dict(launcher=launcher)),
+        folder / "a.py",
+        folder,
+        {"GPU number": "8"},
+        None,
     )
     assert lines.splitlines() == [
         f"{train} --work-dir 'my runs_again'",
@@ -24,11 +29,19 @@ def test_commands_train_with_the_dumped_config(launcher, train):
     ]
 
 
+@pytest.mark.parametrize("load_from", [None, "other run/iter_9.pth"])
+def test_a_resumed_run_is_trained_from_its_first_weights(load_from):
+    cfg = Config(dict(resume=True, load_from=None))
+    lines = commands(cfg, Path("a.py"), Path("run"), {}, load_from)
+    train = shlex.split(lines.splitlines()[0])
+    assert train[-3:] == ["--cfg-options", "resume=False", f"load_from={load_from}"]
+
+
 @pytest.mark.parametrize("given", [".", "sub/.."])
 def test_commands_name_the_folder_that_one_is_in(given, tmp_path, monkeypatch):
     (tmp_path / "run" / "sub").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "run")
-    lines = commands(Config(), Path("a.py"), Path(given), {})
+    lines = commands(Config(), Path("a.py"), Path(given), {}, None)
     assert lines.endswith(f"tools/report.py {tmp_path}/run_again")
 
 

@@ -17,7 +17,6 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.config import Config
 from mmengine.utils import track_iter_progress
-from mmseg.registry import DATASETS
 from PIL import Image
 from torch import Tensor
 
@@ -35,6 +34,7 @@ from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
     add_overwrite,
+    build_val_dataset,
     positive_int,
     read_config,
     require_file,
@@ -98,9 +98,7 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
         ValueError: If the config or a file does not hold what it should.
         OSError: If a file is missing, there already, or cannot be written.
     """
-    if not cfg.get("val_dataloader"):
-        raise ValueError(f"{args.config} has no val_dataloader: no images to measure")
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    dataset = build_val_dataset(cfg)
     count = min(args.num or len(dataset), len(dataset))
     images = args.images or [dataset.get_data_info(0)["img_path"]]
     pictures = class_attention_files(args.out_dir, images)

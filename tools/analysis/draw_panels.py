@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.utils import track_iter_progress
-from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_fsr.apis import init_model
@@ -25,6 +24,7 @@ from mmseg_fsr.datasets.image_name import image_name
 from mmseg_fsr.engine.command_line import (
     add_cfg_options,
     add_overwrite,
+    build_val_dataset,
     positive_int,
     read_config,
     require_file,
@@ -105,15 +105,15 @@ def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
     cfg.model.test_cfg.cams = True
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    folder, suffix = dataset.data_prefix["img_path"], dataset.img_suffix
-    # With their folders, in which images may have one name.
-    names = [
-        image_name(dataset.get_data_info(index)["img_path"], folder, suffix)
-        for index in range(min(args.num, len(dataset)))
-    ]
-    paths = [args.out_dir / f"{name}.png" for name in names]
     try:
+        dataset = build_val_dataset(cfg)
+        folder, suffix = dataset.data_prefix["img_path"], dataset.img_suffix
+        # With their folders, in which images may have one name.
+        names = [
+            image_name(dataset.get_data_info(index)["img_path"], folder, suffix)
+            for index in range(min(args.num, len(dataset)))
+        ]
+        paths = [args.out_dir / f"{name}.png" for name in names]
         for path in paths:
             require_new(path, args.overwrite)
         model = init_model(cfg, args.checkpoint)

@@ -179,7 +179,7 @@ def test_what_cannot_be_measured_is_one_line(tiny, checkpoints, tmp_path):
     with pytest.raises(SystemExit, match=r"iter_4\.pth is given twice"):
         run_tool(TOOL, tiny, before, before, tmp_path / "out")
     options = ["--cfg-options", "val_dataloader=None"]
-    with pytest.raises(SystemExit, match="has no val_dataloader: no images"):
+    with pytest.raises(SystemExit, match="has no val_dataloader: it names no images"):
         run_tool(TOOL, tiny, before, tmp_path / "out", *options)
     broken = tmp_path / "broken.pth"
     broken.write_bytes(before.read_bytes()[:500])
