@@ -184,9 +184,11 @@ def training_size(cfg: Config) -> str:
         entry = pending.pop(0)
         if isinstance(entry, dict):
             if isinstance(entry.get("scale"), Sequence):
-                # OpenMMLab names the width first.
-                width, height = entry["scale"]
-                return f"{height} x {width}"
+                size = entry["scale"]
+                # mmcv and mmseg name the width first.
+                if not entry["type"].startswith("mmpretrain."):
+                    size = reversed(size)
+                return " x ".join(map(str, size))
             pending += entry.values()
         elif isinstance(entry, Sequence) and not isinstance(entry, str):
             pending += entry

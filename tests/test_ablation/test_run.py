@@ -1,7 +1,9 @@
 import json
 
+import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
 
 from mmseg_fsr.ablation import planned_runs, read_table, training_size
 from tests.project_files import load_config
@@ -133,6 +135,13 @@ def test_a_run_without_a_log_has_no_scores(table, tmp_path):
 
 def test_size_of_training_images(table):
     assert training_size(planned_runs(table)[0].read_config()) == "7 x 9"
-    assert training_size(load_config("fsr_r50_voc-mini")) == "448 x 448"
+    cfg = load_config("fsr_r50_voc-mini")
+    assert training_size(cfg) == "448 x 448"
+    crop = cfg.train_pipeline[1].transforms[0][0]
+    crop.scale = (32, 48)
+    cropped = TRANSFORMS.build(crop)(dict(img=np.zeros((60, 60, 3), np.uint8)))
+    assert cropped["img"].shape == (32, 48, 3)
+    dataset = dict(dataset=dict(pipeline=[crop]))
+    assert training_size(Config(dict(train_dataloader=dataset))) == "32 x 48"
     plain = Config(dict(train_dataloader=dict(dataset=dict(pipeline=["Load"]))))
     assert training_size(plain) == "own"

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner, TestLoop, ValLoop
+from mmengine.runner.amp import autocast
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -230,6 +231,7 @@ class EMATeacherHook(Hook):
             if not evaluator.metrics:
                 return
             self._teacher_evaluator = evaluator
+            self._fp16 = loop.fp16
             self._teacher_queue = None
             if isinstance(loop, DenseCRFTestLoop):
                 self._teacher_queue = loop.refinement_queue(evaluator.process)
@@ -237,7 +239,9 @@ class EMATeacherHook(Hook):
     def _score_teacher(self, runner: Runner, data_batch: dict) -> None:
         if self._teacher_evaluator is None:
             return
-        samples = _scored_teacher(runner).test_step(data_batch)
+        # The loop has left its own context, in which the student was scored.
+        with autocast(enabled=self._fp16):
+            samples = _scored_teacher(runner).test_step(data_batch)
         if self._teacher_queue is None:
             self._teacher_evaluator.process(samples, data_batch)
         else:

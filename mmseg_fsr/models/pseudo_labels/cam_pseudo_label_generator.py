@@ -104,9 +104,9 @@ class CAMPseudoLabelGenerator(nn.Module):
                 f"low_thr={low_thr} and high_thr={high_thr}: set both in "
                 "pseudo_label_generator"
             )
-        if not scales or min(scales) <= 0:
+        if not isinstance(scales, Sequence) or not scales or min(scales) <= 0:
             raise ValueError(
-                f"scales must be one or more positive factors, got {scales}"
+                f"scales must be a list of positive factors, got {scales!r}"
             )
         self.scales = tuple(scales)
         self.low_thr = low_thr

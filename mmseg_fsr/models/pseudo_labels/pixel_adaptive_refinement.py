@@ -134,9 +134,9 @@ class PixelAdaptiveRefinement(nn.Module):
         super().__init__()
         if num_iter < 0:
             raise ValueError(f"num_iter must be at least 0, got {num_iter}")
-        if not dilations or min(dilations) < 1:
+        if not isinstance(dilations, Sequence) or not dilations or min(dilations) < 1:
             raise ValueError(
-                f"dilations must be one or more distances >= 1, got {dilations}"
+                f"dilations must be a list of distances >= 1, got {dilations!r}"
             )
         if w1 <= 0:
             raise ValueError(f"w1 must be above 0, got {w1}")

@@ -138,6 +138,12 @@ class WeakSegmentor(TeacherMixin, EncoderDecoder):
                 f"{self.cam_head.num_classes}: expected one more in the decode head, "
                 "the background"
             )
+        if self.out_channels != self.num_classes:
+            raise ValueError(
+                f"decode_head.out_channels={self.out_channels} for num_classes="
+                f"{self.num_classes}: expected as many, as the background is a class "
+                "like the others; leave out_channels out, also of two classes"
+            )
         self.pseudo_label_generator = MODELS.build(pseudo_label_generator)
         self.affinity_head = affinity_head and MODELS.build(affinity_head)
         self.loss_energy = loss_energy and MODELS.build(loss_energy)

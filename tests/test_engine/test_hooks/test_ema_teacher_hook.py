@@ -259,6 +259,7 @@ def score(hook, model, kind):
     loop = SimpleNamespace(
         evaluator=Evaluator([Mean()]),
         dataloader=SimpleNamespace(dataset=range(5)),
+        fp16=False,
     )
     runner = runner_of(model, **{f"{kind}_loop": loop})
     getattr(hook, f"before_{kind}_epoch")(runner)
@@ -298,10 +299,27 @@ def test_scores(scored_model, kind, validate, expected):
         assert score(hook, scored_model, kind) == expected
 
 
+@pytest.mark.parametrize("fp16", [False, True])
+def test_the_teacher_is_scored_as_precisely_as_the_student(scored_model, fp16):
+    casts = []
+
+    def test_step(batch):
+        casts.append(torch.is_autocast_cpu_enabled())
+        return [6.0]
+
+    scored_model.teacher.test_step = test_step
+    loop = SimpleNamespace(evaluator=Evaluator([Mean()]), fp16=fp16)
+    runner = runner_of(scored_model, val_loop=loop)
+    hook = EMATeacherHook(validate="both")
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0, dict(inputs=torch.zeros(1)))
+    assert casts == [fp16]
+
+
 def test_written_label_maps_are_the_students(scored_model):
     metric = Mean()
     metric.output_dir = "maps"
-    loop = SimpleNamespace(evaluator=Evaluator([metric]))
+    loop = SimpleNamespace(evaluator=Evaluator([metric]), fp16=False)
     hook = EMATeacherHook(validate="both")
     hook.before_test_epoch(runner_of(scored_model, test_loop=loop))
     (teacher_metric,) = hook._teacher_evaluator.metrics
@@ -314,6 +332,7 @@ def test_label_maps_are_not_written_for_the_teacher(scored_model):
     loop = SimpleNamespace(
         evaluator=Evaluator([Mean(), metric]),
         dataloader=SimpleNamespace(dataset=range(2)),
+        fp16=False,
     )
     runner = runner_of(scored_model, test_loop=loop)
     hook = EMATeacherHook(validate="both")
@@ -326,7 +345,7 @@ def test_label_maps_are_not_written_for_the_teacher(scored_model):
 
 def test_a_teacher_without_any_score_does_not_predict(scored_model, monkeypatch):
     metric = IoUMetric(format_only=True, output_dir="maps")
-    loop = SimpleNamespace(evaluator=Evaluator([metric]))
+    loop = SimpleNamespace(evaluator=Evaluator([metric]), fp16=False)
     runner = runner_of(scored_model, test_loop=loop)
     monkeypatch.setattr(scored_model.teacher, "test_step", None)
     hook = EMATeacherHook(validate="both")
@@ -350,7 +369,9 @@ def test_scores_under_test_time_augmentation(scored_model):
     batch = dict(inputs=[[torch.zeros(2)]], data_samples=[[None]])
     hook = EMATeacherHook(validate="both")
     loop = SimpleNamespace(
-        evaluator=Evaluator([Mean()]), dataloader=SimpleNamespace(dataset=range(1))
+        evaluator=Evaluator([Mean()]),
+        dataloader=SimpleNamespace(dataset=range(1)),
+        fp16=False,
     )
     runner = runner_of(model, test_loop=loop)
     hook.before_test_epoch(runner)

@@ -180,6 +180,7 @@ def test_same_label_under_autocast():
         (dict(low_thr=-0.1), "low_thr"),
         (dict(high_thr=1.1), "high_thr"),
         (dict(scales=()), "scales"),
+        (dict(scales=1.0), "scales must be a list of positive factors, got 1.0"),
         (dict(scales=(1.0, 0.0)), "scales"),
     ],
 )

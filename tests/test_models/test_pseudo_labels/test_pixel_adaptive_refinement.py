@@ -121,6 +121,7 @@ def test_saves_nothing_and_has_no_gradient():
     [
         (dict(num_iter=-1), "num_iter"),
         (dict(dilations=()), "dilations"),
+        (dict(dilations=4), "dilations must be a list of distances >= 1, got 4"),
         (dict(dilations=(0, 1)), "dilations"),
         (dict(w1=0.0), "w1"),
     ],

@@ -68,6 +68,14 @@ def test_refuses_unknown_losses_in_loss_begin():
         build_tiny(loss_begin=dict(loss_sge=10, loss_seg=10))
 
 
+def test_refuses_a_binary_decoder():
+    # What mmseg advises for two classes.
+    head = tiny_cfg().decode_head | dict(num_classes=2, out_channels=1, threshold=0.3)
+    cam_head = tiny_cfg().cam_head | dict(num_classes=1)
+    with pytest.raises(ValueError, match=r"out_channels=1 for num_classes=2: expected"):
+        build_tiny(decode_head=head, cam_head=cam_head)
+
+
 def test_refuses_numbers_of_classes_that_do_not_fit():
     cam_head = dict(type="CAMHead", num_classes=5, in_channels=8)
     with pytest.raises(ValueError, match=r"num_classes=4 and .*num_classes=5"):

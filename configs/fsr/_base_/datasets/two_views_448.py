@@ -1,5 +1,5 @@
 # Two augmented views of 448 px for training, the whole image for validation.
-crop_size = (448, 448)
+crop_size = (448, 448)  # height and width
 
 # one view; each view of an image is its own random draw
 view_pipeline = [
@@ -33,7 +33,8 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='Resize', scale=crop_size, keep_ratio=False),
+    # width and height
+    dict(type='Resize', scale=crop_size[::-1], keep_ratio=False),
     # after `Resize`: scores are taken at the size of the mask
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs')
