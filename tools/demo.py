@@ -40,7 +40,12 @@ def validation_scores(work_dir: Path) -> dict[str, float]:
 def main() -> None:
     """Runs the steps of the demo one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"))
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        default=Path("work_dirs/demo"),
+        help="folder of logs and results, from the project's (default: %(default)s)",
+    )
     work_dir = parser.parse_args().work_dir
     # An exception ends the step under way too; by default a signal would leave it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: terminated"))

@@ -116,7 +116,8 @@ class LabelFolder:
             return None
         except ValueError as error:
             raise ValueError(f"{path} is no manifest: {error}") from error
-        if not isinstance(manifest, dict) or "settings" not in manifest:
+        settings = manifest.get("settings") if isinstance(manifest, dict) else None
+        if not isinstance(settings, dict):
             raise ValueError(f"{path} is no manifest of an export: it has no settings")
         return manifest
 

@@ -32,7 +32,9 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
     """
     path = Path(path)
     try:
-        handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        # Cut, as a name has 255 bytes at most and a character up to four of them.
+        prefix = f".{path.name[:60]}."
+        handle, draft = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     except OSError as error:
         error.filename = str(path)
         raise
@@ -54,7 +56,8 @@ def remove_drafts(folder: str | Path, pattern: str) -> None:
 
     Args:
         folder: An existing folder, in which nothing is being written.
-        pattern: Names of the files that were to be written, with ``*`` for any part.
+        pattern: Names of the files that were to be written, of up to 60 characters,
+            with ``*`` for any part.
     """
     for draft in Path(folder).glob(f".{pattern}.*"):
         draft.unlink()

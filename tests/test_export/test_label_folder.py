@@ -122,7 +122,7 @@ def test_masks_are_not_replaced(root, overwrite):
     assert (root / "a.png").read_bytes() == b"a"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '"settings"'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": []}'])
 def test_another_manifest_is_refused(root, text):
     root.mkdir()
     (root / "manifest.json").write_text(text)

@@ -20,6 +20,14 @@ def test_replaces_the_file_readable_for_all(tmp_path, mode, content):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_names_may_be_as_long_as_file_systems_allow(tmp_path):
+    path = tmp_path / ("猫" * 83 + ".json")
+    assert len(path.name.encode()) == 254
+    with atomic_write(path, "w") as file:
+        file.write("new")
+    assert path.read_text() == "new"
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", ["old", None])
 def test_failed_write_leaves_what_was_there(tmp_path, error, old):
