@@ -66,7 +66,7 @@ def read_coco_instances(path: Path) -> dict:
 
     Raises:
         ValueError: If the file is broken, an annotation's image or category is not
-            declared, or an image lies outside of its folder.
+            declared, an image lies outside of its folder, or two images have one name.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -83,8 +83,17 @@ def read_coco_instances(path: Path) -> dict:
             f"{path} is not a COCO instance file ({type(error).__name__}: {error}): "
             "give one such as instances_train2014.json"
         ) from error
-    for name in declared["image_id"].values():
+    files: dict[str, str] = {}
+    for item in content["images"]:
+        name, file = _name_of(item), item["file_name"]
         check_image_name(name, str(path))
+        if name in files:
+            raise ValueError(
+                f"{path} lists '{files[name]}' and '{file}', which both have the name "
+                f"'{name}', the path without suffix: list each image once, and rename "
+                "one of two that differ by their suffix"
+            )
+        files[name] = file
     return content
 
 

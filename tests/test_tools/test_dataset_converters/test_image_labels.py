@@ -167,6 +167,24 @@ def test_broken_coco_file_is_named(tool, tmp_path, content, message):
         tool.main(["coco", str(source), str(tmp_path / "l.json")])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("a.jpg", "a.png", "a"),
+        ("sub/a.jpg", "sub/a.jpg", "sub/a"),
+        ("img.v1", "img.v2", "img"),
+    ],
+)
+def test_coco_images_of_one_name_are_refused(tool, tmp_path, first, second, name):
+    source, out = tmp_path / "instances.json", tmp_path / "l.json"
+    images = [dict(id=5, file_name=first), dict(id=6, file_name=second)]
+    source.write_text(json.dumps(instances(images=images)))
+    words = rf"instances\.json lists '{first}' and '{second}', .* name '{name}',"
+    with pytest.raises(SystemExit, match=words):
+        tool.main(["coco", str(source), str(out)])
+    assert not out.exists()
+
+
 def test_coco_split_of_another_data_set(tool, tmp_path):
     source = tmp_path / "instances.json"
     source.write_text(json.dumps(instances()))
