@@ -124,7 +124,7 @@ def read_sbd(folder: Path) -> SBD:
     if dataset.is_dir():
         names = read_split(dataset / "train.txt") + read_split(dataset / "val.txt")
         return SBD(names, dataset / "cls", ".mat")
-    names = sorted(path.stem for path in folder.glob("*.png"))
+    names = sorted(path.stem for path in folder.glob("[!.]*.png"))
     if not names:
         raise FileNotFoundError(
             f"{folder} is not SBD: expected the folder benchmark_RELEASE with "

@@ -207,6 +207,28 @@ def test_masks_give_ids_without_background_and_ignored(tool, masks, tmp_path):
     assert json.loads(out.read_text()) == {"x": [1, 3], "y": [2]}
 
 
+@pytest.mark.parametrize("kind", ["xml", "masks"])
+def test_folders_within_are_read_but_nothing_hidden(tool, tmp_path, kind, request):
+    source = request.getfixturevalue(dict(xml="annotations").get(kind, kind))
+    file = next(source.glob("x.*"))
+    shown = [source / "sub" / "y.b", source / "a" / "sub" / "x", tmp_path / "far" / "x"]
+    hidden = [source / ".thumbs" / "x", source / "sub" / "._y", source / ".x"]
+    for path in shown + hidden:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name + file.suffix).write_bytes(file.read_bytes())
+    (source / "linked").symlink_to(tmp_path / "far")
+    (source / f"folder{file.suffix}").mkdir()
+    out = tmp_path / "l.json"
+    tool.main([kind, str(source), str(out)])
+    labels = json.loads(out.read_text())
+    assert list(labels) == ["a/sub/x", "linked/x", "sub/y.b", "x", "y"]
+    assert labels["a/sub/x"] == labels["x"]
+
+    # The data set takes these names.
+    classes = ("background", "cat", "dog", "bird")
+    assert read_label_file(out, ["sub/y.b"], classes).any()
+
+
 def test_bad_masks_are_named(tool, masks, tmp_path):
     (tmp_path / "s.txt").write_text("z\n")
     base = ["masks", str(masks), str(tmp_path / "l.json")]

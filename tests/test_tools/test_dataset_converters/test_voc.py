@@ -86,6 +86,7 @@ def pngs(release, tmp_path):
     for names in SBD.values():
         for name in names:
             Image.fromarray(mask_of(OBJECTS[name][1])).save(folder / f"{name}.png")
+    (folder / "._2009_05.png").write_bytes(b"what macOS adds")
     return folder
 
 
