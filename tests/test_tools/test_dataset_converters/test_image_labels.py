@@ -91,6 +91,43 @@ def test_a_file_that_is_there_is_only_replaced_on_request(
     assert json.loads(out.read_text()) == {"x": ["cat", "dog"], "y": []}
 
 
+def test_labels_and_split_go_to_files_of_their_own(tool, tmp_path):
+    out, split = tmp_path / "l.txt", tmp_path / "sub" / ".." / "l.txt"
+    (tmp_path / "sub").mkdir()
+    for options in ([], ["--overwrite"]):
+        with pytest.raises(SystemExit, match=r"both to go to \S+l\.txt: name another"):
+            tool.main(
+                ["xml", "nowhere", str(out), "--write-split", str(split), *options]
+            )
+    assert not out.exists()
+
+
+def test_what_could_not_be_written_is_refused_before_anything_is_read(tool, tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").touch()
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "x.xml").write_text("broken")
+    for out, words in (
+        ("l.json.gz", r"l\.json\.gz must end in \.json or \.txt"),
+        ("folder.json", r"folder\.json is a folder"),
+        ("file/l.json", "file"),
+    ):
+        with pytest.raises(SystemExit, match=words) as error:
+            tool.main(["xml", str(source), str(tmp_path / out), "--overwrite"])
+        assert "x.xml" not in str(error.value)
+    out, split = str(tmp_path / "l.json"), str(tmp_path / "folder.json")
+    with pytest.raises(SystemExit, match=r"folder\.json is a folder"):
+        tool.main(["xml", "nowhere", out, "--write-split", split, "--overwrite"])
+
+
+def test_folders_of_labels_and_split_are_made(tool, annotations, tmp_path):
+    out, split = tmp_path / "new" / "l.json", tmp_path / "other" / "new" / "train.txt"
+    tool.main(["xml", str(annotations), str(out), "--write-split", str(split)])
+    assert json.loads(out.read_text()) == {"x": ["cat", "dog"], "y": []}
+    assert split.read_text() == "x\n"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_xml_with_entities_is_refused_in_any_encoding(
     tool, annotations, tmp_path, encoding
