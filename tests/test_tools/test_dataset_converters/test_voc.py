@@ -175,6 +175,22 @@ def test_other_contents_are_not_overwritten(tool, devkit, release, file, capsys)
     assert target.read_text() != "mine"
 
 
+def test_an_older_list_hides_no_problem_and_the_labels_are_written(
+    tool, devkit, release, capsys
+):
+    words = break_mat(devkit, release)
+    voc = devkit / "VOC2012"
+    older = voc / "ImageSets" / "Segmentation" / "train_aug.txt"
+    write_list(older, ["2007_02"])
+    with pytest.raises(SystemExit, match="problems: 2"):
+        convert(tool, devkit, "--sbd", release)
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert f"{older} exists and has other contents" in errors
+    assert read_split(older) == ["2007_02"]
+    assert len(json.loads((voc / "image_labels.json").read_text())) == 4
+
+
 def break_mat(devkit, release):
     path = release / "dataset" / "cls" / "2008_03.mat"
     path.write_bytes(path.read_bytes()[:200])
