@@ -12,6 +12,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -35,10 +36,8 @@ from mmseg_fsr.engine.command_line import (
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import write_unless_other
 
-try:
+if TYPE_CHECKING:
     from pycocotools.coco import COCO
-except ImportError:
-    sys.exit("error: this needs pycocotools: pip install 'mmseg_fsr[coco]'")
 
 CLASSES = COCO2014ImageLabelDataset.METAINFO["classes"]
 PALETTE = COCO2014ImageLabelDataset.METAINFO["palette"]
@@ -98,7 +97,7 @@ class MaskWriter:
         ValueError: If a category is none of COCO's.
     """
 
-    def __init__(self, root: Path, split: str, coco: COCO, overwrite: bool) -> None:
+    def __init__(self, root: Path, split: str, coco: "COCO", overwrite: bool) -> None:
         self.root = root
         self.split = split
         self.coco = coco
@@ -168,6 +167,10 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
     Raises:
         ValueError: If the annotations of either split are broken; nothing is written.
     """
+    try:
+        from pycocotools.coco import COCO
+    except ImportError:
+        sys.exit("error: this needs pycocotools: pip install 'mmseg_fsr[coco]'")
     labels, writers = {}, {}
     for split in FULL_SIZE:
         content = read_coco_instances(instance_file(root, split))

@@ -1,6 +1,7 @@
 """The COCO converter on folders in COCO's layout."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -194,6 +195,22 @@ def test_older_contents_hide_no_problem_and_the_rest_is_written(
         "image_labels.json": '"toothbrush"',
     }.items():
         assert (words in (root / path).read_text()) == (path != file)
+
+
+def test_only_converting_needs_pycocotools(tool, root, monkeypatch):
+    convert(tool, root)
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    # The module anew, as a command that is started; then the former one again.
+    monkeypatch.setitem(sys.modules, tool.__name__, tool)
+    tool = load_tool("dataset_converters/coco2014")
+    convert(tool, root, "--check")
+    with pytest.raises(SystemExit, match="0"):
+        convert(tool, root, "--help")
+    (root / "train.txt").unlink()
+    words = r"error: this needs pycocotools: pip install 'mmseg_fsr\[coco\]'"
+    with pytest.raises(SystemExit, match=words):
+        convert(tool, root)
+    assert not (root / "train.txt").exists()
 
 
 def remove_image(root):
