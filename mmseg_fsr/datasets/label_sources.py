@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
+from mmengine.fileio import list_dir_or_file
 
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 
@@ -21,7 +22,7 @@ def labels_from_xml(
 
     Args:
         folder: Folder of ``NAME.xml`` files.
-        names: Names to read; all files of the folder if None.
+        names: Names to read; all if None, see :func:`files_in`.
         classes: The class names that there are. Defaults to None, any.
 
     Returns:
@@ -66,7 +67,7 @@ def read_coco_instances(path: Path) -> dict:
 
     Raises:
         ValueError: If the file is broken, an annotation's image or category is not
-            declared, or an image lies outside of its folder.
+            declared, an image lies outside of its folder, or two images have one name.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -83,8 +84,17 @@ def read_coco_instances(path: Path) -> dict:
             f"{path} is not a COCO instance file ({type(error).__name__}: {error}): "
             "give one such as instances_train2014.json"
         ) from error
-    for name in declared["image_id"].values():
+    files: dict[str, str] = {}
+    for item in content["images"]:
+        name, file = _name_of(item), item["file_name"]
         check_image_name(name, str(path))
+        if name in files:
+            raise ValueError(
+                f"{path} lists '{files[name]}' and '{file}', which both have the name "
+                f"'{name}', the path without suffix: list each image once, and rename "
+                "one of two that differ by their suffix"
+            )
+        files[name] = file
     return content
 
 
@@ -145,7 +155,7 @@ def labels_from_masks(
 
     Args:
         folder: Folder of single-channel or palette ``NAME.png`` files.
-        names: Names to read; all files of the folder if None.
+        names: Names to read; all if None, see :func:`files_in`.
 
     Returns:
         Name of each image to its class ids, ascending.
@@ -163,10 +173,30 @@ def labels_from_masks(
 
 
 def files_in(folder: Path, suffix: str) -> list[str]:
-    """Names, without suffix, of a folder's files, sorted."""
+    """Names of a folder's files, those of folders within it too, sorted.
+
+    Args:
+        folder: The folder. Links to other folders are followed, as by the data sets.
+        suffix: That of the files.
+
+    Returns:
+        Paths within the folder, without suffix. What is hidden is left out, such as the
+        ``._a.png`` of macOS.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    names = sorted(path.stem for path in folder.glob(f"*{suffix}"))
+    paths = map(
+        PurePath,
+        list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True),
+    )
+    names = sorted(
+        path.as_posix().removesuffix(suffix)
+        for path in paths
+        if not any(part.startswith(".") for part in path.parts)
+    )
     if not names:
         raise FileNotFoundError(f"{folder} holds no {suffix} file")
     return names

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from mmengine import fileio
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 # VOC's cream, the usual colour of pixels that do not count.
 _IGNORED_COLOR = (224, 224, 192)
+# EXIF orientations of images that lie on their side.
+_SIDEWAYS = (5, 6, 7, 8)
 # What Pillow raises for a file that it cannot read, or of too many pixels.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -93,7 +95,7 @@ def check_mask(mask: np.ndarray, title: str, image: Path, num_classes: int) -> N
     """Refuses a mask that does not belong to its image or its data set.
 
     Args:
-        mask: (H, W) class ids.
+        mask: (H, W) class ids, of the image turned the way its EXIF data say.
         title: What to call it in an error.
         image: The image's file.
         num_classes: Number of classes with the background.
@@ -115,6 +117,8 @@ def check_mask(mask: np.ndarray, title: str, image: Path, num_classes: int) -> N
             # Only its pixels show a truncated file; an eighth of them is enough.
             picture.draft(None, (1, 1))
             picture.load()
+            if picture.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
+                width, height = height, width
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {image} does not exist") from error
     except _UNREADABLE as error:

@@ -1,9 +1,10 @@
 """What the tools share: arguments, config, work directory."""
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -205,6 +206,19 @@ def load_config(args: argparse.Namespace) -> Config:
         or str(Path("work_dirs") / Path(args.config).stem)
     )
     return cfg
+
+
+@contextlib.contextmanager
+def added_to(problems: list[str]) -> Iterator[None]:
+    """Adds what is wrong with a file to the problems; the program then goes on.
+
+    Args:
+        problems: A line for each problem, for :func:`exit_with`.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        problems.append(str(error))
 
 
 def exit_with(problems: Sequence[str], shown: int = 20) -> None:

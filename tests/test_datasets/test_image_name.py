@@ -4,7 +4,7 @@ import pytest
 
 from mmseg_fsr.datasets import read_label_file
 from mmseg_fsr.datasets.image_name import check_image_name, image_name
-from mmseg_fsr.datasets.label_sources import read_coco_instances
+from mmseg_fsr.datasets.label_sources import labels_from_coco, read_coco_instances
 from mmseg_fsr.datasets.split_file import read_split
 
 OUTSIDE = ["../a", "sub/../../a", "/etc/passwd", "sub/..", "a\0b"]
@@ -60,6 +60,15 @@ def test_byte_order_marks_of_text_files_are_named(tmp_path):
         read_split(split)
     with pytest.raises(ValueError, match=r"l\.txt, line 1, has a byte-order mark"):
         read_label_file(labels, ["a"], ("background", "cat"))
+
+
+@pytest.mark.parametrize("file", ["a.jpg", "sub/a.b.png", "./sub//a.jpg"])
+def test_coco_names_are_those_of_the_data_set(tmp_path, file):
+    content = dict(images=[dict(id=1, file_name=file)], annotations=[], categories=[])
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    expected = image_name(f"images/{file}", "images", file[-4:])
+    assert labels_from_coco(path, None) == {expected: []}
 
 
 def test_coco_file_names_stay_in_their_folder(tmp_path):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
+from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
 
 PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
@@ -64,6 +65,19 @@ def photograph(request, tmp_path):
 
 def test_mask_that_fits_its_image(photograph):
     check_mask(np.array([[0, 2, 255]]).repeat(40, 0).repeat(20, 1), "it", photograph, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_mask_belongs_to_the_image_as_training_reads_it(photograph, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    with Image.open(photograph) as picture:
+        picture.save(photograph, exif=exif)
+    height, width = read_image(str(photograph)).shape[:2]
+    assert (height < width) == (orientation < 5)
+    check_mask(np.zeros((height, width), int), "it", photograph, 3)
+    with pytest.raises(ValueError, match=rf"it is .*, its image .* {width} x {height}"):
+        check_mask(np.zeros((width, height), int), "it", photograph, 3)
 
 
 @pytest.mark.parametrize(

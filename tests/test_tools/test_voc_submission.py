@@ -6,8 +6,9 @@ import tarfile
 import numpy as np
 import pytest
 from mmseg.datasets import PascalVOCDataset
-from PIL import Image
+from PIL import ExifTags, Image
 
+from mmseg_fsr.datasets.image_file import read_image
 from tests.project_files import load_tool
 
 NAMES = ["2008_000006", "2008_000011"]
@@ -50,6 +51,17 @@ def test_holds_palette_maps_under_the_servers_names(tool, files, capsys):
             assert (label[0] == 0).all()
             assert (label[1:] == 20 - i).all()
             assert (colors == palette[label]).all()
+
+
+def test_maps_of_images_that_exif_turns_are_taken(tool, files):
+    image, exif = files / "images" / f"{NAMES[0]}.jpg", Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (4, 6)).save(image, exif=exif)
+    # As test.py writes its map.
+    assert read_image(str(image)).shape[:2] == (4, 6)
+    pack(tool, files)
+    with tarfile.open(files / "x.tar") as archive:
+        assert len(archive.getnames()) == 2
 
 
 def remove_map(files):

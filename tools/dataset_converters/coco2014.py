@@ -12,6 +12,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -27,14 +28,16 @@ from mmseg_fsr.datasets.label_sources import (
 from mmseg_fsr.datasets.mask_file import check_mask, write_mask
 from mmseg_fsr.datasets.split_file import write_split
 from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
-from mmseg_fsr.engine.command_line import add_converter_arguments, exit_with
+from mmseg_fsr.engine.command_line import (
+    add_converter_arguments,
+    added_to,
+    exit_with,
+)
 from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import write_unless_other
 
-try:
+if TYPE_CHECKING:
     from pycocotools.coco import COCO
-except ImportError:
-    sys.exit("error: this needs pycocotools: pip install 'mmseg_fsr[coco]'")
 
 CLASSES = COCO2014ImageLabelDataset.METAINFO["classes"]
 PALETTE = COCO2014ImageLabelDataset.METAINFO["palette"]
@@ -94,7 +97,7 @@ class MaskWriter:
         ValueError: If a category is none of COCO's.
     """
 
-    def __init__(self, root: Path, split: str, coco: COCO, overwrite: bool) -> None:
+    def __init__(self, root: Path, split: str, coco: "COCO", overwrite: bool) -> None:
         self.root = root
         self.split = split
         self.coco = coco
@@ -159,19 +162,28 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
         overwrite: Whether to replace what is there.
 
     Returns:
-        What was wrong, a line for each mask that could not be written.
+        What was wrong, a line for each file that could not be written.
+
+    Raises:
+        ValueError: If the annotations of either split are broken; nothing is written.
     """
-    problems = []
-    labels = {}
+    try:
+        from pycocotools.coco import COCO
+    except ImportError:
+        sys.exit("error: this needs pycocotools: pip install 'mmseg_fsr[coco]'")
+    labels, writers = {}, {}
     for split in FULL_SIZE:
         content = read_coco_instances(instance_file(root, split))
-        split_labels = labels_of_coco_instances(content)
-        names = sorted(name for name in split_labels if split_labels[name])
-        labels |= {name: split_labels[name] for name in names}
+        found = labels_of_coco_instances(content)
+        labels[split] = {name: found[name] for name in sorted(found) if found[name]}
         coco = COCO()
         coco.dataset = content
         with contextlib.redirect_stdout(io.StringIO()):  # its own notes
             coco.createIndex()
+        writers[split] = MaskWriter(root, split, coco, overwrite)
+    problems: list[str] = []
+    for split, writer in writers.items():
+        coco = writer.coco
         shown = sorted(i for i in coco.imgs if coco.imgToAnns[i])
         folder = mask_path(root, split, "").parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,22 +193,24 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
             shown,
             workers,
             initializer=_set_writer,
-            initargs=(MaskWriter(root, split, coco, overwrite),),
+            initargs=(writer,),
             chunksize=16,
             file=sys.stdout,
         )
         print()
         problems += [result for result in results if result is not None]
+        with added_to(problems):
+            write_unless_other(
+                root / f"{split}.txt",
+                functools.partial(write_split, names=labels[split]),
+                overwrite,
+            )
+    with added_to(problems):
         write_unless_other(
-            root / f"{split}.txt",
-            functools.partial(write_split, names=names),
+            root / "image_labels.json",
+            functools.partial(write_label_file, labels=labels["train"] | labels["val"]),
             overwrite,
         )
-    write_unless_other(
-        root / "image_labels.json",
-        functools.partial(write_label_file, labels=labels),
-        overwrite,
-    )
     return problems
 
 
@@ -237,8 +251,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepares the folder, checks it, and tells what was wrong."""
     args = parse_args(argv)
-    problems = []
-    try:
+    problems: list[str] = []
+    with added_to(problems):
         for split in FULL_SIZE:
             path = instance_file(args.root, split)
             if not path.is_file():
@@ -248,8 +262,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not args.check:
             problems += prepare(args.root, args.workers, args.overwrite)
         problems += check(args.root)
-    except (ValueError, OSError) as error:
-        problems.append(str(error))
     exit_with(problems)
 
 

@@ -50,6 +50,28 @@ def read_labels(kind: str, source: Path, names: Sequence[str] | None) -> Labels:
     return labels
 
 
+def check_outputs(out: Path, split: Path | None, overwrite: bool) -> None:
+    """Refuses what could not be written once all is read.
+
+    Args:
+        out: The label file.
+        split: The split list, if one is to be written.
+        overwrite: Whether files may be replaced.
+
+    Raises:
+        OSError: If there is a folder of that name, or a file that is to stay.
+        ValueError: If the label file has another suffix, or both are one file.
+    """
+    if out.suffix not in (".json", ".txt"):
+        raise ValueError(f"label file {out} must end in .json or .txt")
+    if split is not None and split.resolve() == out.resolve():
+        raise ValueError(f"labels and split are both to go to {out}: name another file")
+    for path in filter(None, (out, split)):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder: name a file")
+        require_new(path, overwrite)
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description="Write an image-level label file")
@@ -76,11 +98,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the source and writes the label file."""
     args = parse_args(argv)
     try:
-        for path in filter(None, (args.out, args.write_split)):
-            require_new(path, args.overwrite)
+        check_outputs(args.out, args.write_split, args.overwrite)
         if not args.source.exists():
             raise FileNotFoundError(f"source {args.source} does not exist")
         names = read_split(args.split) if args.split else None
+        for path in filter(None, (args.out, args.write_split)):
+            path.parent.mkdir(parents=True, exist_ok=True)
         labels = read_labels(args.source_kind, args.source, names)
         write_label_file(args.out, labels)
         if args.write_split:

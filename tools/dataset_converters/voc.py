@@ -26,7 +26,11 @@ from mmseg_fsr.datasets.label_sources import labels_from_xml
 from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
 from mmseg_fsr.datasets.split_file import read_split, write_split
 from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
-from mmseg_fsr.engine.command_line import add_converter_arguments, exit_with
+from mmseg_fsr.engine.command_line import (
+    add_converter_arguments,
+    added_to,
+    exit_with,
+)
 from mmseg_fsr.utils.atomic_write import write_unless_other
 
 CLASSES = VOCImageLabelDataset.METAINFO["classes"]
@@ -124,7 +128,7 @@ def read_sbd(folder: Path) -> SBD:
     if dataset.is_dir():
         names = read_split(dataset / "train.txt") + read_split(dataset / "val.txt")
         return SBD(names, dataset / "cls", ".mat")
-    names = sorted(path.stem for path in folder.glob("*.png"))
+    names = sorted(path.stem for path in folder.glob("[!.]*.png"))
     if not names:
         raise FileNotFoundError(
             f"{folder} is not SBD: expected the folder benchmark_RELEASE with "
@@ -168,7 +172,7 @@ def prepare(
         overwrite: Whether to replace what is there.
 
     Returns:
-        What was wrong, a line for each file that could not be converted.
+        What was wrong, a line for each file that could not be converted or written.
     """
     problems = []
     train, val = read_split(voc.split("train")), read_split(voc.split("val"))
@@ -184,26 +188,29 @@ def prepare(
         )
         print()
         problems += [result for result in results if result is not None]
-        write_unless_other(
-            voc.split("train_aug"),
-            functools.partial(write_split, names=sorted(names - set(val))),
-            overwrite,
-        )
+        with added_to(problems):
+            write_unless_other(
+                voc.split("train_aug"),
+                functools.partial(write_split, names=sorted(names - set(val))),
+                overwrite,
+            )
     labels, unread = {}, []
     for name in sorted(names):
-        try:
+        with added_to(unread):
             labels |= labels_from_xml(voc.root / "Annotations", [name], CLASSES[1:])
-        except (ValueError, OSError) as error:
-            unread.append(str(error))
+    problems += unread
     if unread:
-        unread.append(f"{voc.label_file} is not written: mend these annotations first")
-    else:
+        problems.append(
+            f"{voc.label_file} is not written: mend these annotations first"
+        )
+        return problems
+    with added_to(problems):
         write_unless_other(
             voc.label_file,
             functools.partial(write_label_file, labels=labels),
             overwrite,
         )
-    return problems + unread
+    return problems
 
 
 def check(voc: VOCFolder) -> list[str]:
@@ -244,8 +251,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prepares the folder, checks it, and tells what was wrong."""
     args = parse_args(argv)
     voc = VOCFolder(args.devkit / "VOC2012")
-    problems = []
-    try:
+    problems: list[str] = []
+    with added_to(problems):
         if not voc.root.is_dir():
             raise FileNotFoundError(
                 f"{voc.root} is not a folder: unpack VOC 2012's VOCtrainval archive"
@@ -254,8 +261,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             problems += prepare(voc, args.sbd, args.workers, args.overwrite)
         if args.check or voc.label_file.exists():
             problems += check(voc)
-    except (ValueError, OSError) as error:
-        problems.append(str(error))
     exit_with(problems)
 
 

@@ -1,6 +1,7 @@
 """The COCO converter on folders in COCO's layout."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -175,6 +176,43 @@ def test_check_alone_writes_nothing(tool, root, capsys):
     assert not (root / "SegmentationClass").exists()
 
 
+@pytest.mark.parametrize("file", ["train.txt", "val.txt", "image_labels.json"])
+def test_older_contents_hide_no_problem_and_the_rest_is_written(
+    tool, root, file, capsys
+):
+    words = remove_image(root)
+    (root / file).write_text("{}")
+    with pytest.raises(SystemExit):
+        convert(tool, root)
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert f"{root / file} exists and has other contents" in errors
+    assert (root / file).read_text() == "{}"
+    assert mask_of(root, 7, "val").exists()
+    for path, words in {
+        "train.txt": name_of(1),
+        "val.txt": name_of(7, "val"),
+        "image_labels.json": '"toothbrush"',
+    }.items():
+        assert (words in (root / path).read_text()) == (path != file)
+
+
+def test_only_converting_needs_pycocotools(tool, root, monkeypatch):
+    convert(tool, root)
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    # The module anew, as a command that is started; then the former one again.
+    monkeypatch.setitem(sys.modules, tool.__name__, tool)
+    tool = load_tool("dataset_converters/coco2014")
+    convert(tool, root, "--check")
+    with pytest.raises(SystemExit, match="0"):
+        convert(tool, root, "--help")
+    (root / "train.txt").unlink()
+    words = r"error: this needs pycocotools: pip install 'mmseg_fsr\[coco\]'"
+    with pytest.raises(SystemExit, match=words):
+        convert(tool, root)
+    assert not (root / "train.txt").exists()
+
+
 def remove_image(root):
     (root / "train2014" / f"{name_of(2)}.jpg").unlink()
     return f"{name_of(2)}.jpg does not exist"
@@ -214,18 +252,21 @@ def test_missing_annotations(tool, root, split, capsys):
     assert f"instances_{split}2014.json does not exist: unpack" in errors
 
 
-def test_broken_annotations(tool, root, capsys):
-    path = root / "annotations" / "instances_train2014.json"
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_broken_annotations(tool, root, split, capsys):
+    path = root / "annotations" / f"instances_{split}2014.json"
     path.write_text(path.read_text()[:-9])
     with pytest.raises(SystemExit):
         convert(tool, root)
-    assert "is not a COCO instance file" in capsys.readouterr().err
+    assert f"{path} is not a COCO instance file" in capsys.readouterr().err
     assert not (root / "SegmentationClass").exists()
 
 
-def test_unknown_category(tool, root, capsys):
-    path = root / "annotations" / "instances_train2014.json"
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_unknown_category(tool, root, split, capsys):
+    path = root / "annotations" / f"instances_{split}2014.json"
     path.write_text(path.read_text().replace("toothbrush", "unicorn"))
     with pytest.raises(SystemExit):
         convert(tool, root)
-    assert "has categories ['unicorn']: expected" in capsys.readouterr().err
+    assert f"{path} has categories ['unicorn']: expected" in capsys.readouterr().err
+    assert not (root / "SegmentationClass").exists()

@@ -91,6 +91,43 @@ def test_a_file_that_is_there_is_only_replaced_on_request(
     assert json.loads(out.read_text()) == {"x": ["cat", "dog"], "y": []}
 
 
+def test_labels_and_split_go_to_files_of_their_own(tool, tmp_path):
+    out, split = tmp_path / "l.txt", tmp_path / "sub" / ".." / "l.txt"
+    (tmp_path / "sub").mkdir()
+    for options in ([], ["--overwrite"]):
+        with pytest.raises(SystemExit, match=r"both to go to \S+l\.txt: name another"):
+            tool.main(
+                ["xml", "nowhere", str(out), "--write-split", str(split), *options]
+            )
+    assert not out.exists()
+
+
+def test_what_could_not_be_written_is_refused_before_anything_is_read(tool, tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").touch()
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "x.xml").write_text("broken")
+    for out, words in (
+        ("l.json.gz", r"l\.json\.gz must end in \.json or \.txt"),
+        ("folder.json", r"folder\.json is a folder"),
+        ("file/l.json", "file"),
+    ):
+        with pytest.raises(SystemExit, match=words) as error:
+            tool.main(["xml", str(source), str(tmp_path / out), "--overwrite"])
+        assert "x.xml" not in str(error.value)
+    out, split = str(tmp_path / "l.json"), str(tmp_path / "folder.json")
+    with pytest.raises(SystemExit, match=r"folder\.json is a folder"):
+        tool.main(["xml", "nowhere", out, "--write-split", split, "--overwrite"])
+
+
+def test_folders_of_labels_and_split_are_made(tool, annotations, tmp_path):
+    out, split = tmp_path / "new" / "l.json", tmp_path / "other" / "new" / "train.txt"
+    tool.main(["xml", str(annotations), str(out), "--write-split", str(split)])
+    assert json.loads(out.read_text()) == {"x": ["cat", "dog"], "y": []}
+    assert split.read_text() == "x\n"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_xml_with_entities_is_refused_in_any_encoding(
     tool, annotations, tmp_path, encoding
@@ -167,6 +204,24 @@ def test_broken_coco_file_is_named(tool, tmp_path, content, message):
         tool.main(["coco", str(source), str(tmp_path / "l.json")])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("a.jpg", "a.png", "a"),
+        ("sub/a.jpg", "sub/a.jpg", "sub/a"),
+        ("img.v1", "img.v2", "img"),
+    ],
+)
+def test_coco_images_of_one_name_are_refused(tool, tmp_path, first, second, name):
+    source, out = tmp_path / "instances.json", tmp_path / "l.json"
+    images = [dict(id=5, file_name=first), dict(id=6, file_name=second)]
+    source.write_text(json.dumps(instances(images=images)))
+    words = rf"instances\.json lists '{first}' and '{second}', .* name '{name}',"
+    with pytest.raises(SystemExit, match=words):
+        tool.main(["coco", str(source), str(out)])
+    assert not out.exists()
+
+
 def test_coco_split_of_another_data_set(tool, tmp_path):
     source = tmp_path / "instances.json"
     source.write_text(json.dumps(instances()))
@@ -187,6 +242,28 @@ def test_masks_give_ids_without_background_and_ignored(tool, masks, tmp_path):
     out = tmp_path / "l.json"
     tool.main(["masks", str(masks), str(out)])
     assert json.loads(out.read_text()) == {"x": [1, 3], "y": [2]}
+
+
+@pytest.mark.parametrize("kind", ["xml", "masks"])
+def test_folders_within_are_read_but_nothing_hidden(tool, tmp_path, kind, request):
+    source = request.getfixturevalue(dict(xml="annotations").get(kind, kind))
+    file = next(source.glob("x.*"))
+    shown = [source / "sub" / "y.b", source / "a" / "sub" / "x", tmp_path / "far" / "x"]
+    hidden = [source / ".thumbs" / "x", source / "sub" / "._y", source / ".x"]
+    for path in shown + hidden:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name + file.suffix).write_bytes(file.read_bytes())
+    (source / "linked").symlink_to(tmp_path / "far")
+    (source / f"folder{file.suffix}").mkdir()
+    out = tmp_path / "l.json"
+    tool.main([kind, str(source), str(out)])
+    labels = json.loads(out.read_text())
+    assert list(labels) == ["a/sub/x", "linked/x", "sub/y.b", "x", "y"]
+    assert labels["a/sub/x"] == labels["x"]
+
+    # The data set takes these names.
+    classes = ("background", "cat", "dog", "bird")
+    assert read_label_file(out, ["sub/y.b"], classes).any()
 
 
 def test_bad_masks_are_named(tool, masks, tmp_path):

@@ -86,6 +86,7 @@ def pngs(release, tmp_path):
     for names in SBD.values():
         for name in names:
             Image.fromarray(mask_of(OBJECTS[name][1])).save(folder / f"{name}.png")
+    (folder / "._2009_05.png").write_bytes(b"what macOS adds")
     return folder
 
 
@@ -172,6 +173,22 @@ def test_other_contents_are_not_overwritten(tool, devkit, release, file, capsys)
     assert not list(target.parent.glob(".*"))
     convert(tool, devkit, "--sbd", release, "--overwrite")
     assert target.read_text() != "mine"
+
+
+def test_an_older_list_hides_no_problem_and_the_labels_are_written(
+    tool, devkit, release, capsys
+):
+    words = break_mat(devkit, release)
+    voc = devkit / "VOC2012"
+    older = voc / "ImageSets" / "Segmentation" / "train_aug.txt"
+    write_list(older, ["2007_02"])
+    with pytest.raises(SystemExit, match="problems: 2"):
+        convert(tool, devkit, "--sbd", release)
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert f"{older} exists and has other contents" in errors
+    assert read_split(older) == ["2007_02"]
+    assert len(json.loads((voc / "image_labels.json").read_text())) == 4
 
 
 def break_mat(devkit, release):
