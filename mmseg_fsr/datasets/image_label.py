@@ -391,9 +391,11 @@ class ImageLabelDataset(BaseSegDataset):
             )
         try:
             content = fileio.get(path, self.backend_args)
+            # Colours are turned as EXIF data say, which may be damaged themselves.
+            flag = "color" if kind == "image" else "unchanged"
             # Pillow, as OpenCV passes a truncated photograph as a grey one.
             with pixel_limit(self.max_pixels):
-                mmcv.imfrombytes(content, flag="unchanged", backend="pillow")
+                mmcv.imfrombytes(content, flag=flag, backend="pillow")
         except Image.DecompressionBombError as broken:
             return ValueError(
                 f"{kind} {path} has too many pixels ({broken}): if it is what it "

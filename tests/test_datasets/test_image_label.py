@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 from mmseg.registry import DATASETS
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmseg_fsr.datasets import ImageLabelDataset
 
@@ -204,6 +204,16 @@ def test_unreadable_image_is_named(voc_root, content):
         content = path.read_bytes()[: path.stat().st_size // 2]
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"image \S+b\.jpg cannot be decoded"):
+        build(voc_root)[1]
+
+
+def test_image_of_damaged_exif_data_is_named(voc_root, monkeypatch):
+    def fail(image):
+        raise TypeError("unsupported operand")
+
+    # Some raise errors of Pillow's reader that are neither OSError nor ValueError.
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    with pytest.raises(ValueError, match=r"b\.jpg cannot be decoded \(unsupported"):
         build(voc_root)[1]
 
 
