@@ -118,10 +118,11 @@ def write_report(args: argparse.Namespace) -> None:
     records, runs = join_runs(runs)
     steps = records[-1]["step"]
     environment = read_environment(runs[-1])
-    begun = read_config(find_config(args.work_dir, runs[0]))
 
     options = {"model.test_cfg.cams": True, **(args.cfg_options or {})}
     cfg = read_config(config, options)
+    resumed = len(runs) > 1
+    begun = read_config(find_config(args.work_dir, runs[0])) if resumed else cfg
     if cfg.get("val_dataloader"):
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         count = args.num or len(dataset)
@@ -166,9 +167,7 @@ def write_report(args: argparse.Namespace) -> None:
             ("mmseg_fsr", mmseg_fsr.__version__),
             ("Device", device_name()),
         ],
-        commands=commands(
-            cfg, config, args.work_dir, environment, begun.get("load_from")
-        ),
+        commands=commands(cfg, config, args.work_dir, environment, begun),
         config=config.read_text(encoding="utf-8"),
         config_name=str(config),
         version=mmseg_fsr.__version__,

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import Compose
-from PIL import Image
 
 
 def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> dict:
@@ -30,9 +29,10 @@ def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> d
     else:
         results = dict(img_path=str(image))
     try:
-        return Compose([load, *steps])(results)
+        results = Compose([load])(results)
     except FileNotFoundError:
         raise
-    # What Pillow raises, for a file of too many pixels too.
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    # Pillow raises errors of many kinds.
+    except Exception as error:
         raise ValueError(f"image {image} cannot be decoded ({error})") from error
+    return Compose(steps)(results)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from mmengine.dataset import pseudo_collate
@@ -10,6 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.image_name import image_name
@@ -28,7 +30,7 @@ LONGEST, LONGEST_CAM = 400, 160
 @torch.no_grad()
 def predict(
     model: BaseSegmentor,
-    dataset: BaseSegDataset,
+    dataset: Dataset,
     count: int,
     shown: int,
     threshold: float,
@@ -50,8 +52,6 @@ def predict(
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     clear = BACKGROUND if classes[BACKGROUND] == "background" else None
     total, worst = ClassScores(len(classes)), WorstImages(shown)
-    # With their folders, in which images may have one name.
-    folder = dataset.data_prefix["img_path"]
     print(f"Predicting {count} of {len(dataset)} images", flush=True)
     # Its default is what stdout was when mmengine was imported: not the terminal.
     for index in track_iter_progress(list(range(count)), file=sys.stdout):
@@ -62,7 +62,7 @@ def predict(
             for name, label in scored_labels(sample, threshold).items():
                 scores.add(name, label, sample.gt_sem_seg.data[0])
         total.include(scores)
-        name = image_name(sample.img_path, folder, dataset.img_suffix)
+        name = _name_of(sample.img_path, dataset)
         worst.add(
             scores.mean("prediction") if scores.by_name else None,
             lambda: _describe(name, sample, scores, palette, clear),  # noqa: B023
@@ -92,6 +92,13 @@ def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
         own = image_classes(torch.ones(cams.shape[:2]))
         (labels["cams"],) = cams_to_label(own.select(cams), own, threshold, threshold)
     return labels
+
+
+def _name_of(path: str, dataset: Dataset) -> str:
+    """With its folders, in which images may have one name, where these are known."""
+    if not isinstance(dataset, BaseSegDataset):
+        return Path(path).stem
+    return image_name(path, dataset.data_prefix["img_path"], dataset.img_suffix)
 
 
 def _draw_layers(

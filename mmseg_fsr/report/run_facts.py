@@ -68,7 +68,7 @@ def commands(
     config: Path,
     work_dir: Path,
     environment: Mapping[str, str],
-    load_from: str | None,
+    begun: Config,
 ) -> str:
     """Command lines that train and report anew, beside the old run.
 
@@ -77,8 +77,7 @@ def commands(
         config: Its file.
         work_dir: The run's work directory.
         environment: What :func:`read_environment` found.
-        load_from: The weights that the run began with; the config of one that was
-            resumed does not say.
+        begun: The config that it began with, before it was resumed; else the same.
 
     Returns:
         Two lines, quoted for a shell.
@@ -92,7 +91,8 @@ def commands(
         processes = environment.get("GPU number", "1")
         train = ["tools/dist_train.sh", str(config), processes]
     train += ["--work-dir", again]
-    if cfg.get("resume"):
+    if cfg.get("resume") and not begun.get("resume"):
+        load_from = begun.get("load_from")
         train += ["--cfg-options", "resume=False", f"load_from={load_from}"]
     report = ["python", "tools/report.py", again]
     return "\n".join(map(shlex.join, (train, report)))

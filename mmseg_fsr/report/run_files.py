@@ -40,7 +40,7 @@ def find_config(work_dir: Path, run: Path) -> Path:
 
     Args:
         work_dir: The work directory.
-        run: Folder of the last training in it.
+        run: Folder of a training in it.
 
     Returns:
         The ``.py`` file of the work directory that is the run's config, else

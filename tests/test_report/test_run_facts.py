@@ -21,7 +21,7 @@ def test_commands_train_with_the_dumped_config(launcher, train):
         folder / "a.py",
         folder,
         {"GPU number": "8"},
-        None,
+        Config(),
     )
     assert lines.splitlines() == [
         f"{train} --work-dir 'my runs_again'",
@@ -32,16 +32,22 @@ def test_commands_train_with_the_dumped_config(launcher, train):
 @pytest.mark.parametrize("load_from", [None, "other run/iter_9.pth"])
 def test_a_resumed_run_is_trained_from_its_first_weights(load_from):
     cfg = Config(dict(resume=True, load_from=None))
-    lines = commands(cfg, Path("a.py"), Path("run"), {}, load_from)
+    begun = Config(dict(resume=False, load_from=load_from))
+    lines = commands(cfg, Path("a.py"), Path("run"), {}, begun)
     train = shlex.split(lines.splitlines()[0])
     assert train[-3:] == ["--cfg-options", "resume=False", f"load_from={load_from}"]
+
+
+def test_a_run_that_goes_on_with_another_does_so_again():
+    cfg = Config(dict(resume=True, load_from="other/iter_9.pth"))
+    assert "--cfg-options" not in commands(cfg, Path("a.py"), Path("run"), {}, cfg)
 
 
 @pytest.mark.parametrize("given", [".", "sub/.."])
 def test_commands_name_the_folder_that_one_is_in(given, tmp_path, monkeypatch):
     (tmp_path / "run" / "sub").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "run")
-    lines = commands(Config(), Path("a.py"), Path(given), {}, None)
+    lines = commands(Config(), Path("a.py"), Path(given), {}, Config())
     assert lines.endswith(f"tools/report.py {tmp_path}/run_again")
 
 

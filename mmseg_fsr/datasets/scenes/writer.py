@@ -53,12 +53,14 @@ def write_scenes(
     Raises:
         FileExistsError: If the folder holds anything but scenes, or scenes of
             other parameters and ``overwrite`` is not set.
-        ValueError: If ``train`` or ``val`` is not positive, or the size or seed
-            is out of range.
+        ValueError: If ``train`` or ``val`` is not positive, the size or seed is out
+            of range, or the folder is the current one.
     """
     if train < 1 or val < 1:
         raise ValueError(f"train and val must be at least 1, got {train} and {val}")
     root = Path(out).resolve()
+    if root == Path.cwd():
+        raise ValueError(f"{root} is the current folder: name one within it")
     manifest = dict(
         version=_VERSION, train=train, val=val, size=size, seed=seed, classes=CLASSES
     )
@@ -74,9 +76,9 @@ def write_scenes(
         # Others may have written there while the pictures were drawn.
         new = not _is_there(root, manifest, overwrite)
         if new:
-            if root.exists():
+            if overwrite and root.exists():
                 shutil.rmtree(root)
-            draft.rename(root)
+            draft.rename(root)  # refuses all but an empty folder
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return new

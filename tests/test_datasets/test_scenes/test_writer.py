@@ -97,18 +97,19 @@ def test_of_two_runs_the_first_to_end_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [root]
 
 
-def test_an_empty_folder_may_be_a_link_or_the_current_one(tmp_path, monkeypatch):
+def test_an_empty_folder_may_be_a_link(tmp_path):
     target = tmp_path / "large_disk"
     target.mkdir()
     link = tmp_path / "scenes"
     link.symlink_to(target)
     assert write_scenes(link, **SMALL)
     assert names(target, "val") == ["val_00000"]
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    assert write_scenes(".", **SMALL)
-    assert names(here, "val") == ["val_00000"]
+
+
+def test_the_current_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="is the current folder: name one within it"):
+        write_scenes(".", **SMALL)
 
 
 def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
