@@ -91,6 +91,19 @@ def read_label_file(
     return multi_hot
 
 
+def require_writable_suffix(path: Path) -> None:
+    """Refuses a file that :func:`write_label_file` cannot write, before any work.
+
+    Args:
+        path: The file to be written.
+
+    Raises:
+        ValueError: If the suffix is neither ``.json`` nor ``.txt``.
+    """
+    if path.suffix not in (".json", ".txt"):
+        raise ValueError(f"label file {path} must end in .json or .txt")
+
+
 def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) -> None:
     """Writes a label file, sorted by name, under its name only once complete.
 
@@ -104,6 +117,7 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
             written to a text file.
     """
     path = Path(path)
+    require_writable_suffix(path)
     if not labels:
         raise ValueError(f"there is no image to write to label file {path}")
     rows = {name: list(labels[name]) for name in sorted(labels)}
@@ -112,7 +126,7 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
     if path.suffix == ".json":
         lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
         text = "{\n" + ",\n".join(lines) + "\n}\n"
-    elif path.suffix == ".txt":
+    else:
         words = {str(word) for name, row in rows.items() for word in (name, *row)}
         for word in sorted(words):
             if len(word.split()) != 1:
@@ -123,8 +137,6 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
         text = "".join(
             " ".join([name, *map(str, row)]) + "\n" for name, row in rows.items()
         )
-    else:
-        raise ValueError(f"label file {path} must end in .json or .txt")
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "w") as file:

@@ -20,7 +20,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.utils import track_iter_progress
 
-from mmseg_fsr.datasets.label_file import write_label_file
+from mmseg_fsr.datasets.label_file import require_writable_suffix, write_label_file
 from mmseg_fsr.datasets.label_sources import (
     files_in,
     labels_from_coco,
@@ -62,8 +62,7 @@ def check_outputs(out: Path, split: Path | None, overwrite: bool) -> None:
         OSError: If there is a folder of that name, or a file that is to stay.
         ValueError: If the label file has another suffix, or both are one file.
     """
-    if out.suffix not in (".json", ".txt"):
-        raise ValueError(f"label file {out} must end in .json or .txt")
+    require_writable_suffix(out)
     if split is not None and split.resolve() == out.resolve():
         raise ValueError(f"labels and split are both to go to {out}: name another file")
     for path in filter(None, (out, split)):

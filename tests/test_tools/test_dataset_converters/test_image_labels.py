@@ -111,7 +111,7 @@ def test_what_could_not_be_written_is_refused_before_anything_is_read(tool, tmp_
     for out, words in (
         ("l.json.gz", r"l\.json\.gz must end in \.json or \.txt"),
         ("folder.json", r"folder\.json is a folder"),
-        ("file/l.json", "file"),
+        ("file/l.json", r"File exists: '\S+/file'"),
     ):
         with pytest.raises(SystemExit, match=words) as error:
             tool.main(["xml", str(source), str(tmp_path / out), "--overwrite"])
