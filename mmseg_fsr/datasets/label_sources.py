@@ -1,7 +1,7 @@
 """Image-level labels from annotations: VOC's XML, COCO's JSON, masks."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -67,13 +67,14 @@ def read_coco_instances(path: Path) -> dict:
 
     Raises:
         ValueError: If the file is broken, an annotation's image or category is not
-            declared, an image lies outside of its folder, or two images have one name.
+            declared, an image lies outside of its folder, or two images have one name
+            or two of a kind one id.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         declared = {
-            "category_id": {item["id"]: item["name"] for item in content["categories"]},
-            "image_id": {item["id"]: _name_of(item) for item in content["images"]},
+            "category_id": _by_id(content["categories"], lambda item: item["name"]),
+            "image_id": _by_id(content["images"], _name_of),
         }
         for item in content["annotations"]:
             for key, ids in declared.items():
@@ -96,6 +97,18 @@ def read_coco_instances(path: Path) -> dict:
             )
         files[name] = file
     return content
+
+
+def _by_id(items: list[dict], name_of: Callable[[dict], str]) -> dict[int, str]:
+    """Names of COCO's images or categories, none of which shares its id."""
+    names: dict[int, str] = {}
+    for item in items:
+        other = names.setdefault(item["id"], name_of(item))
+        if other != name_of(item):
+            raise ValueError(
+                f"'{other}' and '{name_of(item)}' both have the id {item['id']}"
+            )
+    return names
 
 
 def labels_of_coco_instances(content: dict) -> dict[str, list[str]]:

@@ -195,6 +195,25 @@ def test_coco_names_are_those_of_the_data_set(tool, tmp_path):
             json.dumps(instances(images=[dict(id=6, file_name="a.jpg")])),
             "image_id 5 is not declared",
         ),
+        (
+            json.dumps(
+                instances(
+                    images=[
+                        dict(id=5, file_name="a.jpg"),
+                        dict(id=5, file_name="b.jpg"),
+                    ]
+                )
+            ),
+            "'a' and 'b' both have the id 5",
+        ),
+        (
+            json.dumps(
+                instances(
+                    categories=[dict(id=1, name="person"), dict(id=1, name="cat")]
+                )
+            ),
+            "'person' and 'cat' both have the id 1",
+        ),
     ],
 )
 def test_broken_coco_file_is_named(tool, tmp_path, content, message):
