@@ -1,4 +1,4 @@
-"""Writes the labels that a model gives its training images as masks.
+r"""Writes the labels that a model gives its training images as masks.
 
 A second, fully supervised model can be trained on them (docs/second_stage.md).
 

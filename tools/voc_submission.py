@@ -1,4 +1,4 @@
-"""Packs predicted label maps for PASCAL VOC's evaluation server.
+r"""Packs predicted label maps for PASCAL VOC's evaluation server.
 
 Example:
     python tools/voc_submission.py maps \

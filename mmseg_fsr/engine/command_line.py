@@ -78,7 +78,10 @@ def add_converter_arguments(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help="write nothing, check what is there"
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="number of processes"
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="number of processes (default: that of CPUs)",
     )
     add_overwrite(parser)
 

@@ -1,4 +1,4 @@
-"""Measures how many images a second a config's training pipeline delivers.
+r"""Measures how many images a second a config's training pipeline delivers.
 
 Examples:
     python tools/analysis/benchmark_data.py configs/fsr/fsr_vit-b_1xb8_voc.py
@@ -60,7 +60,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "(default: 0, 1 and the number of CPUs)",
     )  # fmt: skip
     parser.add_argument(
-        "--batches", type=positive_int, default=10, help="batches in a run (default 10)"
+        "--batches",
+        type=positive_int,
+        default=10,
+        help="batches in a run (default: 10)",
     )
     parser.add_argument(
         "--runs", type=positive_int, default=5, help="number of runs (default: 5)"

@@ -1,4 +1,4 @@
-"""Times the dense energy loss, the refinement and inference by themselves.
+r"""Times the dense energy loss, the refinement and inference by themselves.
 
 The sizes are those of the paper's runs on PASCAL VOC: the loss and the refinement at
 half of 448 pixels, inference on 500 x 375. Pixels and weights are random.
@@ -49,10 +49,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("config", help="the config file; its weights are not loaded")
     parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu"
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where to run (default: the GPU if there is one)",
     )
     parser.add_argument(
-        "--amp", choices=["bfloat16", "float16"], help="inference in mixed precision"
+        "--amp",
+        choices=["bfloat16", "float16"],
+        help="inference in mixed precision (default: float32)",
     )
     parser.add_argument(
         "--repeats", type=positive_int, default=10, help="timed calls (default: 10)"

@@ -1,4 +1,4 @@
-"""Times a training step and its parts, on random images, and counts its operations.
+r"""Times a training step and its parts, on random images, and counts its operations.
 
 Of several sizes, batches, numbers of labels or of classes the first are the step that
 the others depart from, one at a time.
@@ -69,36 +69,45 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("config", help="the config file; its weights are not loaded")
     parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu"
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where to run (default: the GPU if there is one)",
     )
     parser.add_argument(
-        "--amp", choices=["bfloat16", "float16"], help="mixed precision"
+        "--amp",
+        choices=["bfloat16", "float16"],
+        help="mixed precision (default: float32)",
     )
     parser.add_argument(
         "--compile", action="store_true", help="as mmengine's `compile`"
     )
     parser.add_argument(
         "--phase", nargs="+", choices=PHASES, default=PHASES,
-        help="what chooses the masks; default: both, each at its last step",
+        help="what chooses the masks (default: both, each at its last step)",
     )  # fmt: skip
     parser.add_argument(
-        "--size", nargs="+", type=positive_int, help="side of the views in pixels"
-    )
-    parser.add_argument("--batch-size", nargs="+", type=positive_int, default=[1])
+        "--size", nargs="+", type=positive_int,
+        help="side of the views in pixels (default: the config's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch-size", nargs="+", type=positive_int, default=[1],
+        help="images of each view (default: 1)",
+    )  # fmt: skip
     parser.add_argument(
         "--labels",
         nargs="+",
         type=positive_int,
         default=[2],
-        help="classes of each image",
+        help="classes of each image (default: 2)",
     )
     parser.add_argument(
         "--num-classes", nargs="+", type=positive_int,
-        help="foreground classes of the data set; default: the config's",
+        help="foreground classes of the data set (default: the config's)",
     )  # fmt: skip
     parser.add_argument(
         "--repeats", type=int, default=5,
-        help="timed steps of each row; 0 counts operations and memory alone",
+        help="timed steps of each row; 0 counts operations and memory alone "
+        "(default: 5)",
     )  # fmt: skip
     parser.add_argument(
         "--against", choices=["plain"],

@@ -1,4 +1,4 @@
-"""Writes the image-level label file of a data set.
+r"""Writes the image-level label file of a data set.
 
 Examples:
     python tools/dataset_converters/image_labels.py xml \
@@ -73,7 +73,9 @@ def check_outputs(out: Path, split: Path | None, overwrite: bool) -> None:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description="Write an image-level label file")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "source_kind", choices=[*PER_IMAGE, "coco"], help="what to read"
     )
@@ -82,7 +84,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("out", type=Path, help="label file to write, .json or .txt")
     parser.add_argument(
-        "--split", type=Path, help="list of the names to read; default: all"
+        "--split", type=Path, help="list of the names to read (default: all)"
     )
     parser.add_argument(
         "--write-split",

@@ -18,12 +18,22 @@ from mmseg_fsr.datasets.scenes import write_scenes
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description="Write a data set of drawn scenes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", help="folder to write, such as data/scenes")
-    parser.add_argument("--train", type=int, default=800, help="training pictures")
-    parser.add_argument("--val", type=int, default=200, help="validation pictures")
-    parser.add_argument("--size", type=int, default=128, help="side in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the series")
+    parser.add_argument(
+        "--train", type=int, default=800, help="training pictures (default: 800)"
+    )
+    parser.add_argument(
+        "--val", type=int, default=200, help="validation pictures (default: 200)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=128, help="side in pixels (default: 128)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the series (default: 0)"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace scenes of other parameters"
     )

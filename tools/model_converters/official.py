@@ -1,4 +1,4 @@
-"""Converts checkpoints of the authors' program to this project's names.
+r"""Converts checkpoints of the authors' program to this project's names.
 
 Example:
     python tools/model_converters/official.py student.pth fsr_vit-b_voc.pth \
@@ -24,7 +24,7 @@ from mmseg_fsr.utils.student_teacher import TEACHER_PREFIX
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(
-        description="Convert checkpoints of the authors' program"
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("student", help="the student's checkpoint, or the only one")
     parser.add_argument("out", help="file to write, for tools/test.py or load_from")

@@ -1,4 +1,4 @@
-"""Converts a checkpoint of this project to the names of the authors' program.
+r"""Converts a checkpoint of this project to the names of the authors' program.
 
 The way back of ``official.py``; their program keeps student and teacher in a file each.
 
@@ -26,7 +26,7 @@ from mmseg_fsr.utils import (
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(
-        description="Convert a checkpoint to the names of the authors' program"
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", help="of training, published or converted")
     parser.add_argument("student", help="file to write the student to")
