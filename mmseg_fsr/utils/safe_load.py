@@ -92,7 +92,7 @@ def read_inert(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no checkpoint, is damaged, or is of an old format
-            that cannot be read safely.
+            that cannot be read safely, or the address is of an unknown kind.
     """
     try:
         with get_local_path(str(filename)) as path, open(path, "rb") as file:
@@ -100,6 +100,13 @@ def read_inert(
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"weights file {filename} does not exist: correct the path"
+        ) from error
+    # Of mmengine: no backend reads such addresses. Its checkpoint loader knows some.
+    except KeyError as error:
+        raise ValueError(
+            f"{filename} is no address that files are read from: download the file and "
+            "give its path, or give its http(s) address; FSRBackbone can also leave it "
+            "to the wrapped backbone's own init_cfg"
         ) from error
 
 

@@ -291,3 +291,8 @@ def test_no_tensors_by_name(tmp_path, content):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.pth does not exist"):
         load_state_dict_file(tmp_path / "none.pth")
+
+
+def test_address_that_no_file_is_read_from():
+    with pytest.raises(ValueError, match=r"^torchvision://resnet50 .*init_cfg"):
+        load_state_dict_file("torchvision://resnet50")
