@@ -14,7 +14,7 @@ def environment(*packages: ModuleType) -> dict[str, str | int | float]:
     """What a reader must know to compare the figures of a benchmark.
 
     Args:
-        packages: Imported packages that the figures depend on, beside torch.
+        *packages: Imported packages that the figures depend on, beside torch.
 
     Returns:
         Date, processor, number of CPUs, load of the last minute, threads of torch,

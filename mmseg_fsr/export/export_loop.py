@@ -40,7 +40,7 @@ class PseudoLabelExportLoop(TestLoop):
     be read is noted in ``problems``, and the rest is done.
 
     Args:
-        runner: The runner, of a :class:`~mmseg_fsr.models.WeakSegmentor`.
+        runner: The runner, of a :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`.
         dataloader: Config of the test data loader; its data set is an
             :class:`~mmseg_fsr.datasets.ImageLabelDataset`.
         evaluator: Not used; the report counts and scores the files.

@@ -45,7 +45,8 @@ def write_scenes(
         seed: Seed of the series. Defaults to 0.
         overwrite: Whether scenes of other parameters may be replaced. Defaults
             to False.
-        progress: Called as ``progress(done, total)`` after each picture.
+        progress: Called as ``progress(done, total)`` after each picture. Defaults to
+            None.
 
     Returns:
         Whether anything was written; False if the same data set was there.
