@@ -1,6 +1,7 @@
 """What the docs say, tried: the page on one's own images, and the links."""
 
 import argparse
+import ast
 import json
 import re
 import shlex
@@ -352,3 +353,11 @@ def test_files_that_commands_name_are_there(page):
         "configs/fsr/supervised/distill.py",
         "configs/fsr/supervised/ptc.py",
     }
+
+
+@pytest.mark.parametrize(
+    "tool", sorted(TOOLS.rglob("*.py")), ids=lambda tool: tool.stem
+)
+def test_examples_of_a_tool_s_help_keep_their_lines(tool):
+    # A line that ends in a backslash is joined to the next in a string that is not raw.
+    assert not re.search(r"\S {2,}\S", ast.get_docstring(ast.parse(tool.read_text())))
