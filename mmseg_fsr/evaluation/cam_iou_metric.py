@@ -156,8 +156,8 @@ class CAMIoUMetric(IoUMetric):
                 torch.tensor(self.thresholds, device=cams.device),
                 self.ignore_index,
             )
-            valid = label[(label >= 0) & (label < num_classes)]
-            label_area = torch.bincount(valid, minlength=num_classes)
+            valid = (label >= 0) & (label < num_classes) & (label != self.ignore_index)
+            label_area = torch.bincount(label[valid], minlength=num_classes)
             # An image has few of the classes: keep what is not 0.
             flat = histogram.flatten().cpu()
             bins = flat.nonzero()[:, 0]

@@ -7,6 +7,7 @@ from mmseg.registry import METRICS
 from mmseg.structures import SegDataSample
 
 from mmseg_fsr.evaluation import CAMIoUMetric
+from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 
 SIZES = [(9, 7), (6, 8), (12, 5)]
 
@@ -83,6 +84,19 @@ def test_fixed_threshold_takes_no_part_in_the_sweep():
     assert scores["cam/best_mIoU"] == pytest.approx(expected, abs=0.006)
 
 
+@pytest.mark.parametrize("ignored", [0, 2])
+def test_any_label_can_be_ignored(ignored):
+    samples = make_samples(4)
+    for sample in samples:
+        gt = sample.gt_sem_seg.data
+        gt[gt == 255] = 1
+    actual = evaluate(CAMIoUMetric(ignore_index=ignored), samples, 4)
+    for sample in samples:
+        gt = sample.gt_sem_seg.data
+        gt[gt == ignored] = 255
+    assert actual == evaluate(CAMIoUMetric(), samples, 4)
+
+
 def test_perfect_cams_score_100():
     gt = torch.randint(0, 4, (1, 8, 8))
     cams = torch.stack([(gt[0] == k).float() * 0.9 for k in (1, 2, 3)])
@@ -92,6 +106,20 @@ def test_perfect_cams_score_100():
     scores = evaluate(CAMIoUMetric(), [sample], 4)
     assert scores["cam/mIoU"] == scores["cam/aAcc"] == scores["cam/best_mIoU"] == 100
     assert scores["cam/best_thr"] == 0.05
+
+
+def test_the_threshold_of_a_config_is_that_of_the_top_cams():
+    aux = dict(type="CAMIoUMetric", field="aux_cams", bkg_thr=0.2)
+    top = dict(type="CAMIoUMetric", bkg_thr=0.45)
+    assert configured_bkg_thr([dict(type="IoUMetric"), aux, top]) == 0.45
+    assert configured_bkg_thr(top) == 0.45
+    default = dict(type="CAMIoUMetric", field="cams")
+    assert configured_bkg_thr([default]) == CAMIoUMetric().bkg_thr == 0.5
+    assert configured_bkg_thr([aux]) is configured_bkg_thr(None) is None
+
+
+def test_thresholds_to_find_the_best_of():
+    assert CAMIoUMetric().sweep == pytest.approx([0.05 * k for k in range(1, 20)])
 
 
 def test_other_field_and_prefix():
