@@ -33,7 +33,9 @@ def test_views_are_numbered_tensors(pack, views):
 
 
 def test_sample_has_labels_and_meta_information(pack):
-    sample = pack(results(img_shape=(9, 9)))["data_samples"]
+    given = results(3, img_shape=(9, 9))
+    given["img"][2] = given["img"][2][:4]  # a local crop
+    sample = pack(given)["data_samples"]
 
     assert isinstance(sample, SegDataSample)
     assert sample.gt_label.label.dtype == torch.float32

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmpretrain.models import VisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_fsr.models.backbones import FSRFeatures, FSRViT
@@ -132,6 +133,33 @@ def test_the_first_images_alone_go_deep(vit, up_to):
     assert_close(part.feat, full.feat[:2])
     if up_to == "cls_token":
         assert_close(part.cls_token, full.cls_token[:2])
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, dict(pre_norm=True), dict(final_norm=False), dict(drop_rate=0.5)]
+)
+def test_maps_are_those_of_the_stock_vit(settings):
+    vit = build(out_indices=(1, 3), **settings)
+    stock = VisionTransformer(
+        arch=dict(
+            embed_dims=CHANNELS, num_layers=4, num_heads=2, feedforward_channels=24
+        ),
+        img_size=32,
+        patch_size=8,
+        out_indices=(1, 3),
+        out_type="featmap",
+        with_cls_token=False,
+        **settings,
+    )
+    missing, _ = stock.load_state_dict(vit.state_dict(), strict=False)
+    assert not missing
+    images, maps = torch.randn(2, 3, 32, 32), []
+    for module in (vit, stock):
+        module.train()
+        torch.manual_seed(1)
+        maps.append(module(images))
+    for actual, expected in zip(maps[0].levels, maps[1], strict=True):
+        assert_close(actual, expected)
 
 
 def test_aux_index(vit):

@@ -87,6 +87,14 @@ def test_masked_tokens_enter_in_place_of_patch_embeddings(name):
     assert module.mask_token.grad.any()
 
 
+def test_the_mask_token_starts_as_a_small_random_vector():
+    module = MODELS.build(
+        dict(type="FSRBackbone", backbone=VIT, masking="tokens", img_size=SIZE)
+    )
+    module.init_weights()
+    assert 0.01 < module.mask_token.detach().std() < 0.03
+
+
 def test_a_copy_masks_its_own_tokens():
     module = build(VIT)
     teacher = copy.deepcopy(module)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmseg_fsr.models.backbones import FSRFeatures
 from mmseg_fsr.models.heads import CAMHead
@@ -80,6 +81,17 @@ def test_loss_is_the_mean_over_classes_and_images():
                 sign = 1 if labels[b, k] else -1
                 expected += math.log1p(math.exp(-sign * logits[b, k].item())) / 6
         assert losses[name].item() == pytest.approx(2 * expected, rel=1e-5)
+
+
+def test_loss_is_computed_in_float32_under_autocast():
+    head = CAMHead(3, in_channels=8, aux_in_channels=5)
+    maps, labels = features(), torch.tensor([[1.0, 0, 1], [0, 0, 0]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, losses = head(maps), head.loss(maps, labels)
+    for half, loss in zip(logits, losses.values(), strict=True):
+        assert half.dtype == torch.bfloat16
+        expected = F.multilabel_soft_margin_loss(half.float(), labels)
+        assert torch.equal(loss, expected)
 
 
 def test_refuses_other_pooling():

@@ -11,6 +11,9 @@ from mmseg_fsr.models.pseudo_labels import (
     cams_to_label,
     sum_over_scales,
 )
+from mmseg_fsr.models.pseudo_labels.cam_pseudo_label_generator import (
+    quantized_half_images,
+)
 from tests.own_cams import own_cams
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
@@ -42,6 +45,15 @@ def slow_pseudo_label(images, cams, labels, low_thr, high_thr, par):
         merged[(low == 0) & (high == 0)] = 0
         result.append(merged)
     return torch.cat(result)
+
+
+def test_rounding_of_denormalised_images_leaves_8_bits():
+    # Black and white as they come back from normalisation, and what lies between.
+    values = torch.tensor([-1e-5, 0.9, 254.9, 255.00002]).view(4, 1, 1, 1)
+    halves = quantized_half_images(values.expand(-1, 3, 2, 5))
+    assert halves.shape == (4, 3, 1, 2)
+    for half, level in zip(halves, (0, 0, 254, 255), strict=True):
+        torch.testing.assert_close(half, torch.full((3, 1, 2), level / 255))
 
 
 def smooth_cams(batch, num_classes, size):

@@ -193,6 +193,9 @@ def test_normalize_cams_range_and_map_without_activation():
     assert (normalized[1, 2] == 0).all()
     normalized = normalized.amax((2, 3)).flatten()[:-1]
     torch.testing.assert_close(normalized, torch.ones(5), atol=1e-5, rtol=0)
+    # What is hardly there does not become 1.
+    faint = normalize_cams(torch.tensor([[[[3.0, 0, 1]]]]) * 1e-5)
+    assert faint.flatten().tolist() == pytest.approx([3 / 4, 0, 1 / 4])
 
 
 @pytest.mark.parametrize("key", ["cam/view1", "cam/view1_aux", "cam/view2_aux"])

@@ -5,6 +5,7 @@ from mmengine.structures import LabelData
 from mmseg.registry import MODELS
 
 from mmseg_fsr.models.pseudo_labels import image_classes
+from mmseg_fsr.models.segmentors import weak_segmentor
 from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
 from tests.new_torch import HALVES
 from tests.own_cams import own_cams
@@ -215,6 +216,19 @@ def test_a_phase_for_any_loss(training_step):
     losses = segmentor.loss(inputs, samples)
     assert losses.keys() == LOSSES
     assert all(loss.item() != 0 for loss in losses.values())
+
+
+def test_losses_that_never_weigh_anything_are_named_once(training_step, monkeypatch):
+    said = []
+    monkeypatch.setattr(weak_segmentor, "print_log", lambda x, **_: said.append(x))
+    # The first weighs at the last step alone, the last is of no part.
+    begin = dict(loss_ptc=2, loss_seg=3, loss_fsr_class=9)
+    segmentor = build_tiny(loss_begin=begin, **NO_DISTILLATION).train()
+    for iteration in range(2):
+        training_step(iteration, 3)
+        segmentor.loss(*training_batch())
+    (text,) = said
+    assert text.startswith("loss_begin.loss_seg=3: in a run of 3 steps this loss never")
 
 
 @pytest.mark.parametrize(
@@ -519,8 +533,11 @@ def test_pseudo_labels_of_the_teacher(training_step, monkeypatch):
             return label(images, cams, classes)
 
         monkeypatch.setattr(generator, "pseudo_label", keep)
+        passes = record_cam_passes(segmentor)
         losses = segmentor.loss(*batch)
         assert losses.keys() == LOSSES
+        # The mask of view 2 is the student's own in either case.
+        assert passes == [(8, 4) if source == "student" else (4, 0)] * 2
         network = segmentor if source == "student" else segmentor.teacher
         labels = torch.stack([sample.gt_label.label for sample in batch[1]])
         expected = network.cams(batch[0]["view1"]).top
@@ -581,6 +598,15 @@ def test_strict_masks(training_step, monkeypatch, cue):
         assert torch.equal(asked[0][0], batch[0]["view2"])
 
 
+def record_decoded(segmentor):
+    """Logits that the segmentation loss gets, call by call."""
+    decoded = []
+    segmentor.decode_head.loss_decode.register_forward_pre_hook(
+        lambda _, args: decoded.append(args[0].detach())
+    )
+    return decoded
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 def test_step_under_autocast_is_near_float32(dtype, training_step):
     training_step(10, MAX_ITERS)
@@ -598,10 +624,13 @@ def test_step_under_autocast_is_near_float32(dtype, training_step):
     noise = segmentor.mask_generator.noise(2, SIZE)
     segmentor.mask_generator.noise = lambda *_: noise
     state = {k: v.clone() for k, v in segmentor.state_dict().items()}
+    decoded = record_decoded(segmentor)
     expected = segmentor.loss(*batch)
     segmentor.load_state_dict(state)
     with torch.autocast("cpu", dtype=dtype):
         actual = segmentor.loss(*batch)
+    # Rounded to half precision no more than by the decoder itself.
+    assert [logits.dtype for logits in decoded] == [torch.float32] * 2
     for name, loss in actual.items():
         assert loss.dtype == torch.float32, name
         reference = expected[name].item()
@@ -635,6 +664,22 @@ def test_prediction_is_the_decoder_at_the_size_of_the_image():
         torch.testing.assert_close(sample.seg_logits.data, expected)
         assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
         assert "cams" not in sample
+
+
+@torch.no_grad()
+def test_corners_are_aligned_where_the_decoder_says_so(training_step):
+    training_step(50, MAX_ITERS)
+    head = tiny_cfg().decode_head | dict(align_corners=True)
+    segmentor = build_tiny(decode_head=head)
+    inputs, samples = training_batch()
+    decoded, images = record_decoded(segmentor), inputs["view1"]
+    segmentor.train().loss(inputs, samples)
+    samples = evaluation_samples(ori_shape=SIZE, masks=False)
+    predicted = [x.seg_logits.data for x in segmentor.eval().predict(images, samples)]
+    logits = segmentor.decode_head(segmentor.backbone(images).levels)
+    expected = F.interpolate(logits, SIZE, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(decoded[0], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.stack(predicted), expected)
 
 
 @torch.no_grad()
