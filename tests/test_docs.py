@@ -2,7 +2,10 @@
 
 import argparse
 import ast
+import importlib
+import inspect
 import json
+import pkgutil
 import re
 import shlex
 import shutil
@@ -21,6 +24,7 @@ from mmseg.registry import DATASETS, HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+import mmseg_fsr
 from mmseg_fsr.ablation import planned_runs, read_table
 from mmseg_fsr.datasets.mask_file import write_mask
 from mmseg_fsr.engine.command_line import add_cfg_options
@@ -361,3 +365,36 @@ def test_files_that_commands_name_are_there(page):
 def test_examples_of_a_tool_s_help_keep_their_lines(tool):
     # A line that ends in a backslash is joined to the next in a string that is not raw.
     assert not re.search(r"\S {2,}\S", ast.get_docstring(ast.parse(tool.read_text())))
+
+
+ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+# A literal; not the words for one that takes more to say.
+DEFAULT = re.compile(
+    r"Defaults to (?:``([^`]+)``|(True|False|None|\([^)]+\)|[\d.e-]+(?: / \d+)?))"
+)
+
+
+def described_callables():
+    """The package's functions, classes and their methods."""
+    for found in pkgutil.walk_packages(mmseg_fsr.__path__, "mmseg_fsr."):
+        module = importlib.import_module(found.name)
+        for value in vars(module).values():
+            if callable(value) and getattr(value, "__module__", "") == found.name:
+                yield value
+                if inspect.isclass(value):
+                    yield from filter(inspect.isfunction, vars(value).values())
+
+
+def test_defaults_are_those_that_docstrings_name():
+    named, actual = {}, {}
+    for described in described_callables():
+        arguments = ARGUMENT.findall(inspect.cleandoc(described.__doc__ or ""))
+        for argument, text in arguments:
+            default = DEFAULT.search(" ".join(text.split()))
+            if default is None or ", ..., " in text:
+                continue
+            key = f"{described.__module__}.{described.__qualname__}: {argument}"
+            named[key] = eval((default[1] or default[2]).rstrip("."))
+            actual[key] = inspect.signature(described).parameters[argument].default
+    assert len(named) > 100
+    assert actual == named
