@@ -94,6 +94,19 @@ def test_a_mask_of_another_size_is_named(files):
         report_labels(label_maps, CLASSES, IDS, masks)
 
 
+def test_the_table_names_counts_and_shares():
+    counts = dict(background=dict(images=2, pixels=150), cat=dict(images=1, pixels=25))
+    scores = dict(IoU=dict(background=80.5, cat=None))
+    report = dict(pixels=200, undecided=0.125, classes=counts, scores=scores)
+    table = report_table(report)
+    assert table.field_names == ["", "images", "% of pixels", "IoU"]
+    assert table.rows == [
+        ["background", 2, "75.00", "80.50"],
+        ["cat", 1, "12.50", "-"],
+        ["undecided", "", "12.50", ""],
+    ]
+
+
 def test_the_table_has_a_row_for_each_class_and_the_undecided(files):
     label_maps, masks = files
     plain = str(report_table(report_labels(label_maps, CLASSES, IDS, {})))

@@ -276,6 +276,12 @@ def test_features_out_of_range_give_nan_not_wrong_numbers(value):
     assert got.isnan().any()
 
 
+def test_coordinates_that_float32_does_not_count_give_nan():
+    # The keys of one vertex take no room.
+    features = torch.full((1, 2, 4), 3e7)
+    assert PermutohedralLattice(features).filter(torch.ones(1, 1, 4)).isnan().all()
+
+
 def test_keys_that_do_not_fit_give_nan():
     # coordinates of some 13 bits are exact, eight of them exceed 62 bits
     features = torch.randn(1, 8, 20, dtype=torch.float64) * 300
