@@ -3,6 +3,7 @@ import os
 
 import numpy as np
 import pytest
+from mmengine.fileio import LocalBackend, register_backend
 from mmseg.registry import DATASETS
 from PIL import Image, ImageOps
 
@@ -60,6 +61,29 @@ def test_folder_without_split_is_listed(voc_root):
     dataset = build(voc_root, ann_file="")
 
     assert foreground(dataset) == [[8, 15], [], [12]]
+
+
+class FarBackend(LocalBackend):
+    """Knows files of this machine by other paths."""
+
+    def get(self, filepath):
+        return super().get(filepath.removeprefix("far:").removeprefix("//"))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "backend_args"), [("far://", None), ("far:", dict(backend="far"))]
+)
+def test_folders_elsewhere_are_left_to_the_backend(voc_root, prefix, backend_args):
+    register_backend("far", FarBackend, force=True, prefixes="far")
+    dataset = build(
+        voc_root,
+        data_root=f"{prefix}{voc_root}",
+        ann_file=str(voc_root / "ImageSets/Segmentation/train.txt"),
+        label_file=str(voc_root / "image_labels.json"),
+        pipeline=[LOAD[0] | dict(backend_args=backend_args)],
+        backend_args=backend_args,
+    )
+    assert dataset[1]["img"].shape == (43, 56, 3)
 
 
 def test_names_may_have_suffixes_of_their_own(voc_root):
@@ -289,7 +313,7 @@ AUGMENTED = [
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.full((43, 56), 77, np.uint8), r"has the ids \[77\]: expected .* 0 to 20"),
+        (np.full((43, 56), 21, np.uint8), r"has the ids \[21\]: expected .* 0 to 20"),
         (np.zeros((43, 56, 3), np.uint8), "has 3 channels, expected one of class ids"),
         (np.zeros((56, 43), np.uint8), r"is 43 x 56 pixels, .*b\.jpg 56 x 43"),
         # MMSegmentation would take it for 0.
@@ -365,3 +389,4 @@ def test_any_reader_of_the_class_can_be_subclassed(voc_root):
     assert dataset.metainfo["label_map"][12] == 2
     assert dataset.metainfo["label_map"][8] == 255
     assert dataset.metainfo["palette"] == [[0] * 3, [15] * 3, [12] * 3]
+    assert dataset.mask_ids() == [0, 15, 12]
