@@ -5,15 +5,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import CheckpointHook, LoggerHook, RuntimeInfoHook
 from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.optim import OptimWrapper
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import IterBasedTrainLoop, get_priority
 from mmseg.evaluation import IoUMetric
 from torch import nn
 
 from mmseg_fsr.engine import runner_state
 from mmseg_fsr.engine.hooks import EMATeacherHook
 from mmseg_fsr.engine.hooks.ema_teacher_hook import cosine_momentum, update_ema
+from mmseg_fsr.engine.loops import DenseCRFTestLoop
 from mmseg_fsr.engine.training_progress import TrainingProgress
 
 
@@ -354,6 +356,49 @@ def test_a_teacher_without_any_score_does_not_predict(scored_model, monkeypatch)
     metrics = {}
     hook.after_test_epoch(runner, metrics)
     assert metrics == {}
+
+
+class WaitingLoop(DenseCRFTestLoop):
+    """A loop whose CRF is done with nothing until it has to be."""
+
+    fp16 = False
+
+    def __init__(self, evaluator, size):
+        self.evaluator = evaluator
+        self.dataloader = SimpleNamespace(dataset=range(size))
+
+    def refinement_queue(self, deliver):
+        pending = []
+        return SimpleNamespace(
+            put=lambda *batch: pending.append(batch),
+            flush=lambda: [deliver(*batch) for batch in pending],
+        )
+
+
+def test_what_waits_for_a_crf_is_scored_too(scored_model):
+    loop, hook = WaitingLoop(Evaluator([Mean()]), 3), EMATeacherHook(validate="both")
+    runner, metrics = runner_of(scored_model, test_loop=loop), {}
+    hook.before_test_epoch(runner)
+    for index, size in enumerate((2, 1)):
+        hook.after_test_iter(runner, index, dict(inputs=torch.zeros(size)))
+    hook.after_test_epoch(runner, metrics)
+    assert metrics == {"teacher/mean": 6.0, "teacher/count": 3}
+
+
+def test_hooks_that_read_the_metrics_come_later():
+    own = get_priority(EMATeacherHook.priority)
+    for reader in (RuntimeInfoHook, LoggerHook, CheckpointHook):
+        assert own < get_priority(reader.priority)
+
+
+@pytest.mark.parametrize("key", ["auto", "teacher/mIoU"])
+def test_the_best_checkpoint_is_chosen_by_scores_that_there_are(key):
+    hook = EMATeacherHook(validate="teacher")
+    hooks = [hook, SimpleNamespace(key_indicators=[key])]
+    hook.before_train(runner_of(Pair(), hooks=hooks))
+    hooks.append(SimpleNamespace(key_indicators=["mIoU"]))
+    with pytest.raises(ValueError, match=r"save_best='mIoU' of .*='teacher/mIoU'"):
+        hook.before_train(runner_of(Pair(), hooks=hooks))
 
 
 class Largest(BaseTTAModel):
