@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_fsr.engine.loops import DenseCRFTestLoop
 from mmseg_fsr.models.postprocessing import DenseCRF
+from mmseg_fsr.models.segmentors import FSRTTAModel
 
 from .late_crf import LateCRF
 
@@ -131,3 +132,5 @@ def test_refuses_augmented_tests_that_merge_no_logits():
     loop.runner.model = SegTTAModel(module=segmentor)
     with pytest.raises(ValueError, match=r"SegTTAModel merges labels.*FSRTTAModel"):
         loop.run()
+    loop.runner.model = FSRTTAModel(module=segmentor)
+    assert loop.run() == dict(score=1.0)
