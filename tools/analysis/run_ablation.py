@@ -227,14 +227,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         results = ResultFile(args.results)
         require_scores(tables, results)
-        failed = []
-        if not args.collect:
-            runs = [
-                run
-                for table in tables
-                for run in planned_runs(table, args.rows, args.seeds)
-            ]
-            failed = train_all(runs, args, results)
+        runs = [
+            run
+            for table in tables
+            for run in planned_runs(table, args.rows, args.seeds)
+        ]
+        failed = [] if args.collect else train_all(runs, args, results)
         found = [
             (table, [results.find(run.key) for run in planned_runs(table)])
             for table in tables

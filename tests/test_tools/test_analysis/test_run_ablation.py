@@ -115,6 +115,14 @@ def test_seeds_and_rows_choose_the_runs(folder, tool, run, tmp_path, monkeypatch
     assert planned == [every, every[2:], [every[0], every[2]]]
 
 
+@pytest.mark.parametrize("choice", [["--rows", "none"], ["--seeds", "7"]])
+@pytest.mark.parametrize("mode", [[], ["--collect"]])
+def test_refuses_rows_and_seeds_that_there_are_not(run, tmp_path, choice, mode):
+    with pytest.raises(SystemExit, match=rf"tiny\.yaml: no .* {choice[1]} among "):
+        run(*mode, *choice, work_dir=tmp_path)
+    assert not list(tmp_path.glob("*.md"))
+
+
 def test_refuses_two_tables_of_one_name(folder, tool, tmp_path):
     table = str(folder / "tiny.yaml")
     with pytest.raises(SystemExit, match="two tables have one file name"):
