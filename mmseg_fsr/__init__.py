@@ -1,15 +1,14 @@
 """Progressive Feature Self-Reinforcement as an MMSegmentation plugin."""
 
-from .stack import check_stack, without_import_notes
+from .dependencies import check_stack, without_import_warning
 from .version import __version__
 
 check_stack()
 
-with without_import_notes():
-    from . import apis, datasets, engine, evaluation, export, models
-    from .utils.runner_checkpoint import read_checkpoints_as_data
+with without_import_warning():
+    from . import apis, datasets, engine, evaluation, export, models, moved
 
-read_checkpoints_as_data()
+moved.install()
 
 __all__ = [
     "__version__",

@@ -26,11 +26,11 @@ from PIL import Image
 
 import mmseg_fsr
 from mmseg_fsr.ablation import planned_runs, read_table
+from mmseg_fsr.cli.arguments import add_cfg_options
 from mmseg_fsr.datasets.mask_file import write_mask
-from mmseg_fsr.engine.command_line import add_cfg_options
+from tests.support.meta_device import build_without_memory, patch_for_meta_device
+from tests.support.project_files import CONFIGS, ROOT, TOOLS
 
-from .meta_device import build_without_memory, patch_for_meta_device
-from .project_files import CONFIGS, ROOT, TOOLS
 from .test_end_to_end.runs import run_tool
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

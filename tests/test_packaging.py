@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from mmseg_fsr import __version__
-from mmseg_fsr.stack import REQUIREMENTS
+from mmseg_fsr.dependencies import REQUIREMENTS
 
 ROOT = Path(__file__).parents[1]
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")

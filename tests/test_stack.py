@@ -6,7 +6,7 @@ from pathlib import Path
 import packaging
 import pytest
 
-from mmseg_fsr.stack import (
+from mmseg_fsr.dependencies import (
     REQUIREMENTS,
     check_stack,
     installed_version,

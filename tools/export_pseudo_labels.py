@@ -19,15 +19,15 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mmseg_fsr.engine.command_line import (
+from mmseg_fsr.cli.arguments import (
     add_common_arguments,
     exit_with,
     load_config,
     require_file,
 )
-from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
-from mmseg_fsr.engine.runner_state import unwrapped_model
-from mmseg_fsr.engine.test_options import enable_tta, require_keys
+from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
+from mmseg_fsr.cli.run_options import enable_tta, require_keys
+from mmseg_fsr.engine.runner_access import unwrapped_model
 from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
@@ -139,13 +139,15 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
     )
     cfg.test_evaluator = []
-    # Those that an export needs, and no other that a config may have.
-    cfg.custom_hooks = [
-        dict(type="CheckpointGuardHook"),
-        dict(type="NumClassCheckHook"),
-    ]
-    if args.teacher:
-        cfg.custom_hooks.append(dict(type="EMATeacherHook", validate="teacher"))
+    cfg.custom_hooks = []
+    cfg.default_hooks.update(
+        checkpoint_guard=dict(type="CheckpointGuardHook"),
+        num_class_check=dict(type="NumClassCheckHook"),
+        teacher_scoring=dict(
+            type="TeacherScoringHook",
+            validate="teacher" if args.teacher else "student",
+        ),
+    )
 
 
 def load_checkpoint(runner: Runner, filename: str) -> None:

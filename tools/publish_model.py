@@ -20,16 +20,11 @@ import torch
 from mmengine.fileio import get_local_path
 from torch import Tensor
 
-from mmseg_fsr.engine.command_line import add_overwrite, require_new
-from mmseg_fsr.utils import (
-    NETWORKS,
-    load_checkpoint_file,
-    network_state_dict,
-)
+from mmseg_fsr.checkpoints.names import part_of
+from mmseg_fsr.checkpoints.reading import Checkpoint, plain_dataset_meta
+from mmseg_fsr.cli.arguments import add_overwrite, require_new
+from mmseg_fsr.utils import NETWORKS, load_checkpoint_file, network_state_dict
 from mmseg_fsr.utils.atomic_write import atomic_write
-from mmseg_fsr.utils.dataset_meta import plain_dataset_meta
-from mmseg_fsr.utils.safe_load import Checkpoint
-from mmseg_fsr.utils.tensor_names import part_of
 
 
 def left_out(checkpoint: Checkpoint, network: str, kept: int, meta: dict) -> str:

@@ -22,7 +22,8 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_fsr.apis import init_model
-from mmseg_fsr.engine.command_line import add_cfg_options, positive_int, read_config
+from mmseg_fsr.cli.arguments import add_cfg_options, positive_int, read_config
+from mmseg_fsr.dependencies import check_stack
 from mmseg_fsr.evaluation.cam_iou_metric import DEFAULT_BKG_THR, configured_bkg_thr
 from mmseg_fsr.export.split_dataset import split_dataset
 from mmseg_fsr.report import (
@@ -50,7 +51,6 @@ from mmseg_fsr.report import (
     score_table,
     score_tiles,
 )
-from mmseg_fsr.stack import check_stack
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.visualization import IGNORED_COLOR
 

@@ -13,13 +13,9 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, RUNNERS
 
-from mmseg_fsr.engine.command_line import (
-    add_common_arguments,
-    load_config,
-    require_file,
-)
-from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
-from mmseg_fsr.engine.test_options import enable_crf, enable_tta, require_keys
+from mmseg_fsr.cli.arguments import add_common_arguments, load_config, require_file
+from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
+from mmseg_fsr.cli.run_options import enable_crf, enable_tta, require_keys
 
 
 def parse_args() -> argparse.Namespace:
@@ -112,10 +108,10 @@ def main() -> None:
         enable_drawing(cfg, args)
     if args.tta:
         enable_tta(cfg)
-    if args.crf:
-        enable_crf(cfg)
     if args.out is not None:
         write_predictions(cfg, args.out)
+    if args.crf:
+        enable_crf(cfg)
     prepare_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if args.out is not None:

@@ -10,12 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_fsr.engine.command_line import (
-    add_common_arguments,
-    load_config,
-    require_file,
-)
-from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
+from mmseg_fsr.cli.arguments import add_common_arguments, load_config, require_file
+from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 
 
 def parse_args() -> argparse.Namespace:

@@ -18,12 +18,12 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.utils import track_iter_progress
 
+from mmseg_fsr.cli.arguments import add_overwrite, exit_with, require_new
 from mmseg_fsr.datasets import VOCImageLabelDataset
 from mmseg_fsr.datasets.mask_file import check_mask, encode_mask, read_mask
 from mmseg_fsr.datasets.split_file import read_split
-from mmseg_fsr.engine.command_line import add_overwrite, exit_with, require_new
-from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 METAINFO = VOCImageLabelDataset.METAINFO
 # Where the server looks: segmentation, trained on any data.

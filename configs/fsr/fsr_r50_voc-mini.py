@@ -11,8 +11,5 @@ model = dict(
         norm_cfg=dict(type='BN'), num_classes=num_classes + 1),
     cam_head=dict(num_classes=num_classes),
     loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))
-custom_hooks = [
-    dict(type='EMATeacherHook', momentum=0.995, validate='both'),
-    *_base_.custom_hooks[1:]
-]
+custom_hooks = [dict(type='EMATeacherHook', momentum=0.995)]
 default_hooks = dict(checkpoint=dict(interval=1000))

@@ -22,8 +22,5 @@ model = dict(
     loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))
 # The classifiers learn slowly on these features, and not at all at 6e-5.
 optim_wrapper = dict(paramwise_cfg=dict(head_lr_mult=50.0))
-custom_hooks = [
-    dict(type='EMATeacherHook', momentum=0.995, validate='both'),
-    *_base_.custom_hooks[1:]
-]
+custom_hooks = [dict(type='EMATeacherHook', momentum=0.995)]
 default_hooks = dict(checkpoint=dict(interval=1000))

@@ -52,7 +52,4 @@ default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(interval=max_iters),
     cam_visualization=dict(interval=90))
-custom_hooks = [
-    dict(type='EMATeacherHook', momentum=0.98, validate='both'),
-    *_base_.custom_hooks[1:]
-]
+custom_hooks = [dict(type='EMATeacherHook', momentum=0.98)]

@@ -3,8 +3,7 @@
 from .claim_verdict import Comparison, compare
 from .markdown_page import markdown_page
 from .result_file import ResultFile
-from .run import AblationRun, planned_runs, training_size
-from .run_queue import run_queue
+from .run import AblationRun, planned_runs, run_queue, training_size
 from .table import AblationTable, Claim, Row, read_table
 
 __all__ = [

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmseg_fsr.benchmark import markdown_table
+from mmseg_fsr.analysis.benchmark import markdown_table
 
 from .claim_verdict import compare
 from .table import AblationTable

@@ -1,7 +1,6 @@
 """Use in Python."""
 
-from .inference_cams import inference_cams
+from .inference import inference_cams, prepare_image
 from .init_model import init_model
-from .prepare_image import prepare_image
 
 __all__ = ["inference_cams", "init_model", "prepare_image"]

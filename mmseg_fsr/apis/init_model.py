@@ -8,9 +8,8 @@ from mmseg import apis as mmseg_apis
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS
 
-from mmseg_fsr.utils.check_weights import check_weights
-from mmseg_fsr.utils.dataset_meta import plain_dataset_meta
-from mmseg_fsr.utils.safe_load import load_checkpoint_file
+from mmseg_fsr.checkpoints.fit import check_weights
+from mmseg_fsr.checkpoints.reading import load_checkpoint_file, plain_dataset_meta
 
 
 def init_model(

@@ -1,11 +1,10 @@
 """Data sets with image-level labels, and what prepares their images."""
 
-from .coco import COCO2014ImageLabelDataset
-from .image_label import ImageLabelDataset
+from .image_label_dataset import ImageLabelDataset
 from .label_file import read_label_file, write_label_file
 from .seeded_infinite_sampler import SeededInfiniteSampler
 from .transforms import PackImageLabelSegInputs, PackMultiViewSegInputs
-from .voc import VOCImageLabelDataset
+from .voc_coco import COCO2014ImageLabelDataset, VOCImageLabelDataset
 
 __all__ = [
     "COCO2014ImageLabelDataset",

@@ -19,7 +19,7 @@ import numpy as np
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 
-from .image_name import check_image_name
+from .split_file import check_image_name
 
 Label = int | str
 

@@ -8,8 +8,8 @@ import numpy as np
 from mmengine import fileio
 from PIL import ExifTags, Image
 
-from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 # VOC's cream, the usual colour of pixels that do not count.
 _IGNORED_COLOR = (224, 224, 192)

@@ -1,12 +1,5 @@
-"""Hooks, loops, optimisers and state of a training run."""
+"""Hooks, optimisers and access to the runner of a training run."""
 
-from . import hooks, loops, optimizers
-from .training_progress import TrainingProgress, training_progress
+from . import hooks, optimizers
 
-__all__ = [
-    "TrainingProgress",
-    "hooks",
-    "loops",
-    "optimizers",
-    "training_progress",
-]
+__all__ = ["hooks", "optimizers"]

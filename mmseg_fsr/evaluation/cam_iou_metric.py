@@ -9,7 +9,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 # How a pixel's ground truth relates to the class of its strongest CAM.
 IS_BACKGROUND, IS_CLASS, IS_OTHER = range(3)

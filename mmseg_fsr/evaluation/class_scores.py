@@ -4,7 +4,7 @@ import numpy as np
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-from mmseg_fsr.label_ids import IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 
 class ClassScores:

@@ -8,7 +8,7 @@ from mmpretrain.evaluation import AveragePrecision
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
+from mmseg_fsr.models.segmentors.cam_segmentor import labels_of_mask
 
 
 def image_f1(predicted: Tensor, target: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class ImageLabelMetric(BaseMetric):
                     "classes beside background: set num_classes of cam_head to that"
                 )
             mask = data_sample["gt_sem_seg"]["data"].to(logits.device)
-            target = image_labels_from_mask(mask, num_classes)
+            target = labels_of_mask(mask, num_classes)
             self.results.append((logits.float().cpu(), target.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:

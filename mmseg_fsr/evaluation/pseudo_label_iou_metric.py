@@ -7,7 +7,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 
 def undecided_as_background(label: Tensor) -> Tensor:

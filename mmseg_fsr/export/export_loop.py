@@ -11,22 +11,22 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
 from mmengine.structures import PixelData
+from mmseg.models import SegTTAModel
 from mmseg.registry import DATASETS, LOOPS, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.datasets.mask_file import write_mask
-from mmseg_fsr.engine.loops import RefinementQueue, require_merged_logits
-from mmseg_fsr.engine.runner_state import unwrapped_model
-from mmseg_fsr.label_ids import IGNORE_INDEX
-from mmseg_fsr.models.segmentors import WeakSegmentor, given_image_labels
+from mmseg_fsr.engine.runner_access import undistributed_model, unwrapped_model
+from mmseg_fsr.evaluation import refine_sample
+from mmseg_fsr.models.segmentors import WeakSegmentor, labels_of_sample
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 from mmseg_fsr.version import __version__
 
-from .fingerprint import config_sha256, file_sha256, labels_sha256
-from .label_folder import LabelFolder
-from .label_maps import SOURCES, class_logits, label_map, present_classes
+from .label_folder import LabelFolder, config_sha256, file_sha256, labels_sha256
+from .label_maps import SOURCES, class_logits, label_map, present_class_ids
 from .label_report import report_labels
-from .readable_items import ReadableBatch, ReadableItems, collate_readable
+from .split_dataset import ReadableBatch, ReadableItems, collate_readable
 
 
 @LOOPS.register_module()
@@ -82,7 +82,7 @@ class PseudoLabelExportLoop(TestLoop):
             raise ValueError(f"source='{source}': expected one of {SOURCES}")
         if source == "cam" and not (bkg_thr is not None and 0 <= bkg_thr <= 1):
             raise ValueError(f"bkg_thr={bkg_thr}: expected a threshold in 0..1")
-        require_merged_logits(runner, "the export of labels")
+        _require_merged_logits(runner)
         self.source = source
         self.bkg_thr = bkg_thr
         self.overwrite = overwrite
@@ -92,14 +92,12 @@ class PseudoLabelExportLoop(TestLoop):
         self.masks = self._find_masks(masks)
         self.problems: list[str] = []
         self.crf = None if crf is None else MODELS.build(crf)
-        if self.crf is not None:
-            self._queue = RefinementQueue(self.crf, self._write_refined)
 
         def plan() -> tuple[LabelFolder, list[int]]:
             settings_of_labels = dict(
                 source=source,
                 **self._thresholds(unwrapped_model(runner)),
-                crf=crf and {k: v for k, v in crf.items() if k != "num_workers"},
+                crf=crf,
                 **(settings or {}),
                 config_sha256=config_sha256(
                     dict(
@@ -139,13 +137,7 @@ class PseudoLabelExportLoop(TestLoop):
             No scores: they are in ``report``, on the first process.
         """
         _on_first_process(lambda: self.folder.begin(self.names, self.overwrite))
-        try:
-            metrics = super().run()
-            if self.crf is not None:
-                self._queue.flush()
-        finally:
-            if self.crf is not None:
-                self.crf.close()
+        metrics = super().run()
         # Also waits until every process has written its share.
         shares = all_gather_object(self.problems)
         self.problems = [problem for share in shares for problem in share]
@@ -178,26 +170,19 @@ class PseudoLabelExportLoop(TestLoop):
         )
 
     def _label(self, sample: SegDataSample) -> None:
-        """Writes the label map of a sample, or hands it to the CRF first."""
-        name = self.dataset.image_name(sample.img_path)
-        labels = given_image_labels(sample, len(self.mask_ids))
-        classes = present_classes(labels)
+        """Writes the label map of a sample, refined where there is a CRF."""
+        labels = labels_of_sample(sample, len(self.mask_ids))
+        classes = present_class_ids(labels)
         # Where there is nothing but background a CRF has nothing to decide.
         if self.crf is None or len(classes) == 1:
-            self._write(name, label_map(sample, labels, self.source, self.bkg_thr))
-            return
-        logits = class_logits(sample, labels, self.source, self.bkg_thr)
-        own_classes = SegDataSample(metainfo=dict(img_path=sample.img_path))
-        own_classes.seg_logits = PixelData(data=logits)
-        own_classes.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
-        self._queue.put([own_classes], name, classes)
-
-    def _write_refined(
-        self, samples: Sequence[SegDataSample], name: str, classes: Tensor
-    ) -> None:
-        """Writes what the CRF made of a sample."""
-        (sample,) = samples
-        self._write(name, classes[sample.pred_sem_seg.data[0]])
+            label = label_map(sample, labels, self.source, self.bkg_thr)
+        else:
+            logits = class_logits(sample, labels, self.source, self.bkg_thr)
+            sample.seg_logits = PixelData(data=logits)
+            sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
+            refine_sample(self.crf, sample)
+            label = classes[sample.pred_sem_seg.data[0]]
+        self._write(self.dataset.image_name(sample.img_path), label)
 
     def _write(self, name: str, label: Tensor) -> None:
         """Writes a label map with the ids and colours of the data set's masks."""
@@ -251,6 +236,22 @@ class PseudoLabelExportLoop(TestLoop):
         report["problems"] = self.problems
         self.folder.complete(report)
         return report
+
+
+def _require_merged_logits(runner: Runner) -> None:
+    """Refuses mmseg's ``SegTTAModel``, whose samples keep logits of one version alone.
+
+    Raises:
+        ValueError: If the model merges its versions as ``SegTTAModel`` does.
+    """
+    model = undistributed_model(runner)
+    if isinstance(model, SegTTAModel) and (
+        type(model).merge_preds is SegTTAModel.merge_preds
+    ):
+        raise ValueError(
+            "tta_model.type=SegTTAModel merges labels and no logits, which the export "
+            "of labels needs: use FSRTTAModel, or no augmentation"
+        )
 
 
 def _on_first_process(function: Callable[[], Any]) -> Any:

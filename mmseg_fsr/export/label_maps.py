@@ -4,8 +4,8 @@ import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_fsr.label_ids import BACKGROUND
-from mmseg_fsr.models.pseudo_labels import cams_to_label, image_classes
+from mmseg_fsr.models.pseudo_labels import cams_to_label, present_classes
+from mmseg_fsr.utils.label_ids import BACKGROUND
 
 SOURCES = ("cam", "par", "seg")
 
@@ -14,7 +14,7 @@ SOURCES = ("cam", "par", "seg")
 LABEL_CONFIDENCE = 0.7
 
 
-def present_classes(labels: Tensor) -> Tensor:
+def present_class_ids(labels: Tensor) -> Tensor:
     """Ids of the background and the classes of an image.
 
     Args:
@@ -67,12 +67,12 @@ def label_map(
         (H, W) int64: 0 background, k + 1 for class k, 255 undecided (``'par'`` only).
     """
     if source == "cam":
-        own = image_classes(labels[None])
+        own = present_classes(labels[None])
         cams = own.select(sample.cams.data[None])
         return cams_to_label(cams, own, bkg_thr, bkg_thr)[0]
     if source == "par":
         return sample.pseudo_sem_seg.data[0]
-    classes = present_classes(labels)
+    classes = present_class_ids(labels)
     return classes[sample.seg_logits.data[classes].argmax(0)]
 
 
@@ -89,9 +89,9 @@ def class_logits(
         bkg_thr: As for :func:`label_map`.
 
     Returns:
-        (P, H, W) float32, in the order of :func:`present_classes`.
+        (P, H, W) float32, in the order of :func:`present_class_ids`.
     """
-    classes = present_classes(labels)
+    classes = present_class_ids(labels)
     if source == "seg":
         return sample.seg_logits.data[classes].float()
     label = label_map(sample, labels, source, bkg_thr)

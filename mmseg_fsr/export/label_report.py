@@ -13,7 +13,7 @@ from prettytable import PrettyTable
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.evaluation import ClassScores
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
-from mmseg_fsr.label_ids import IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 # What ClassScores calls the label maps.
 _LABELS = "labels"

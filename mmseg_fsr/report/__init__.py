@@ -1,12 +1,21 @@
 """A page about a training run: curves, scores by class, predicted images."""
 
 from .charts import loss_chart, score_chart
-from .gallery import WorstImages, gallery_data, gallery_note
+from .gallery import (
+    WorstImages,
+    cam_uri,
+    gallery_data,
+    gallery_note,
+    hex_color,
+    label_uri,
+    photo_uri,
+)
 from .page import is_report, render_page
-from .pictures import cam_uri, hex_color, label_uri, photo_uri
 from .predictions import predict
-from .run_facts import commands, describe_environment, describe_run
 from .run_files import (
+    commands,
+    describe_environment,
+    describe_run,
     find_checkpoint,
     find_config,
     find_runs,

@@ -14,14 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.datasets.image_name import image_name
+from mmseg_fsr.datasets.split_file import image_name
 from mmseg_fsr.evaluation import ClassScores
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
-from mmseg_fsr.label_ids import BACKGROUND
-from mmseg_fsr.models.pseudo_labels import cams_to_label, image_classes
+from mmseg_fsr.models.pseudo_labels import cams_to_label, present_classes
+from mmseg_fsr.utils.label_ids import BACKGROUND
 
-from .gallery import WorstImages
-from .pictures import cam_uri, label_uri, photo_uri
+from .gallery import WorstImages, cam_uri, label_uri, photo_uri
 
 # Longer sides of the pictures; CAMs are smooth, and enlarged again in the page.
 LONGEST, LONGEST_CAM = 400, 160
@@ -89,7 +88,7 @@ def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
     if "cams" in sample:
         cams = sample.cams.data[None]
         # They are 0 for classes that the image does not have: any may take part.
-        own = image_classes(torch.ones(cams.shape[:2]))
+        own = present_classes(torch.ones(cams.shape[:2]))
         (labels["cams"],) = cams_to_label(own.select(cams), own, threshold, threshold)
     return labels
 

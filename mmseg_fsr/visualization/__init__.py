@@ -11,10 +11,9 @@ from .panel import (
     overlay_blocks,
     overlay_cams,
     overlay_heat,
+    to_picture,
 )
-from .sample_panel import MaskedView, draw_sample
-from .to_picture import to_picture
-from .uncertainty_panel import draw_uncertainty
+from .sample_panel import MaskedView, draw_sample, draw_uncertainty
 
 __all__ = [
     "IGNORED_COLOR",

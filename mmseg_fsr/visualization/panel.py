@@ -1,11 +1,27 @@
-"""Image, CAM, pseudo label, prediction and ground truth side by side."""
+"""Pictures of one image side by side."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
-from mmseg_fsr.label_ids import IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
+
+
+def to_picture(images: Tensor) -> np.ndarray:
+    """The first image of a batch.
+
+    Args:
+        images: RGB (B, 3, H, W) float, 0..255, on any device; rounded and clamped.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+    """
+    rounded = images[0].round().clamp(0, 255).to(torch.uint8)
+    return rounded.permute(1, 2, 0).cpu().numpy()
+
 
 IGNORED_COLOR = (224, 224, 224)
 MASKED_COLOR = (96, 96, 96)

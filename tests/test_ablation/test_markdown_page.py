@@ -3,9 +3,8 @@ import json
 import pytest
 
 from mmseg_fsr.ablation import ResultFile, markdown_page, planned_runs, read_table
-from tests.project_files import CONFIGS, ROOT
-
-from .made_up import TABLE, record, write_table
+from tests.support.made_up_ablation import TABLE, record, write_table
+from tests.support.project_files import CONFIGS, ROOT
 
 
 @pytest.fixture

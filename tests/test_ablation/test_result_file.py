@@ -1,8 +1,7 @@
 import pytest
 
 from mmseg_fsr.ablation import ResultFile
-
-from .made_up import record
+from tests.support.made_up_ablation import record
 
 
 def test_keeps_what_was_added(tmp_path):

@@ -6,9 +6,8 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
 from mmseg_fsr.ablation import planned_runs, read_table, training_size
-from tests.project_files import load_config
-
-from .made_up import TABLE, record, write_table
+from tests.support.made_up_ablation import TABLE, record, write_table
+from tests.support.project_files import load_config
 
 
 @pytest.fixture

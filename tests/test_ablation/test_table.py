@@ -1,10 +1,9 @@
 import pytest
 
 from mmseg_fsr.ablation import Claim, planned_runs, read_table
-from tests.meta_device import build_without_memory
-from tests.project_files import CONFIGS
-
-from .made_up import TABLE, write_table
+from tests.support.made_up_ablation import TABLE, write_table
+from tests.support.meta_device import build_without_memory
+from tests.support.project_files import CONFIGS
 
 
 def test_reads_rows_seeds_and_claims(tmp_path):

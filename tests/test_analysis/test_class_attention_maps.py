@@ -4,7 +4,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
 
 from mmseg_fsr.analysis import class_attention_maps, dataset_entropies
-from mmseg_fsr.analysis.class_attention_maps import fit_to_image
+from mmseg_fsr.analysis.dataset_attention import fit_to_image
 from mmseg_fsr.apis import prepare_image
 from mmseg_fsr.models.aggregators.class_attention_aggregator import ClassAttention
 

@@ -6,7 +6,7 @@ from mmseg.apis import inference_model, init_model
 from PIL import Image
 
 from mmseg_fsr.apis import inference_cams
-from tests.tiny_config import write_tiny_config
+from tests.support.tiny_config import write_tiny_config
 
 CLASSES = ("ball", "crate", "fish", "leaf", "starfish")
 

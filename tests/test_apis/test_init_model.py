@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg_fsr.apis import init_model
-from tests.tiny_config import write_tiny_config
+from tests.support.tiny_config import write_tiny_config
 
 
 @pytest.fixture(scope="module")

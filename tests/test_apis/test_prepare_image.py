@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from mmseg_fsr.apis import prepare_image
-from tests.project_files import load_config
+from tests.support.project_files import load_config
 from tests.test_datasets.test_pixel_limit import huge_png
 
 

@@ -3,7 +3,7 @@ import datetime
 import numpy
 import torch
 
-from mmseg_fsr.benchmark import environment
+from mmseg_fsr.analysis.benchmark import environment
 
 
 def test_facts_name_the_machine_and_the_versions():

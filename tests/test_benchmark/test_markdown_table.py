@@ -1,4 +1,4 @@
-from mmseg_fsr.benchmark import markdown_table
+from mmseg_fsr.analysis.benchmark import markdown_table
 
 
 def test_a_line_for_the_head_and_each_row():

@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from mmseg_fsr.benchmark import PartTimer
+from mmseg_fsr.analysis.benchmark import PartTimer
 
 
 class Clock:

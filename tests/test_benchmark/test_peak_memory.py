@@ -2,7 +2,7 @@ from mmap import mmap
 
 import torch
 
-from mmseg_fsr.benchmark import peak_memory, reset_peak_memory
+from mmseg_fsr.analysis.benchmark import peak_memory, reset_peak_memory
 
 CPU = torch.device("cpu")
 SIZE = 200_000_000

@@ -11,10 +11,10 @@ from mmseg.registry import HOOKS, METRICS, TRANSFORMS
 
 from mmseg_fsr.models.backbones import FSRBackbone
 from mmseg_fsr.models.segmentors import WeakSegmentor
-from tests.meta_device import build_without_memory, patch_for_meta_device
-from tests.project_files import CONFIGS, ROOT, load_config
-from tests.reduced_config import crop_size, view_sizes
-from tests.training_samples import random_batch
+from tests.support.meta_device import build_without_memory, patch_for_meta_device
+from tests.support.project_files import CONFIGS, ROOT, load_config
+from tests.support.reduced_config import crop_size, view_sizes
+from tests.support.training_samples import random_batch
 
 PAGE = (ROOT / "docs" / "configs.md").read_text()
 

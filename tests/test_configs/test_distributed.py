@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tests.free_port import free_port
-from tests.project_files import ROOT
-from tests.test_end_to_end.runs import run_process
+from tests.support.free_port import free_port
+from tests.support.project_files import ROOT
+from tests.support.runs import run_process
 
 FAMILIES = [
     "fsr_r18_scenes",

@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
-from tests.meta_device import build_without_memory
-from tests.project_files import load_config
+from tests.support.meta_device import build_without_memory
+from tests.support.project_files import load_config
 
 # of both data sets; by the attribute of the built model, so that defaults count too
 SHARED = {

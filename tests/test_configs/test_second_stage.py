@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmseg_fsr.datasets import VOCImageLabelDataset
 from mmseg_fsr.datasets.mask_file import write_mask
-from tests.project_files import CONFIGS
+from tests.support.project_files import CONFIGS
 
 FOLDER = CONFIGS / "second_stage"
 DEEPLAB = "deeplabv3plus_r101-d8_4xb4-20k_voc12aug-pseudo-512x512"

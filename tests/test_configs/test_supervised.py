@@ -8,8 +8,8 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
-from tests.meta_device import build_without_memory, patch_for_meta_device
-from tests.project_files import CONFIGS
+from tests.support.meta_device import build_without_memory, patch_for_meta_device
+from tests.support.project_files import CONFIGS
 
 NAMES = sorted(path.stem for path in (CONFIGS / "supervised").glob("*.py"))
 

@@ -13,9 +13,9 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_fsr.engine.hooks import EMATeacherHook
-from tests.project_files import CONFIGS, load_config
-from tests.reduced_config import crop_size, phases, reduced_config, view_sizes
-from tests.training_samples import random_batch
+from tests.support.project_files import CONFIGS, load_config
+from tests.support.reduced_config import crop_size, phases, reduced_config, view_sizes
+from tests.support.training_samples import random_batch
 
 # VOC's and COCO's configs of a backbone differ in classes and steps alone: COCO's have
 # more phases and are tried here; VOC's run at full size in test_build.py. What changes

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_fsr.datasets import ImageLabelDataset
 from mmseg_fsr.datasets.bad_images import BadImages
-from tests.test_end_to_end.runs import own_globals
+from tests.support.runs import own_globals
 
 from .test_image_label import LOAD, MASKS, build
 from .test_pixel_limit import huge_png

@@ -5,7 +5,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_fsr.datasets import COCO2014ImageLabelDataset
-from mmseg_fsr.datasets.coco import voc_palette
+from mmseg_fsr.datasets.voc_coco import voc_palette
 
 
 def test_81_classes_in_the_order_of_the_category_ids():

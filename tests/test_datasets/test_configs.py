@@ -9,8 +9,8 @@ import torch
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from PIL import Image, ImageOps
 
-from mmseg_fsr.datasets.scenes import CLASSES, PALETTE, write_scenes
-from tests.project_files import load_config
+from mmseg_fsr.scenes import CLASSES, PALETTE, write_scenes
+from tests.support.project_files import load_config
 
 
 def load(name):

@@ -3,9 +3,11 @@ import json
 import pytest
 
 from mmseg_fsr.datasets import read_label_file
-from mmseg_fsr.datasets.image_name import check_image_name, image_name
-from mmseg_fsr.datasets.label_sources import labels_from_coco, read_coco_instances
-from mmseg_fsr.datasets.split_file import read_split
+from mmseg_fsr.datasets.preparation.label_sources import (
+    labels_from_coco,
+    read_coco_instances,
+)
+from mmseg_fsr.datasets.split_file import check_image_name, image_name, read_split
 
 OUTSIDE = ["../a", "sub/../../a", "/etc/passwd", "sub/..", "a\0b"]
 

@@ -5,8 +5,8 @@ import zlib
 import pytest
 from PIL import Image
 
+from mmseg_fsr.datasets.image_file import MAX_PIXELS, pixel_limit
 from mmseg_fsr.datasets.mask_file import check_mask, read_mask
-from mmseg_fsr.datasets.pixel_limit import MAX_PIXELS, pixel_limit
 
 
 def huge_png(side):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmseg_fsr.datasets.mask_file import encode_mask
-from tests.read_bytes import READERS, read_bytes
+from tests.support.read_bytes import READERS, read_bytes
 
 WORDS = ["one", "two", "cat", "dog", "background", "1", "-1", "", "../x", "/x"]
 WORD = st.sampled_from(WORDS) | st.text(max_size=3)

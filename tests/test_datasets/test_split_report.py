@@ -1,7 +1,7 @@
 import json
 from functools import partial
 
-from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
+from mmseg_fsr.datasets.preparation.split_report import SplitFiles, report_splits
 
 CLASSES = ("background", "cat", "dog")
 

@@ -7,11 +7,10 @@ from mmengine.config import Config
 from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 
-from tests.project_files import TOOLS
-from tests.tiny_config import CROP, write_tiny_config
-
-from .run_recorder import Interrupted
-from .runs import read_record, run_process, run_tool
+from tests.support.project_files import TOOLS
+from tests.support.run_recorder import Interrupted
+from tests.support.runs import read_record, run_process, run_tool
+from tests.support.tiny_config import CROP, write_tiny_config
 
 NUM_CLASSES = 5
 

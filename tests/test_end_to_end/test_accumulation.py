@@ -5,18 +5,18 @@ import itertools
 import pytest
 import torch
 
-from tests.project_files import TOOLS
-from tests.test_models.test_segmentors.tiny_segmentor import SIZE
-
-from .conftest import recording
-from .image_steps import (
+from tests.support.image_steps import (
     CENTERS,
     assert_same_tensors,
     draw_images,
     split,
     train_on,
 )
-from .runs import own_globals, read_record, run_tool
+from tests.support.project_files import TOOLS
+from tests.support.runs import own_globals, read_record, run_tool
+from tests.support.tiny_segmentor import SIZE
+
+from .conftest import recording
 
 NUM_STEPS, NUM_PARTS = 2, 2
 

@@ -8,11 +8,11 @@ import torch
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import amp
 
-from tests.new_torch import needs_new_torch
-from tests.project_files import TOOLS
+from tests.support.new_torch import needs_new_torch
+from tests.support.project_files import TOOLS
+from tests.support.runs import read_checkpoint, read_record, run_tool
 
 from .conftest import recording
-from .runs import read_checkpoint, read_record, run_tool
 
 
 @pytest.fixture

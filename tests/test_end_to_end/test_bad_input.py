@@ -7,10 +7,17 @@ import shutil
 import pytest
 import torch
 
-from tests.project_files import TOOLS
+from tests.support.project_files import TOOLS
+from tests.support.runs import (
+    load_config,
+    read_checkpoint,
+    read_record,
+    run_tool,
+    score,
+    train,
+)
 
 from .conftest import recording
-from .runs import load_config, read_checkpoint, read_record, run_tool, score, train
 
 QUICK = dict(
     train_cfg__max_iters=1,

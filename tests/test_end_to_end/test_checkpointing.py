@@ -7,13 +7,13 @@ from mmengine.runner import turn_on_activation_checkpointing
 from mmseg.registry import MODELS
 from torch.autograd.graph import saved_tensors_hooks
 
-from tests.initialized import initialized
-from tests.new_torch import needs_new_torch
-from tests.project_files import TOOLS
-from tests.tiny_config import MAX_ITERS
+from tests.support.initialized import initialized
+from tests.support.new_torch import needs_new_torch
+from tests.support.project_files import TOOLS
+from tests.support.runs import read_record, run_tool
+from tests.support.tiny_config import MAX_ITERS
 
 from .conftest import recording
-from .runs import read_record, run_tool
 
 LAYERS = [f"backbone.layers.{i}" for i in range(3)]
 

@@ -6,9 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch._dynamo.utils import counters
 
-from tests.new_torch import needs_new_torch
-
-from .runs import load_config, own_globals
+from tests.support.new_torch import needs_new_torch
+from tests.support.runs import load_config, own_globals
 
 
 class GraphCounter(Hook):

@@ -12,9 +12,8 @@ from mmseg.registry import METRICS
 from PIL import Image
 
 from mmseg_fsr.models.postprocessing import DenseCRF
-from tests.project_files import TOOLS
-
-from .runs import load_config, run_process, run_tool, score
+from tests.support.project_files import TOOLS
+from tests.support.runs import load_config, run_process, run_tool, score
 
 pytestmark = pytest.mark.slow
 

@@ -22,11 +22,10 @@ from mmseg_fsr.utils import (
     network_state_dict,
     save_state_dict_file,
 )
-from tests.project_files import TOOLS
+from tests.support.malicious_pickles import Reduced
+from tests.support.project_files import TOOLS
+from tests.support.runs import own_globals, run_process, run_tool
 from tests.test_engine.test_loops.late_crf import LateCRF
-from tests.test_utils.malicious_pickles import Reduced
-
-from .runs import own_globals, run_process, run_tool
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,9 @@ import time
 import pytest
 from mmengine.config import Config
 
-from tests.project_files import TOOLS
-
-from .nested_equal import assert_equal
-from .runs import read_checkpoint, read_record, run_process, run_tool
+from tests.support.nested_equal import assert_equal
+from tests.support.project_files import TOOLS
+from tests.support.runs import read_checkpoint, read_record, run_process, run_tool
 
 TRAIN = TOOLS / "train.py"
 

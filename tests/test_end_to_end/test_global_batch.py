@@ -7,10 +7,15 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 
 from mmseg_fsr.models.segmentors import WeakSegmentor
-from tests.ranks import run_ranks
-
-from .image_steps import CENTERS, assert_same_tensors, draw_images, split, train_on
-from .runs import own_globals
+from tests.support.image_steps import (
+    CENTERS,
+    assert_same_tensors,
+    draw_images,
+    split,
+    train_on,
+)
+from tests.support.ranks import run_ranks
+from tests.support.runs import own_globals
 
 PER_RANK, ACCUMULATED, NUM_STEPS = 2, 2, 2
 CASES = ("foreground_everywhere", "last_rank_without_foreground")

@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from tests.project_files import ROOT
-
-from .runs import own_globals
+from tests.support.project_files import ROOT
+from tests.support.runs import own_globals
 
 PAGE = (ROOT / "docs" / "inference.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -8,10 +8,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from tests.panel_tiles import tiles_of
-from tests.project_files import TOOLS, load_tool
-
-from .runs import run_tool
+from tests.support.panel_tiles import tiles_of
+from tests.support.project_files import TOOLS, load_tool
+from tests.support.runs import run_tool
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import pytest
 import torch
 from mmseg.apis import inference_model, init_model
 
-from tests.project_files import TOOLS, load_tool
-
-from .runs import run_tool
+from tests.support.project_files import TOOLS, load_tool
+from tests.support.runs import run_tool
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
-from tests.project_files import TOOLS
-
-from .runs import own_globals, run_tool
+from tests.support.project_files import TOOLS
+from tests.support.runs import own_globals, run_tool
 
 TOOL = TOOLS / "report.py"
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from .nested_equal import assert_equal
-from .runs import read_checkpoint
+from tests.support.nested_equal import assert_equal
+from tests.support.runs import read_checkpoint
 
 TEACHER = "teacher."
 

@@ -10,12 +10,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmseg_fsr.datasets import ImageLabelDataset
-from tests.new_torch import needs_new_torch
-from tests.project_files import TOOLS
+from tests.support.nested_equal import assert_equal
+from tests.support.new_torch import needs_new_torch
+from tests.support.project_files import TOOLS
+from tests.support.runs import read_checkpoint, run_tool
 
 from .conftest import train_distributed, train_resumed, train_straight
-from .nested_equal import assert_equal
-from .runs import read_checkpoint, run_tool
 
 
 def batches(tiny, number, **loader):

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from mmseg_fsr.datasets.mask_file import read_mask
-from tests.project_files import CONFIGS, TOOLS
-
-from .runs import run_tool
+from tests.support.project_files import CONFIGS, TOOLS
+from tests.support.runs import run_tool
 
 pytestmark = pytest.mark.slow
 

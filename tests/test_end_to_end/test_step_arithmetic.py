@@ -6,8 +6,8 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.meta_device import build_without_memory, patch_for_meta_device
-from tests.project_files import load_config
+from tests.support.meta_device import build_without_memory, patch_for_meta_device
+from tests.support.project_files import load_config
 
 SIZE = 448
 

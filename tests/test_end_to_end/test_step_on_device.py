@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
-from tests.initialized import initialized
-from tests.tiny_config import MAX_ITERS
+from tests.support.initialized import initialized
+from tests.support.tiny_config import MAX_ITERS
 
 DEVICES = [
     "cpu",

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from mmseg.apis import MMSegInferencer
 
-from tests.project_files import load_tool
-
-from .runs import own_globals, run_process
+from tests.support.project_files import load_tool
+from tests.support.runs import own_globals, run_process
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "tools"
 

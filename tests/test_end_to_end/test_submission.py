@@ -8,10 +8,9 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_fsr.datasets.mask_file import read_mask
-from tests.project_files import TOOLS, load_config, load_tool
-from tests.tiny_config import CROP
-
-from .runs import run_tool
+from tests.support.project_files import TOOLS, load_config, load_tool
+from tests.support.runs import run_tool
+from tests.support.tiny_config import CROP
 
 pytestmark = pytest.mark.slow
 

@@ -15,14 +15,14 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.utils.student_teacher import is_of_teacher
-from tests.initialized import initialized
-from tests.new_torch import HALVES
-from tests.project_files import CONFIGS, TOOLS, load_tool
+from mmseg_fsr.checkpoints.names import is_of_teacher
+from tests.support.initialized import initialized
+from tests.support.nested_equal import assert_equal
+from tests.support.new_torch import HALVES
+from tests.support.project_files import CONFIGS, TOOLS, load_tool
+from tests.support.runs import read_checkpoint, run_process, run_tool
 
 from .conftest import train_distributed, train_resumed, train_straight
-from .nested_equal import assert_equal
-from .runs import read_checkpoint, run_process, run_tool
 
 BASE = CONFIGS / "supervised" / "fcn_vit-t_fsr-heads_scenes.py"
 LOSSES = {"decode.loss_ce", "aux_0.loss_ptc", "aux_1.loss_fsr_class"}

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from .runs import load_config, read_checkpoint, score, train
+from tests.support.runs import load_config, read_checkpoint, score, train
 
 SCORES = {
     "mIoU",

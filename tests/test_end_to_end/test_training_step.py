@@ -9,10 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from mmseg_fsr.ops import permutohedral_lattice
-from tests.initialized import initialized
-from tests.meta_device import build_without_memory, patch_for_meta_device
-from tests.new_torch import HALVES, needs_new_torch
-from tests.tiny_config import CROP, MAX_ITERS
+from tests.support.initialized import initialized
+from tests.support.meta_device import build_without_memory, patch_for_meta_device
+from tests.support.new_torch import HALVES, needs_new_torch
+from tests.support.tiny_config import CROP, MAX_ITERS
 
 from .conftest import NUM_CLASSES, labelled
 

@@ -8,9 +8,8 @@ import torch
 from mmengine.runner import Runner
 from PIL import Image
 
-from tests.project_files import TOOLS
-
-from .runs import load_config, own_globals, run_tool
+from tests.support.project_files import TOOLS
+from tests.support.runs import load_config, own_globals, run_tool
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed, nn
 
-from mmseg_fsr.engine import cpu_distributed
-from mmseg_fsr.engine.cpu_distributed import prepare_cpu_distributed
-from tests.free_port import free_port
+from mmseg_fsr.cli import cpu_ranks as cpu_distributed
+from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
+from tests.support.free_port import free_port
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from mmengine.model import BaseTTAModel
 from torch import nn
 
-from mmseg_fsr.engine import runner_state
-from mmseg_fsr.engine.runner_state import undistributed_model, unwrapped_model
+from mmseg_fsr.engine import runner_access as runner_state
+from mmseg_fsr.engine.runner_access import undistributed_model, unwrapped_model
 
 
 class Segmentor(nn.Module):

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmseg_fsr.engine.test_options import enable_crf, enable_tta
+from mmseg_fsr.cli.run_options import enable_crf, enable_tta
 
 
 def test_the_augmented_model_holds_the_tested_one():

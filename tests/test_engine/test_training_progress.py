@@ -1,7 +1,7 @@
 import pytest
 from mmengine.logging import MessageHub
 
-from mmseg_fsr.engine.training_progress import training_progress
+from mmseg_fsr.utils.training_progress import training_progress
 
 
 def test_counts_from_one(training_step):

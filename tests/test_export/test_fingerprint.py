@@ -3,8 +3,8 @@ import hashlib
 import numpy as np
 from mmengine.config import ConfigDict
 
-from mmseg_fsr.export.fingerprint import config_sha256, file_sha256, labels_sha256
-from tests.file_server import served
+from mmseg_fsr.export.label_folder import config_sha256, file_sha256, labels_sha256
+from tests.support.file_server import served
 
 
 def test_file_sha256_is_that_of_the_contents(tmp_path):

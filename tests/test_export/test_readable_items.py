@@ -2,11 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmseg_fsr.export.readable_items import (
-    ReadableItems,
-    Unreadable,
-    collate_readable,
-)
+from mmseg_fsr.export.split_dataset import ReadableItems, Unreadable, collate_readable
 
 
 class Files:

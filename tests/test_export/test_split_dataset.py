@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_fsr.export.split_dataset import prediction_pipeline, split_dataset
-from tests.project_files import load_config
+from tests.support.project_files import load_config
 
 
 @pytest.fixture

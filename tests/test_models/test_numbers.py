@@ -17,13 +17,13 @@ from mmseg_fsr.models.pseudo_labels import (
     CAMPseudoLabelGenerator,
     PixelAdaptiveRefinement,
 )
-from mmseg_fsr.models.pseudo_labels.cam_to_label import cams_to_label
-from mmseg_fsr.models.pseudo_labels.multi_scale_cams import (
+from mmseg_fsr.models.pseudo_labels.cam_pseudo_label_generator import cams_to_label
+from mmseg_fsr.models.pseudo_labels.class_activation_maps import (
     merge_mirrored,
     normalize_cams,
 )
 from mmseg_fsr.ops import PermutohedralLattice
-from tests.own_cams import own_cams
+from tests.support.own_cams import own_cams
 
 DTYPES = [torch.float32, torch.bfloat16]
 SIZE = st.integers(1, 6)

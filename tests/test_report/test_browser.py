@@ -11,7 +11,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from .made_up_page import NASTY, made_up_page
+from tests.support.made_up_page import NASTY, made_up_page
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,7 @@ import jinja2
 import pytest
 
 from mmseg_fsr.report import is_report, render_page
-
-from .made_up_page import NASTY, made_up_page, page_values
+from tests.support.made_up_page import NASTY, made_up_page, page_values
 
 
 class Elements(HTMLParser):

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tests.project_files import load_tool
+from tests.support.project_files import load_tool
 
 
 @pytest.fixture

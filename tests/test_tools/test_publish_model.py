@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from tests.file_server import served
-from tests.project_files import load_tool
+from tests.support.file_server import served
+from tests.support.project_files import load_tool
 
 CLASSES = ("background", "cat")
 PALETTE = [[0, 0, 0], [9, 9, 9]]

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from tests.project_files import load_config, load_tool
+from tests.support.project_files import load_config, load_tool
 
 
 @pytest.fixture(scope="module")

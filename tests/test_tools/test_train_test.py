@@ -13,9 +13,9 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from tests.free_port import free_port
-from tests.project_files import ROOT, TOOLS, load_tool
-from tests.test_end_to_end.runs import read_checkpoint
+from tests.support.free_port import free_port
+from tests.support.project_files import ROOT, TOOLS, load_tool
+from tests.support.runs import read_checkpoint
 
 NAMES = [f"scene_{index}" for index in range(4)]
 

@@ -9,7 +9,7 @@ from mmseg.datasets import PascalVOCDataset
 from PIL import ExifTags, Image
 
 from mmseg_fsr.datasets.image_file import read_image
-from tests.project_files import load_tool
+from tests.support.project_files import load_tool
 
 NAMES = ["2008_000006", "2008_000011"]
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"

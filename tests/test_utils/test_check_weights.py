@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_fsr.utils.check_weights import check_weights
+from mmseg_fsr.checkpoints.fit import check_weights
 
 
 class Network(nn.Module):

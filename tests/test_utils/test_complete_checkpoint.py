@@ -3,8 +3,8 @@ import os
 import pytest
 import torch
 
-from mmseg_fsr.utils import complete_checkpoint
-from mmseg_fsr.utils.complete_checkpoint import is_complete, latest_complete_checkpoint
+from mmseg_fsr.checkpoints import completeness as complete_checkpoint
+from mmseg_fsr.checkpoints.completeness import is_complete, latest_complete_checkpoint
 
 PATTERN = "iter_*.pth"
 

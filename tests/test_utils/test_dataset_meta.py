@@ -1,7 +1,7 @@
 import pytest
 
-from mmseg_fsr.utils.dataset_meta import plain_dataset_meta
-from mmseg_fsr.utils.inert_pickle import InertObject
+from mmseg_fsr.checkpoints.inert_pickle import InertObject
+from mmseg_fsr.checkpoints.reading import plain_dataset_meta
 
 OWN = dict(classes=("a", "b"), palette=[[0, 0, 0], [1, 2, 3]])
 

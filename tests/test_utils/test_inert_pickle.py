@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from mmengine.logging import HistoryBuffer
 
-from mmseg_fsr.utils.inert_pickle import InertObject, PersistentId, load_inert
-
-from . import malicious_pickles as malicious
+from mmseg_fsr.checkpoints.inert_pickle import InertObject, PersistentId, load_inert
+from tests.support import malicious_pickles as malicious
 
 WAYS = malicious.malicious_pickles(Path("touched")).keys()
 

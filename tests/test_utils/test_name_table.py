@@ -1,8 +1,8 @@
 import pytest
 
-from mmseg_fsr.utils.name_table import Conversion, backwards, translate
-from mmseg_fsr.utils.official_checkpoint import OFFICIAL_TO_OURS
-from mmseg_fsr.utils.vit_layout import TIMM_TO_MMPRETRAIN
+from mmseg_fsr.checkpoints.names import Conversion, backwards, translate
+from mmseg_fsr.checkpoints.official import OFFICIAL_TO_OURS
+from mmseg_fsr.checkpoints.vit import TIMM_TO_MMPRETRAIN
 
 TABLE = (
     ("a.*.b.", "x.*.y."),

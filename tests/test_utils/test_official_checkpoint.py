@@ -3,7 +3,7 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_fsr.utils import convert_official_state_dict, convert_to_official
-from tests.test_models.test_segmentors.golden_model import golden_model_cfg
+from tests.reference.golden_model import golden_model_cfg
 
 
 @pytest.mark.parametrize("network", ["student", "teacher"])

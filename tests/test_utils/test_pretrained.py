@@ -7,10 +7,9 @@ from mmengine.logging import HistoryBuffer, MMLogger
 from mmpretrain.models.backbones import VisionTransformer
 from mmseg.registry import MODELS
 
+from mmseg_fsr.checkpoints.vit import timm_to_mmpretrain
 from mmseg_fsr.utils import load_pretrained_backbone
-from mmseg_fsr.utils.vit_layout import timm_to_mmpretrain
-
-from .timm_vit import timm_weights
+from tests.support.timm_vit import timm_weights
 
 CHANNELS, DEPTH, GRID, PATCH = 8, 2, 3, 8
 ARCH = dict(

@@ -8,10 +8,10 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint, save_checkpoint
 
-from mmseg_fsr.utils import runner_checkpoint
-from tests.file_server import served
+from mmseg_fsr.checkpoints import runner_loaders as runner_checkpoint
+from tests.support.file_server import served
+from tests.support.malicious_pickles import Reduced, malicious_pickles
 
-from .malicious_pickles import Reduced, malicious_pickles
 from .test_safe_load import zip_with
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmseg_fsr.utils import load_checkpoint_file, load_state_dict_file, torch_archive
-
-from .malicious_pickles import Reduced, malicious_pickles
+from mmseg_fsr.checkpoints import torch_archive
+from mmseg_fsr.utils import load_checkpoint_file, load_state_dict_file
+from tests.support.malicious_pickles import Reduced, malicious_pickles
 
 OLD = dict(_use_new_zipfile_serialization=False)
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmseg_fsr.utils import load_state_dict_file, safe_save, save_state_dict_file
+from mmseg_fsr.checkpoints import writing as safe_save
+from mmseg_fsr.utils import load_state_dict_file, save_state_dict_file
 
 
 def test_reads_back_and_leaves_nothing_else(tmp_path):

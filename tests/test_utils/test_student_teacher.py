@@ -1,6 +1,6 @@
 import pytest
 
-from mmseg_fsr.utils.student_teacher import is_of_teacher, network_state_dict
+from mmseg_fsr.checkpoints.names import is_of_teacher, network_state_dict
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from mmseg_fsr.utils.tensor_names import count_by_part, part_of, under_prefix
+from mmseg_fsr.checkpoints.names import count_by_part, part_of, under_prefix
 
 
 def test_a_part_is_the_first_word():

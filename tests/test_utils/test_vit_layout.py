@@ -4,8 +4,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_fsr.utils import convert_vit
-
-from .timm_vit import timm_features, timm_weights
+from tests.support.timm_vit import timm_features, timm_weights
 
 CHANNELS, DEPTH, GRID, PATCH, HEADS = 8, 3, 3, 8, 2
 ARCH = dict(

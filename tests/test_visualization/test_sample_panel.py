@@ -4,13 +4,8 @@ import torch
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.visualization import (
-    MaskedView,
-    draw_sample,
-    overlay_heat,
-    sample_panel,
-)
-from tests.panel_tiles import tiles_of
+from mmseg_fsr.visualization import MaskedView, draw_sample, overlay_heat, sample_panel
+from tests.support.panel_tiles import tiles_of
 
 CLASSES = ("background", "ball", "fish", "leaf")
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 0, 255], [0, 255, 0]]

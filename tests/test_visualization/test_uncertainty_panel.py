@@ -8,7 +8,7 @@ from mmseg_fsr.visualization import (
     overlay_band,
     overlay_heat,
 )
-from tests.panel_tiles import tiles_of
+from tests.support.panel_tiles import tiles_of
 
 SIZE = (256, 256)
 IMAGE = np.full((*SIZE, 3), 100, np.uint8)

@@ -30,8 +30,7 @@ from mmseg_fsr.analysis import (
     write_entropies,
 )
 from mmseg_fsr.apis import init_model, prepare_image
-from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.engine.command_line import (
+from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_overwrite,
     build_val_dataset,
@@ -40,6 +39,7 @@ from mmseg_fsr.engine.command_line import (
     require_file,
     require_new,
 )
+from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 

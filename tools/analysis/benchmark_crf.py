@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from mmengine.utils import ProgressBar
 from torch import Tensor
 
-from mmseg_fsr.benchmark import environment, markdown_table
-from mmseg_fsr.datasets.scenes import draw_scene
-from mmseg_fsr.engine.command_line import add_figures_file, require_figures_file
+from mmseg_fsr.analysis.benchmark import environment, markdown_table
+from mmseg_fsr.cli.arguments import add_figures_file, require_figures_file
+from mmseg_fsr.dependencies import installed_version
 from mmseg_fsr.models.postprocessing import BaseDenseCRF, DenseCRF, PyDenseCRF
-from mmseg_fsr.stack import installed_version
+from mmseg_fsr.scenes import draw_scene
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 

@@ -32,10 +32,11 @@ from mmengine.utils.dl_utils import set_multi_processing
 from mmseg.utils import register_all_modules
 from torch.utils.data import DataLoader
 
-from mmseg_fsr.benchmark import PartTimer, environment, markdown_table
-from mmseg_fsr.engine.command_line import (
+from mmseg_fsr.analysis.benchmark import PartTimer, environment, markdown_table
+from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
+    merge_options,
     positive_int,
     require_figures_file,
     require_file,
@@ -222,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measures each number of workers, then the transforms in this process."""
     args = parse_args(argv)
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     register_all_modules()
     facts = environment(mmengine, mmcv, PIL, cv2, mmseg_fsr)
     # As the runner does before it builds a loader.

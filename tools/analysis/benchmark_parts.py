@@ -27,15 +27,16 @@ from mmengine.logging import MMLogger
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
-from mmseg_fsr.benchmark import environment, markdown_table, time_call
-from mmseg_fsr.engine.command_line import (
+from mmseg_fsr.analysis.benchmark import environment, markdown_table, time_call
+from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
+    merge_options,
     positive_int,
     require_figures_file,
     require_file,
 )
-from mmseg_fsr.engine.test_options import require_keys
+from mmseg_fsr.cli.run_options import require_keys
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 BATCH, SIDE, NUM_MAPS = 4, 224, 4
@@ -121,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Times each of the three and prints a table."""
     args = parse_args(argv)
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     register_all_modules()
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     device = torch.device(args.device)

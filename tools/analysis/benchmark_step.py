@@ -35,7 +35,7 @@ from mmseg.utils import register_all_modules
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_fsr.benchmark import (
+from mmseg_fsr.analysis.benchmark import (
     PartMeter,
     PartTimer,
     environment,
@@ -44,16 +44,17 @@ from mmseg_fsr.benchmark import (
     reset_peak_memory,
     time_call,
 )
-from mmseg_fsr.engine.command_line import (
+from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
+    merge_options,
     positive_int,
     require_figures_file,
     require_file,
 )
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
-from mmseg_fsr.engine.training_progress import training_progress
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.training_progress import training_progress
 
 ROOT = Path(__file__).resolve().parents[2]
 EMA_MOMENTUM = 0.9995
@@ -181,7 +182,7 @@ class PackageStep:
         model = self.model
         watched = [
             (model.data_preprocessor, "forward", "data"),
-            (model, "_sum_cams", "CAMs"),
+            (model, "cams", "CAMs"),
             (model.backbone, "forward", "student"),
             (model.cam_head, "loss", "losses"),
             (model.decode_head, "forward", "student"),
@@ -189,7 +190,7 @@ class PackageStep:
             (model.decode_head.loss_decode, "forward", "losses"),
             (model.affinity_head, "loss_by_labels", "losses"),
             (model.loss_energy, "forward", "dense energy"),
-            (model.distill_head, "loss_by_features", "losses"),
+            (model.distill_head, "loss", "losses"),
             (model.teacher and model.teacher.backbone, "forward", "teacher"),
             (self.optim_wrapper, "backward", "backward"),
             (self.optim_wrapper, "step", "optimiser, teacher's update"),
@@ -212,8 +213,8 @@ class PlainStep:
 
     def __init__(self, cfg: Config, model: nn.Module, device: torch.device) -> None:
         sys.path.insert(0, str(ROOT))
-        from tests.plain_fsr import random_weights
-        from tests.plain_step import PlainStep as Method
+        from tests.reference.plain_fsr import random_weights
+        from tests.reference.plain_step import PlainStep as Method
 
         backbone, distill_head = cfg.model.backbone, cfg.model.distill_head
         if (backbone.type, cfg.model.decode_head.type) != ("FSRViT", "LargeFOVHead"):
@@ -440,7 +441,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measures each kind of step and prints the tables."""
     args = parse_args(argv)
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     register_all_modules()
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     device = torch.device(args.device)

@@ -19,9 +19,7 @@ from mmengine.utils import track_iter_progress
 from PIL import Image
 
 from mmseg_fsr.apis import init_model
-from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.datasets.image_name import image_name
-from mmseg_fsr.engine.command_line import (
+from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_overwrite,
     build_val_dataset,
@@ -30,10 +28,12 @@ from mmseg_fsr.engine.command_line import (
     require_file,
     require_new,
 )
-from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.datasets.image_file import read_image
+from mmseg_fsr.datasets.split_file import image_name
 from mmseg_fsr.models.segmentors import WeakSegmentor
-from mmseg_fsr.models.segmentors.image_labels import given_image_labels
+from mmseg_fsr.models.segmentors.cam_segmentor import labels_of_sample
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.training_progress import TrainingProgress
 from mmseg_fsr.visualization import (
     MaskedView,
     draw_sample,
@@ -82,14 +82,12 @@ def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
         raise ValueError("the model has no mask_generator: this config masks no blocks")
     batch = model.data_preprocessor(pseudo_collate([item]), False)
     images, (sample,) = batch["inputs"], batch["data_samples"]
-    labels = given_image_labels(sample, model.num_classes)[None]
+    labels = labels_of_sample(sample, model.num_classes)[None]
     cams = model.cams(images, top=False).aux
-    cue = generator.cue(TrainingProgress(1, 1))
-    uncertain = generator.uncertain(cue, images, cams, labels)
     size = tuple(images.shape[-2:])
-    blocks = generator.block_grid(size)
-    noise = generator.noise(1, size, images.device)
-    masked = generator(noise, size, blocks, uncertain)
+    late = TrainingProgress(1, 1)
+    masked = generator(images, generator.block_grid(size), late, cams, labels)
+    uncertain = generator.uncertain_blocks(images, late, cams, labels)
     view = MaskedView(
         to_picture(model.data_preprocessor.denormalize(images)),
         masked[0].cpu().numpy(),

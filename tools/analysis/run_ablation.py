@@ -37,8 +37,8 @@ from mmseg_fsr.ablation import (
     run_queue,
     training_size,
 )
-from mmseg_fsr.benchmark import environment
-from mmseg_fsr.engine.command_line import positive_int
+from mmseg_fsr.analysis.benchmark import environment
+from mmseg_fsr.cli.arguments import positive_int
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 ROOT = Path(__file__).parents[2]

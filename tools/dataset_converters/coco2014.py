@@ -20,21 +20,17 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 import numpy as np
 from mmengine.utils import track_parallel_progress
 
+from mmseg_fsr.cli.arguments import add_converter_arguments, added_to, exit_with
 from mmseg_fsr.datasets import COCO2014ImageLabelDataset, write_label_file
-from mmseg_fsr.datasets.label_sources import (
+from mmseg_fsr.datasets.mask_file import check_mask, write_mask
+from mmseg_fsr.datasets.preparation.label_sources import (
     labels_of_coco_instances,
     read_coco_instances,
 )
-from mmseg_fsr.datasets.mask_file import check_mask, write_mask
+from mmseg_fsr.datasets.preparation.split_report import SplitFiles, report_splits
 from mmseg_fsr.datasets.split_file import write_split
-from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
-from mmseg_fsr.engine.command_line import (
-    add_converter_arguments,
-    added_to,
-    exit_with,
-)
-from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.utils.atomic_write import write_unless_other
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

@@ -20,15 +20,15 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.utils import track_iter_progress
 
+from mmseg_fsr.cli.arguments import add_overwrite, require_new
 from mmseg_fsr.datasets.label_file import require_writable_suffix, write_label_file
-from mmseg_fsr.datasets.label_sources import (
+from mmseg_fsr.datasets.preparation.label_sources import (
     files_in,
     labels_from_coco,
     labels_from_masks,
     labels_from_xml,
 )
 from mmseg_fsr.datasets.split_file import read_split, write_split
-from mmseg_fsr.engine.command_line import add_overwrite, require_new
 
 Labels = dict[str, list[int]] | dict[str, list[str]]
 

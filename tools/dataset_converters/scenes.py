@@ -13,7 +13,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.utils import ProgressBar
 
-from mmseg_fsr.datasets.scenes import write_scenes
+from mmseg_fsr.scenes import write_scenes
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -21,16 +21,12 @@ from mmengine.utils import track_parallel_progress
 from mmseg.datasets import PascalVOCDataset
 from scipy.io import loadmat
 
+from mmseg_fsr.cli.arguments import add_converter_arguments, added_to, exit_with
 from mmseg_fsr.datasets import VOCImageLabelDataset, write_label_file
-from mmseg_fsr.datasets.label_sources import labels_from_xml
 from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
+from mmseg_fsr.datasets.preparation.label_sources import labels_from_xml
+from mmseg_fsr.datasets.preparation.split_report import SplitFiles, report_splits
 from mmseg_fsr.datasets.split_file import read_split, write_split
-from mmseg_fsr.datasets.split_report import SplitFiles, report_splits
-from mmseg_fsr.engine.command_line import (
-    add_converter_arguments,
-    added_to,
-    exit_with,
-)
 from mmseg_fsr.utils.atomic_write import write_unless_other
 
 CLASSES = VOCImageLabelDataset.METAINFO["classes"]

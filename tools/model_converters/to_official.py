@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-from mmseg_fsr.engine.command_line import add_overwrite, require_new
+from mmseg_fsr.cli.arguments import add_overwrite, require_new
 from mmseg_fsr.utils import (
     convert_to_official,
     load_state_dict_file,

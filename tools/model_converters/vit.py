@@ -13,7 +13,8 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from torch import Tensor
 
-from mmseg_fsr.engine.command_line import add_overwrite, require_new
+from mmseg_fsr.checkpoints.names import count_by_part, under_prefix
+from mmseg_fsr.cli.arguments import add_overwrite, require_new
 from mmseg_fsr.utils import (
     LAYOUTS,
     NETWORKS,
@@ -23,7 +24,6 @@ from mmseg_fsr.utils import (
     save_file,
     save_state_dict_file,
 )
-from mmseg_fsr.utils.tensor_names import count_by_part, under_prefix
 
 PREFIX = "backbone."
 

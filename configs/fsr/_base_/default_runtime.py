@@ -1,5 +1,8 @@
 default_scope = 'mmseg'
-custom_imports = dict(imports=['mmseg_fsr'], allow_failed_imports=False)
+# The second has mmengine read checkpoints as data: nothing in a file is run.
+custom_imports = dict(
+    imports=['mmseg_fsr', 'mmseg_fsr.checkpoints.runner_loaders'],
+    allow_failed_imports=False)
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
@@ -27,13 +30,11 @@ default_hooks = dict(
         save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
-    cam_visualization=dict(type='CAMVisualizationHook', interval=2000))
-# The teacher's hook comes first: configs that change it keep the others.
-custom_hooks = [
-    dict(type='EMATeacherHook', momentum=0.9995, validate='both'),
-    dict(type='CheckpointGuardHook'),
-    dict(type='FiniteLossHook'),
-    dict(type='NumClassCheckHook'),
-    dict(type='StepSeedHook'),
-    dict(type='StopSignalHook'),
-]
+    cam_visualization=dict(type='CAMVisualizationHook', interval=2000),
+    teacher_scoring=dict(type='TeacherScoringHook', validate='both'),
+    checkpoint_guard=dict(type='CheckpointGuardHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    num_class_check=dict(type='NumClassCheckHook'),
+    step_seed=dict(type='StepSeedHook'),
+    stop_signal=dict(type='StopSignalHook'))
+custom_hooks = [dict(type='EMATeacherHook', momentum=0.9995)]

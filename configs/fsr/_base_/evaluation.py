@@ -28,5 +28,5 @@ tta_pipeline = [
             [dict(type='PackSegInputs')],
         ]),
 ]
-# What the paper refines the result by, with --crf. PyDenseCRF is the other engine.
+# What the paper refines the result by, with --crf
 crf = dict(type='DenseCRF')

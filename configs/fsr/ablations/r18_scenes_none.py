@@ -1,4 +1,4 @@
 # Without self-distillation
 _base_ = '../fsr_r18_scenes.py'
 model = dict(distill_head=None, mask_generator=None, teacher=None)
-custom_hooks = _base_.custom_hooks[1:]
+custom_hooks = []

@@ -2,8 +2,7 @@
 _base_ = [
     __import__('mmseg').__path__[0] +
     '/.mim/configs/_base_/models/deeplabv3plus_r50-d8.py',
-    __import__('mmseg').__path__[0] +
-    '/.mim/configs/_base_/default_runtime.py', './_base_/scenes_pseudo.py'
+    './_base_/scenes_pseudo.py'
 ]
 num_classes = 6
 norm_cfg = dict(type='BN', requires_grad=True)

@@ -2,8 +2,7 @@
 _base_ = [
     __import__('mmseg').__path__[0] +
     '/.mim/configs/_base_/models/segformer_mit-b0.py',
-    __import__('mmseg').__path__[0] +
-    '/.mim/configs/_base_/default_runtime.py', './_base_/scenes_pseudo.py'
+    './_base_/scenes_pseudo.py'
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),

@@ -1,11 +1,9 @@
 # FSR's two losses on features as auxiliary heads of mmseg's EncoderDecoder, which
 # learns from the masks of the drawn scenes.
 _base_ = [
-    __import__('mmseg').__path__[0] +
-    '/.mim/configs/_base_/default_runtime.py',
-    '../_base_/datasets/scenes_masks.py', '../_base_/schedules/schedule_600.py'
+    '../_base_/datasets/scenes_masks.py', '../_base_/scenes_runtime.py',
+    '../_base_/schedules/schedule_600.py'
 ]
-custom_imports = dict(imports=['mmseg_fsr'], allow_failed_imports=False)
 channels = 128
 model = dict(
     type='EncoderDecoder',
@@ -47,12 +45,11 @@ model = dict(
     auxiliary_head=[
         dict(type='PTCHead', loss_weight=0.2),
         dict(
-            type='SelfDistillHead',
+            type='SelfDistillAuxHead',
             in_channels=channels,
             hidden_channels=256,
             bottleneck_channels=64,
-            out_channels=512,
-            with_teacher=True)
+            out_channels=512)
     ],
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
@@ -68,11 +65,10 @@ val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 # The teachers are of parts of the model and segment nothing to validate.
-custom_hooks = [
-    dict(type='EMATeacherHook', momentum=0.98, validate='student'),
-    dict(type='CheckpointGuardHook'),
-    dict(type='FiniteLossHook'),
-    dict(type='NumClassCheckHook'),
-    dict(type='StepSeedHook'),
-    dict(type='StopSignalHook'),
-]
+custom_hooks = [dict(type='EMATeacherHook', momentum=0.98)]
+default_hooks = dict(
+    checkpoint_guard=dict(type='CheckpointGuardHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    num_class_check=dict(type='NumClassCheckHook'),
+    step_seed=dict(type='StepSeedHook'),
+    stop_signal=dict(type='StopSignalHook'))

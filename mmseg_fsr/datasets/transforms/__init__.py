@@ -1,6 +1,5 @@
 """Transforms for image-level supervision."""
 
-from .pack_image_label import PackImageLabelSegInputs
-from .pack_multi_view import PackMultiViewSegInputs
+from .packing import PackImageLabelSegInputs, PackMultiViewSegInputs
 
 __all__ = ["PackImageLabelSegInputs", "PackMultiViewSegInputs"]

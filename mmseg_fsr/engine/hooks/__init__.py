@@ -8,6 +8,7 @@ from .finite_loss_hook import FiniteLossHook
 from .num_class_check_hook import NumClassCheckHook
 from .step_seed_hook import StepSeedHook
 from .stop_signal_hook import StopSignalHook
+from .teacher_scoring_hook import TeacherScoringHook
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -18,4 +19,5 @@ __all__ = [
     "NumClassCheckHook",
     "StepSeedHook",
     "StopSignalHook",
+    "TeacherScoringHook",
 ]

@@ -1,19 +1,51 @@
 """Hook whose checkpoints are whole, at whatever moment a run is killed."""
 
 import contextlib
+import os
 import os.path as osp
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.fileio import BaseStorageBackend
+from mmengine.fileio import BaseStorageBackend, LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 
-from mmseg_fsr.utils import atomic_backend  # noqa: F401  (registers "atomic")
-from mmseg_fsr.utils.atomic_write import remove_drafts
-from mmseg_fsr.utils.complete_checkpoint import latest_complete_checkpoint
+from mmseg_fsr.checkpoints.completeness import latest_complete_checkpoint
+from mmseg_fsr.engine.runner_access import (
+    checkpoint_to_load,
+    is_resumed,
+    load_checkpoint_from,
+)
+from mmseg_fsr.utils.atomic_write import atomic_write, remove_drafts
+
+
+@register_backend("atomic")
+class AtomicBackend(LocalBackend):
+    """mmengine's backend of local files, of which binary ones appear complete or not.
+
+    Chosen by ``backend_args=dict(backend='atomic')``.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Writes a file aside, then renames it; an older one stays whole until then.
+
+        Args:
+            obj: The contents.
+            filepath: The file; its folder is made if need be.
+
+        Raises:
+            OSError: If it cannot be written; the error names it.
+        """
+        path = Path(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, "wb") as file:
+            file.write(obj)
+            # Or a power cut could leave the new name without its contents.
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @HOOKS.register_module()
@@ -51,7 +83,11 @@ class AtomicCheckpointHook(CheckpointHook):
             FileNotFoundError: If the run has saved checkpoints, and none is whole.
         """
         # A run that only tests has the hook, too.
-        if not self._is_local or not runner._resume or runner._load_from is not None:
+        if (
+            not self._is_local
+            or not is_resumed(runner)
+            or checkpoint_to_load(runner) is not None
+        ):
             return
         folder = runner.work_dir
         if self.out_dir not in (None, folder):
@@ -62,8 +98,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             chosen = [latest_complete_checkpoint(folder, pattern, noted)]
         broadcast_object_list(chosen)
-        (runner._load_from,) = chosen
-        if runner._load_from is None and noted is not None:
+        load_checkpoint_from(runner, chosen[0])
+        if chosen[0] is None and noted is not None:
             raise FileNotFoundError(
                 f"--resume: no checkpoint {pattern} in {folder} is whole; remove "
                 f"{osp.join(runner.work_dir, 'last_checkpoint')} to begin anew"

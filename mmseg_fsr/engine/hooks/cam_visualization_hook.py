@@ -1,9 +1,11 @@
 """Hook that shows how CAMs, masks, pseudo labels and predictions develop."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -13,9 +15,30 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.engine.runner_state import unwrapped_model
-from mmseg_fsr.engine.untouched_training import untouched_training
+from mmseg_fsr.engine.runner_access import unwrapped_model
+from mmseg_fsr.utils.random_state import kept_random_state
 from mmseg_fsr.visualization import MaskedView, draw_sample, to_picture
+
+
+@contextlib.contextmanager
+def evaluated_aside(model: nn.Module) -> Iterator[None]:
+    """Evaluates a model within a training run and leaves no trace.
+
+    Inside, the model is in evaluation mode and no gradient is recorded. Afterwards
+    each module is in its own former mode, and random numbers go on as if none had been
+    drawn.
+
+    Args:
+        model: The model to evaluate.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with kept_random_state(), torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @HOOKS.register_module()
@@ -29,7 +52,7 @@ class CAMVisualizationHook(Hook):
 
     In validation, of its first images (in distributed runs those of the main process):
     image, CAMs, pseudo label, prediction and ground truth, by the network that the
-    loop scores (the student, unless ``EMATeacherHook`` scores the teacher alone).
+    loop scores (the student, unless ``TeacherScoringHook`` scores the teacher alone).
     The names are ``panel_val_<number>_<file>``, the same in each validation.
 
     The step is the number of training steps done. Parts that are absent leave their
@@ -100,7 +123,7 @@ class CAMVisualizationHook(Hook):
         model = unwrapped_model(runner)
         if model.mask_generator is not None:
             self._listener.remove()
-        with untouched_training(model):
+        with evaluated_aside(model):
             panel = self._training_panel(runner, model, data_batch)
             runner.visualizer.add_image("panel_train", panel, runner.iter + 1)
 
@@ -135,10 +158,12 @@ class CAMVisualizationHook(Hook):
         return self.every_n_train_iters(runner, self.interval) and is_main_process()
 
     def _keep_blocks(self, generator: nn.Module, args: tuple, mask: Tensor) -> None:
-        """Keeps the first image's blocks of what the mask generator was asked."""
-        _, size, grid, uncertain = args
-        rows, cols = generator.block_grid(size)
+        """Keeps the first image's masked and uncertain blocks of the step."""
+        images, grid, progress, *cams_and_labels = args
+        rows, cols = generator.block_grid(tuple(images.shape[-2:]))
         masked = mask[:1, :: grid[0] // rows, :: grid[1] // cols]
+        first = [None if x is None else x[:1] for x in cams_and_labels]
+        uncertain = generator.uncertain_blocks(images[:1], progress, *first)
         self._blocks = masked, uncertain
 
     def _training_panel(

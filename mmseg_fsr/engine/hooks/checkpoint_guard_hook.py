@@ -1,11 +1,16 @@
 """Hook that refuses a checkpoint that does not fit the model."""
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_fsr.engine.runner_state import is_training_run, unwrapped_model
-from mmseg_fsr.utils.check_weights import check_weights
+from mmseg_fsr.checkpoints.fit import check_weights
+from mmseg_fsr.engine.runner_access import (
+    is_resumed,
+    is_training_run,
+    loaded_checkpoint,
+    unwrapped_model,
+)
 
 
 @HOOKS.register_module()
@@ -31,10 +36,8 @@ class CheckpointGuardHook(Hook):
                 unwrapped_model(runner).state_dict(),
                 checkpoint.get("state_dict", checkpoint),
                 is_training_run(runner),
-                runner._resume,
+                is_resumed(runner),
             )
         except ValueError as error:
-            name = runner._load_from
-            if name is None and runner._resume:
-                name = find_latest_checkpoint(runner.work_dir)
+            name = loaded_checkpoint(runner)
             raise ValueError(error if name is None else f"{name}: {error}") from error

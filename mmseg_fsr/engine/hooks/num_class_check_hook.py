@@ -5,7 +5,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
-from mmseg_fsr.engine.runner_state import unwrapped_model
+from mmseg_fsr.engine.runner_access import unwrapped_model
 
 
 @HOOKS.register_module()

@@ -59,7 +59,7 @@ class StopSignalHook(Hook):
             raise ValueError(
                 "StopSignalHook needs default_hooks.checkpoint=dict("
                 "type='AtomicCheckpointHook', by_epoch=False, ...): set it, or take "
-                "StopSignalHook out of custom_hooks"
+                "StopSignalHook out of default_hooks"
             )
         self._checkpoints = hooks[0]
         self._loop_code = type(runner.train_loop).run.__code__

@@ -1,11 +1,9 @@
 """Backbones that give auxiliary map, final map and class token."""
 
+from .features import Depth, FSRFeatures, MaskedFeatures, masked_pass
 from .fsr_backbone import FSRBackbone
-from .fsr_features import Depth, FSRFeatures
 from .fsr_vit import FSRViT
-from .masked_pass import MaskedFeatures, masked_pass
-from .self_distill_backbone import SelfDistillBackbone
-from .self_distill_features import SelfDistillFeatures
+from .self_distill_backbone import SelfDistillBackbone, SelfDistillFeatures
 
 __all__ = [
     "Depth",

@@ -1,5 +1,7 @@
 """Adapter that gives a registered backbone the interface of FSR."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -8,12 +10,76 @@ from mmengine.utils import to_2tuple
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_fsr.utils.pretrained import load_pretrained_backbone
+from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
-from .drop_path_rates import use_python_rates
-from .fsr_features import Depth, FSRFeatures
-from .level_shapes import level_of, map_shapes, stride_of
+from .features import Depth, FSRFeatures
+from .fsr_vit import use_python_drop_rates
 from .token_masking import TokenMasking
+
+Shape = tuple[int, int, int]
+"""Channels C, height h and width w of a map."""
+
+
+def map_shapes(maps: Sequence[Tensor], backbone: str) -> list[Shape]:
+    """Shapes (C, h, w) of the maps that a backbone returned.
+
+    Args:
+        maps: What it returned: two or more maps (B, C, h, w) are expected.
+        backbone: Its name, for the error.
+
+    Raises:
+        ValueError: If it returned anything else.
+    """
+    maps = list(maps) if isinstance(maps, Sequence) else [maps]
+    shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x) for x in maps]
+    if len(maps) < 2 or any(not isinstance(x, Tensor) or x.ndim != 4 for x in maps):
+        raise ValueError(
+            f"{backbone} gives {len(maps)} output(s) of shape {shapes}: expected two "
+            "or more maps (B, C, h, w), the auxiliary and the final one among them; "
+            "set its out_indices, and out_type='featmap' where it has that"
+        )
+    return [tuple(x.shape[1:]) for x in maps]
+
+
+def level_of(shapes: Sequence[Shape], name: str, index: int) -> Shape:
+    """Shape of the level that an index names.
+
+    Args:
+        shapes: Shapes of all levels.
+        name: Name of the setting, for the error.
+        index: Its value, counted from the end if negative.
+
+    Raises:
+        ValueError: If there is no such level.
+    """
+    if not -len(shapes) <= index < len(shapes):
+        raise ValueError(
+            f"{name}={index}: the backbone gives {len(shapes)} levels, of shapes "
+            f"{list(shapes)}; expected {-len(shapes)}..{len(shapes) - 1}"
+        )
+    return shapes[index]
+
+
+def stride_of(shape: Shape, img_size: tuple[int, int]) -> int:
+    """Pixels per cell of a map.
+
+    Args:
+        shape: Its shape (C, h, w).
+        img_size: Size (H, W) of the image in pixels.
+
+    Raises:
+        ValueError: If cells are not squares of whole pixels.
+    """
+    (height, width), (rows, cols) = img_size, shape[1:]
+    stride = height // max(rows, 1)
+    if (height, width) != (rows * stride, cols * stride):
+        raise ValueError(
+            f"the final map of an image of {height} x {width} pixels has shape (C, h, "
+            f"w) = {shape}: expected square cells of whole pixels; set img_size, and "
+            "the crop size of the training pipeline, to multiples of the backbone's "
+            "stride (maps whose channels come last are not supported)"
+        )
+    return stride
 
 
 @MODELS.register_module()
@@ -71,7 +137,7 @@ class FSRBackbone(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
-        use_python_rates(self.backbone)
+        use_python_drop_rates(self.backbone)
         self.neck = None if neck is None else MODELS.build(neck)
         if masking not in ("pixels", "tokens"):
             raise ValueError(f"masking={masking!r}: expected 'pixels' or 'tokens'")
@@ -159,7 +225,6 @@ class FSRBackbone(BaseModule):
         x: Tensor,
         mask: Tensor | None = None,
         up_to: Depth = "cls_token",
-        num_deep: int | None = None,
     ) -> FSRFeatures:
         """Features of a batch of images.
 
@@ -168,8 +233,6 @@ class FSRBackbone(BaseModule):
             mask: Masked cells (B, h, w), bool, true = masked. Defaults to None.
             up_to: The last feature that is wanted. The wrapped backbone gives all
                 maps at once. Defaults to "cls_token".
-            num_deep: The number of images, the first of the batch, that go further
-                than the auxiliary map. Defaults to None, all.
 
         Returns:
             The auxiliary map, the final map, the class token and all maps.
@@ -194,7 +257,7 @@ class FSRBackbone(BaseModule):
         if self.token_masking is not None:
             self.token_masking.clear()
         levels = tuple(maps if self.neck is None else self.neck(maps))
-        aux, feat = levels[self.aux_index], levels[self.feat_index][:num_deep]
+        aux, feat = levels[self.aux_index], levels[self.feat_index]
         if up_to == "aux":
             return FSRFeatures(aux)
         cls_token = None

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
@@ -11,10 +12,22 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmseg_fsr.utils.pretrained import load_pretrained_backbone
+from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
-from .drop_path_rates import use_python_rates
-from .fsr_features import Depth, FSRFeatures
+from .features import Depth, FSRFeatures
+
+
+def use_python_drop_rates(backbone: nn.Module) -> None:
+    """Turns the drop path rates of a backbone into Python's floats.
+
+    mmpretrain's are NumPy's, which break torch.compile's graph at each block.
+
+    Args:
+        backbone: Module whose drop paths are changed.
+    """
+    for module in backbone.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = float(module.drop_prob)
 
 
 @MODELS.register_module()
@@ -94,7 +107,7 @@ class FSRViT(VisionTransformer):
                 "blocks: expected (..., auxiliary, final), blocks in order of which "
                 "the final one is the last, such as (-3, -1)"
             )
-        use_python_rates(self)
+        use_python_drop_rates(self)
         self.patch_size = self.stride = patch_size
         self.with_cp = with_cp
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))
@@ -164,7 +177,6 @@ class FSRViT(VisionTransformer):
         x: Tensor,
         mask: Tensor | None = None,
         up_to: Depth = "cls_token",
-        num_deep: int | None = None,
     ) -> FSRFeatures:
         """Features of a batch of images.
 
@@ -173,8 +185,6 @@ class FSRViT(VisionTransformer):
             mask: Masked patches (B, h, w), bool, true = masked. Defaults to None.
             up_to: The last feature that is wanted; later ones are not computed.
                 Defaults to "cls_token".
-            num_deep: The number of images, the first of the batch, that go further
-                than the auxiliary map. Defaults to None, all.
 
         Returns:
             The auxiliary map, the final map and the class token; the last two are
@@ -211,7 +221,7 @@ class FSRViT(VisionTransformer):
         aux = levels[-1]
         if up_to == "aux":
             return FSRFeatures(aux)
-        tokens = self._run_layers(tokens[:num_deep], slice(done, None))
+        tokens = self._run_layers(tokens, slice(done, None))
         norm = self.ln1 if self.final_norm else nn.Identity()
         feat = self._format_output(norm(tokens), grid)
         cls_token = norm(self.aggregator(tokens)) if up_to == "cls_token" else None

@@ -1,14 +1,43 @@
 """Backbone that brings the self-distillation into mmseg's own segmentors."""
 
+from collections.abc import Iterable
+
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
+from mmseg_fsr.utils.training_progress import training_progress
 
-from .masked_pass import masked_pass
-from .self_distill_features import SelfDistillFeatures
+from .features import FSRFeatures, MaskedFeatures, masked_pass
+
+
+class SelfDistillFeatures(tuple):
+    """Maps of the images for any mmseg head, and beside them what distils.
+
+    A head that indexes it, at the end too (``in_index=-1``), finds maps alone.
+
+    Args:
+        maps: Feature maps (B, C_i, h_i, w_i) of the student, images not masked.
+        masked: The student's features of the masked images.
+        teacher: The teacher's features of the images, not masked, without gradient.
+
+    Attributes:
+        masked: As given, and so is ``teacher``.
+    """
+
+    masked: MaskedFeatures
+    teacher: FSRFeatures
+
+    def __new__(
+        cls, maps: Iterable[Tensor], masked: MaskedFeatures, teacher: FSRFeatures
+    ) -> "SelfDistillFeatures":
+        """Makes the tuple of the maps."""
+        features = super().__new__(cls, maps)
+        features.masked = masked
+        features.teacher = teacher
+        return features
 
 
 @MODELS.register_module()
@@ -75,9 +104,14 @@ class SelfDistillBackbone(TeacherMixin, BaseModule):
         """
         if not self.training:
             return self.backbone(x, up_to="feat").levels
-        student, masked = masked_pass(
-            self.backbone, self.mask_generator, torch.cat([x, x])
-        )
+        size = tuple(x.shape[-2:])
+        grid = self.backbone.grid_size(*size)
+        mask = self.mask_generator(x, grid, training_progress())
+        student, masked = masked_pass(self.backbone, x, x, mask)
         with torch.no_grad():
             teacher = self.teacher.backbone(x)
-        return SelfDistillFeatures(student.levels, masked, teacher)
+        return SelfDistillFeatures(
+            student.levels,
+            MaskedFeatures(masked, mask, self.mask_generator.max_masked(size, grid)),
+            teacher,
+        )

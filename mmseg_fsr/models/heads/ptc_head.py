@@ -9,8 +9,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_fsr.label_ids import IGNORE_INDEX
-from mmseg_fsr.models.losses.global_mean import global_mean
+from mmseg_fsr.models.losses import global_mean
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 SAME, DIFFERENT = 1, 0
 
@@ -39,7 +39,7 @@ def affinity_loss(features: Tensor, affinity: Tensor) -> Tensor:
     ``0.5 (1 - sum_pos |cos| / (n_pos + 1)) + 0.5 sum_neg |cos| / (n_neg + 1)``, sums
     and counts over the global batch, the images of all processes, cosines in float32
     (ToCo, CVPR 2023, as in FSR, whose program counts on each GPU). Each process gets
-    its part of the loss; see :func:`~mmseg_fsr.models.losses.global_mean.global_mean`.
+    its part of the loss; see :func:`~mmseg_fsr.models.losses.global_mean`.
 
     Args:
         features: Feature map (B, C, h, w).

@@ -9,63 +9,24 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from mmseg_fsr.engine.training_progress import TrainingProgress, training_progress
 from mmseg_fsr.models.backbones import (
+    Depth,
     FSRFeatures,
     MaskedFeatures,
     SelfDistillFeatures,
 )
+from mmseg_fsr.models.losses import (
+    Center,
+    distillation_loss,
+    linear_teacher_temp,
+    zero_loss,
+)
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
-
-from .center import Center
-
-
-def distillation_loss(
-    student: Tensor,
-    teacher: Tensor,
-    center: Tensor,
-    student_temp: float,
-    teacher_temp: float,
-) -> Tensor:
-    """Cross-entropy between the sharpened teacher and the student.
-
-    Args:
-        student: Projected tokens (..., D).
-        teacher: Projected tokens (..., D) of the teacher; no gradient goes there.
-        center: Centre (D,) that is subtracted from the teacher's tokens.
-        student_temp: Temperature of the student's softmax, > 0.
-        teacher_temp: Temperature of the teacher's softmax, > 0.
-
-    Returns:
-        Loss of each token (...), float32.
-    """
-    target = ((teacher.detach().float() - center) / teacher_temp).softmax(-1)
-    log_prediction = (student.float() / student_temp).log_softmax(-1)
-    return -(target * log_prediction).sum(-1)
-
-
-def linear_teacher_temp(
-    progress: TrainingProgress, start: float, end: float, warmup: float
-) -> float:
-    """Temperature that rises linearly over the first part of a run.
-
-    Args:
-        progress: Step of the run, counted from 1.
-        start: Temperature of the first step.
-        end: Temperature from the end of the rise on.
-        warmup: Share of the run over which it rises, 0..1.
-
-    Returns:
-        The temperature of the step.
-    """
-    warmup_steps = int(progress.max_iters * warmup)
-    if warmup_steps < 2 or progress.step >= warmup_steps:
-        return end
-    return start + (end - start) * (progress.step - 1) / (warmup_steps - 1)
+from mmseg_fsr.utils.training_progress import training_progress
 
 
 @MODELS.register_module()
-class SelfDistillHead(TeacherMixin, BaseModule):
+class SelfDistillHead(BaseModule):
     """Projector, centres and losses of the self-distillation.
 
     One projector serves class and patch tokens: three linear layers with GELU
@@ -73,9 +34,9 @@ class SelfDistillHead(TeacherMixin, BaseModule):
     fixed at 1 (FSR, AAAI 2024; head and losses after DINO, ICCV 2021, and iBOT,
     ICLR 2022).
 
-    A part of :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`, and with
-    ``with_teacher=True`` an ``auxiliary_head`` of mmseg's ``EncoderDecoder``, behind a
-    :class:`~mmseg_fsr.models.backbones.SelfDistillBackbone`. Needs
+    It is the ``distill_head`` of
+    :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`; for mmseg's own segmentors see
+    :class:`SelfDistillAuxHead`. Needs
     :class:`~mmseg_fsr.engine.hooks.EMATeacherHook`, which moves teacher and centres.
 
     Args:
@@ -93,11 +54,14 @@ class SelfDistillHead(TeacherMixin, BaseModule):
             and their centre stays where it is. Defaults to 0.1.
         loss_patch_weight: Weight of unc.FSR, the masked patches, likewise. Defaults to
             0.1.
-        with_teacher: Whether the head keeps the teacher's projector itself, as an
-            auxiliary head must. Defaults to False: the segmentor's teacher has it.
 
     Raises:
         ValueError: If both losses weigh 0.
+
+    Example:
+        >>> head = SelfDistillHead(in_channels=16, out_channels=64)
+        >>> head.project(torch.rand(2, 9, 16)).shape
+        torch.Size([2, 9, 64])
     """
 
     def __init__(
@@ -113,16 +77,15 @@ class SelfDistillHead(TeacherMixin, BaseModule):
         center_momentum: float = 0.9,
         loss_class_weight: float = 0.1,
         loss_patch_weight: float = 0.1,
-        with_teacher: bool = False,
     ) -> None:
         super().__init__(
             init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02, bias=0)
         )
         if not loss_class_weight and not loss_patch_weight:
             raise ValueError(
-                "loss_class_weight=0 and loss_patch_weight=0 leave SelfDistillHead "
-                "nothing to train: let one of them weigh something, or leave the head "
-                "out"
+                f"loss_class_weight=0 and loss_patch_weight=0 leave "
+                f"{type(self).__name__} nothing to train: let one of them weigh "
+                "something, or leave the head out"
             )
         self.student_temp = student_temp
         self.teacher_temp = teacher_temp
@@ -145,13 +108,6 @@ class SelfDistillHead(TeacherMixin, BaseModule):
         gain.requires_grad_(False)
         self.class_center = Center(out_channels, center_momentum)
         self.patch_center = Center(out_channels, center_momentum)
-        teacher = None
-        if with_teacher:
-            teacher = dict(train_mode=True)
-            # mmengine's init_weights passes mmseg's list of auxiliary heads by.
-            initialize(self, self.init_cfg)
-            self._init_last_layer()
-        self.add_teacher(teacher)
 
     @property
     def weighted_losses(self) -> set[str]:
@@ -161,6 +117,16 @@ class SelfDistillHead(TeacherMixin, BaseModule):
         )
         return {name for name, weight in weights.items() if weight}
 
+    @property
+    def student_depth(self) -> Depth:
+        """The last feature of the student that the losses need."""
+        return "cls_token" if self.loss_class_weight else "feat"
+
+    def init_weights(self) -> None:
+        """Truncated normal of 0.02, biases 0; the last layer's gain stays 1."""
+        super().init_weights()
+        trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
+
     def bottleneck(self, tokens: Tensor) -> Tensor:
         """Unit vectors (..., bottleneck_channels) of ``tokens`` (..., C), float32."""
         return F.normalize(self.mlp(tokens).float(), dim=-1)
@@ -168,8 +134,8 @@ class SelfDistillHead(TeacherMixin, BaseModule):
     def expand(self, bottleneck: Tensor) -> Tensor:
         """Projected tokens (..., D) of unit vectors, float32 also under autocast.
 
-        Rounded to bfloat16, a cosine near 1 is off by up to 0.002, which a temperature
-        of 0.04 turns into 5 % of a probability.
+        In bfloat16 a cosine near 1 is off by up to 0.002, which a temperature of 0.04
+        turns into 5 % of a probability.
         """
         with torch.autocast(bottleneck.device.type, enabled=False):
             return self.last_layer(bottleneck)
@@ -178,110 +144,60 @@ class SelfDistillHead(TeacherMixin, BaseModule):
         """Projected tokens (..., D) of ``tokens`` (..., C), float32."""
         return self.expand(self.bottleneck(tokens))
 
-    def init_weights(self) -> None:
-        """Truncated normal of 0.02, biases 0; the last layer's gain stays 1."""
-        super().init_weights()
-        self._init_last_layer()
-
-    def _init_last_layer(self) -> None:
-        trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
-
     def loss(
         self,
-        inputs: SelfDistillFeatures,
-        batch_data_samples: list[SegDataSample],
-        train_cfg: dict | None = None,
-    ) -> dict[str, Tensor]:
-        """Losses of a batch, as mmseg calls its auxiliary heads.
-
-        There is one view of each image: cer.FSR is between the teacher's class token
-        of the image and the student's of the same image masked, where
-        :class:`~mmseg_fsr.models.segmentors.WeakSegmentor` takes two views.
-
-        Args:
-            inputs: What a ``SelfDistillBackbone`` in training returns.
-            batch_data_samples: Not used: the losses need no labels.
-            train_cfg: Not used. Defaults to None.
-
-        Returns:
-            ``loss_fsr_class`` (cer.FSR) and ``loss_fsr_patch`` (unc.FSR), scalars.
-
-        Raises:
-            ValueError: If the backbone is another, a neck hides it, or the head has no
-                teacher.
-        """
-        if not isinstance(inputs, SelfDistillFeatures):
-            raise ValueError(
-                f"SelfDistillHead got a {type(inputs).__name__}: as an auxiliary_head "
-                "it needs what backbone=dict(type='SelfDistillBackbone', ...) returns "
-                "in training, without a neck between"
-            )
-        if self.teacher is None:
-            raise ValueError(
-                "SelfDistillHead as an auxiliary_head needs a teacher's projector: set "
-                "with_teacher=True"
-            )
-        losses = self.loss_by_features(
-            inputs.masked, inputs.teacher, inputs.teacher.cls_token, self.teacher
-        )
-        if not self.loss_class_weight:
-            # Keeps the backbone's aggregator in the graph: distributed training stops
-            # at idle parameters.
-            cls_token = inputs.masked.features.cls_token
-            losses["loss_fsr_class"] = 0 * cls_token.float().mean()
-        return losses
-
-    def loss_by_features(
-        self,
-        masked: MaskedFeatures,
+        student: MaskedFeatures,
         teacher: FSRFeatures | None,
         teacher_cls_token: Tensor | None,
-        teacher_head: "SelfDistillHead",
+        teacher_head: "SelfDistillHead | None" = None,
         crop_cls_tokens: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch, whose outputs are noted for :meth:`update_centers`.
+        """Losses of a batch. The centres collect the teacher's outputs.
 
         Args:
-            masked: The student's features of the masked view 2.
-            teacher: The teacher's features of view 2, not masked; None will do where
-                unc.FSR weighs 0.
-            teacher_cls_token: The teacher's class tokens (B, C) of view 1; None will
-                do where cer.FSR weighs 0.
-            teacher_head: The teacher's projector.
+            student: The student's features of the masked view 2.
+            teacher: The teacher's features of view 2, not masked. None where unc.FSR
+                weighs 0.
+            teacher_cls_token: The teacher's class tokens (B, C) of view 1. None where
+                cer.FSR weighs 0.
+            teacher_head: The teacher's projector. Defaults to None, which is an error.
             crop_cls_tokens: The student's class tokens (N * B, C) of N local crops of
                 each image, one crop of all images after the other. Defaults to None.
 
         Returns:
             ``loss_fsr_class`` (cer.FSR) and ``loss_fsr_patch`` (unc.FSR), scalars.
+
+        Raises:
+            ValueError: If there is no teacher's projector.
         """
-        student, mask, max_masked = masked
+        if teacher_head is None:
+            raise ValueError(
+                "SelfDistillHead got no teacher's projector: it is the distill_head of "
+                "WeakSegmentor; as an auxiliary_head set type='SelfDistillAuxHead'"
+            )
+        features, mask, max_masked = student
         is_masked, index = mask.flatten(1).to(torch.uint8).topk(max_masked)
         classes = patches = (None, None)
         if self.loss_class_weight:
             with torch.no_grad():
                 teacher_class = teacher_head.project(teacher_cls_token)
             self.class_center.collect(teacher_class)
-            tokens = student.cls_token
+            tokens = features.cls_token
             if crop_cls_tokens is not None:
                 tokens = torch.cat([tokens, crop_cls_tokens])
-            # One row of the batch for each view of the student's.
+            # A row of the batch for each of the student's views.
             views = self.project(tokens).unflatten(0, (-1, len(mask)))
             classes = views, teacher_class
         if self.loss_patch_weight:
-            tokens = _at(student.feat.flatten(2).mT, index)
             with torch.no_grad():
                 bottleneck = teacher_head.bottleneck(teacher.feat.flatten(2).mT)
-                # The last layer is linear: its mean over all patches is that of the
-                # mean.
+                # The last layer is linear: the mean of its outputs is the output of
+                # the mean.
                 self.patch_center.collect(teacher_head.expand(bottleneck.mean(1)))
                 teacher_patch = teacher_head.expand(_at(bottleneck, index))
-            patches = self.project(tokens), teacher_patch
+            student_patch = self.project(_at(features.feat.flatten(2).mT, index))
+            patches = student_patch, teacher_patch
         return self.loss_by_projection(*classes, *patches, is_masked)
-
-    def update_centers(self) -> None:
-        """Moves the centres, once for each step of the optimiser."""
-        self.class_center.update()
-        self.patch_center.update()
 
     def loss_by_projection(
         self,
@@ -302,9 +218,9 @@ class SelfDistillHead(TeacherMixin, BaseModule):
             is_masked: Which of the patches count (B, M).
 
         Returns:
-            ``loss_fsr_class`` and ``loss_fsr_patch``: means over the images, the
-            former over the views too, as DINO's over its pairs, the latter of the
-            means over each image's masked patches (0 without any).
+            ``loss_fsr_class``, the mean over images and views as DINO's over its pairs,
+            and ``loss_fsr_patch``, the mean over images of the mean over each image's
+            masked patches (0 without any).
         """
         temps = (
             self.student_temp,
@@ -331,7 +247,66 @@ class SelfDistillHead(TeacherMixin, BaseModule):
             "loss_fsr_patch": self.loss_patch_weight * patch_loss.mean(),
         }
 
+    def update_centers(self) -> None:
+        """Moves the centres, once for each step of the optimiser."""
+        self.class_center.update()
+        self.patch_center.update()
+
+
+@MODELS.register_module()
+class SelfDistillAuxHead(TeacherMixin, SelfDistillHead):
+    """Self-distillation as an ``auxiliary_head`` of mmseg's ``EncoderDecoder``.
+
+    It stands behind a :class:`~mmseg_fsr.models.backbones.SelfDistillBackbone` and
+    keeps the teacher's projector itself. There is one view of each image: cer.FSR is
+    between the teacher's class token of the image and the student's of the same image
+    masked, where :class:`~mmseg_fsr.models.segmentors.WeakSegmentor` takes two views.
+
+    Args:
+        **kwargs: Those of :class:`SelfDistillHead`.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        # mmengine's init_weights passes over mmseg's list of auxiliary heads.
+        initialize(self, self.init_cfg)
+        trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
+        self.add_teacher(dict(train_mode=True))
+
+    def loss(
+        self,
+        inputs: SelfDistillFeatures,
+        batch_data_samples: list[SegDataSample],
+        train_cfg: dict | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch, as mmseg calls its auxiliary heads.
+
+        Args:
+            inputs: What a ``SelfDistillBackbone`` in training returns.
+            batch_data_samples: Not used: the losses need no labels.
+            train_cfg: Not used. Defaults to None.
+
+        Returns:
+            ``loss_fsr_class`` (cer.FSR) and ``loss_fsr_patch`` (unc.FSR), scalars.
+
+        Raises:
+            ValueError: If the backbone is another, or a neck hides it.
+        """
+        if not isinstance(inputs, SelfDistillFeatures):
+            raise ValueError(
+                f"SelfDistillAuxHead got a {type(inputs).__name__}: it needs what "
+                "backbone=dict(type='SelfDistillBackbone', ...) returns in training, "
+                "without a neck between"
+            )
+        losses = super().loss(
+            inputs.masked, inputs.teacher, inputs.teacher.cls_token, self.teacher
+        )
+        if not self.loss_class_weight:
+            # The backbone's aggregator is idle.
+            losses["loss_fsr_class"] = zero_loss(inputs.masked.features.cls_token)
+        return losses
+
 
 def _at(tokens: Tensor, index: Tensor) -> Tensor:
-    """Those of the tokens (B, N, C) that ``index`` (B, M) names: (B, M, C)."""
+    """Tokens (B, M, C) at ``index`` (B, M) of all tokens (B, N, C)."""
     return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

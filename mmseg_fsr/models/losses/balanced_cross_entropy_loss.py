@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
-from .global_mean import global_mean
+from .distributed import global_mean
 
 
 def balanced_cross_entropy(
@@ -23,7 +23,7 @@ def balanced_cross_entropy(
 
     The half of a kind that no pixel has is 0. The means are over the global batch, the
     images of all processes, each of which gets its part of the loss; see
-    :func:`~mmseg_fsr.models.losses.global_mean.global_mean`. The authors' program takes
+    :func:`~mmseg_fsr.models.losses.global_mean`. The authors' program takes
     each GPU's own means.
 
     Args:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_fsr.label_ids import IGNORE_INDEX
 from mmseg_fsr.ops import PermutohedralLattice, bilateral_features
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 
 class _GatedEnergy(torch.autograd.Function):

@@ -9,38 +9,40 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.utils.training_progress import TrainingProgress
 
-from .block_mask import (
+from .blocks import (
     choose_blocks,
     choose_uncertain_first,
     choose_uncertain_only,
     num_masked_blocks,
     spread_blocks,
-    uncertain_blocks,
+    uncertain_blocks_by_cams,
+    uncertain_blocks_by_edges,
 )
-from .edge_blocks import edge_blocks
 
 
 class MaskStrategy(NamedTuple):
     """How blocks are chosen once the random phase is over.
 
     Attributes:
-        cue: What tells uncertain blocks: ``'cams'``, ``'edges'``, None nothing.
-        choose: Chooses from noise (B, bh, bw), uncertain blocks (B, bh, bw) bool and
+        by_cams: Whether CAMs say which blocks are uncertain.
+        by_edges: Whether edges say so.
+        choose: Chooses blocks from noise (B, bh, bw), uncertain blocks (B, bh, bw) and
             the number of blocks to mask.
     """
 
-    cue: str | None
+    by_cams: bool = False
+    by_edges: bool = False
     choose: Callable[[Tensor, Tensor, int], Tensor] = choose_uncertain_first
 
 
 MASK_STRATEGIES: dict[str, MaskStrategy] = {
-    "random": MaskStrategy(None),
-    "cam_relaxed": MaskStrategy("cams"),
-    "cam_strict": MaskStrategy("cams", choose_uncertain_only),
-    "edge_relaxed": MaskStrategy("edges"),
-    "edge_strict": MaskStrategy("edges", choose_uncertain_only),
+    "random": MaskStrategy(),
+    "cam_relaxed": MaskStrategy(by_cams=True),
+    "cam_strict": MaskStrategy(by_cams=True, choose=choose_uncertain_only),
+    "edge_relaxed": MaskStrategy(by_edges=True),
+    "edge_strict": MaskStrategy(by_edges=True, choose=choose_uncertain_only),
 }
 
 
@@ -72,10 +74,11 @@ class UncertaintyMaskGenerator(nn.Module):
 
     Example:
         >>> generator = UncertaintyMaskGenerator(block_size=32)
-        >>> noise = generator.noise(2, (128, 128))
+        >>> images, last_step = torch.rand(2, 3, 128, 128), TrainingProgress(100, 100)
+        >>> generator.needs_cams(last_step)
+        True
         >>> cams, labels = torch.rand(2, 4, 128, 128), torch.ones(2, 4)
-        >>> uncertain = generator.uncertain_by_cams(cams, labels)
-        >>> generator(noise, (128, 128), (8, 8), uncertain).shape
+        >>> generator(images, (8, 8), last_step, cams, labels).shape
         torch.Size([2, 8, 8])
     """
 
@@ -119,55 +122,59 @@ class UncertaintyMaskGenerator(nn.Module):
         self._strategy = MASK_STRATEGIES[strategy]
         self.random_phase = random_phase
 
-    def cue(self, progress: TrainingProgress) -> str | None:
-        """What tells uncertain blocks at this step.
+    def is_random(self, progress: TrainingProgress) -> bool:
+        """Whether blocks are random at a step.
 
         Args:
             progress: Step, from 1, and length of the run.
 
         Returns:
-            ``'cams'`` or ``'edges'``; None, for random blocks, with the strategy
-            ``'random'`` and through step ``floor(random_phase * max_iters)``, in exact
-            decimals.
+            True with the strategy ``'random'``, and through step
+            ``floor(random_phase * max_iters)``, in exact decimals.
         """
         random_steps = math.floor(Fraction(str(self.random_phase)) * progress.max_iters)
-        return self._strategy.cue if progress.step > random_steps else None
+        return self.strategy == "random" or progress.step <= random_steps
 
-    def noise(
-        self,
-        batch_size: int,
-        size: tuple[int, int],
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    def needs_cams(self, progress: TrainingProgress) -> bool:
+        """Whether the masks of a step depend on CAMs.
+
+        Args:
+            progress: Step, from 1, and length of the run.
+        """
+        return self._strategy.by_cams and not self.is_random(progress)
+
+    def noise(self, images: Tensor) -> Tensor:
         """Draws what decides between blocks of equal rank.
 
         Args:
-            batch_size: B.
-            size: (H, W) of the images in pixels.
-            device: That of the CAMs. Defaults to None, the default device.
+            images: (B, 3, H, W), the images to mask.
 
         Returns:
-            (B, bh, bw) float32, uniform in 0..1.
+            (B, bh, bw) float32, uniform in 0..1, on the images' device.
         """
-        return torch.rand(batch_size, *self.block_grid(size), device=device)
+        shape = (len(images), *self.block_grid(tuple(images.shape[-2:])))
+        return torch.rand(shape, device=images.device)
 
     def forward(
         self,
-        noise: Tensor,
-        size: tuple[int, int],
+        images: Tensor,
         grid: tuple[int, int],
-        uncertain: Tensor | None = None,
+        progress: TrainingProgress,
+        cams: Tensor | None = None,
+        labels: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Chooses the patches to mask.
 
         Args:
-            noise: (B, bh, bw) float in 0..1, one value a block, see :meth:`noise`. The
-                same noise gives the same mask.
-            size: (H, W) of the images in pixels.
+            images: (B, 3, H, W) float, the images to mask.
             grid: (h, w) of the patches.
-            uncertain: (B, bh, bw) bool, the uncertain blocks, see :meth:`uncertain`.
-                None masks random blocks, as the first part of a run does, see
-                :meth:`cue`. Defaults to None.
+            progress: Step, from 1, and length of the run.
+            cams: (B, K, H, W) float in 0..1, the images' auxiliary CAMs. Defaults to
+                None, where :meth:`needs_cams` says no.
+            labels: (B, K) multi-hot labels of the CAMs. Defaults to None, likewise.
+            noise: (B, bh, bw) float in 0..1, see :meth:`noise`. The same noise gives
+                the same mask. Defaults to None, new noise.
 
         Returns:
             (B, h, w) bool, true = masked.
@@ -176,65 +183,49 @@ class UncertaintyMaskGenerator(nn.Module):
             ValueError: If blocks do not tile the images or the patches, or ``noise``
                 is of another grid.
         """
-        block_grid = self.block_grid(size)
-        self._check_grid(block_grid, size, grid)
-        if tuple(noise.shape[1:]) != block_grid:
+        size = tuple(images.shape[-2:])
+        num_masked = self._num_masked_blocks(size, grid)
+        if noise is None:
+            noise = self.noise(images)
+        expected = (len(images), *self.block_grid(size))
+        if noise.shape != expected:
             raise ValueError(
-                f"noise of shape {tuple(noise.shape)} does not fit {block_grid} "
-                f"blocks of {self.block_size} px in images of {tuple(size)}: draw it "
-                "with noise(batch_size, size)"
+                f"noise of shape {tuple(noise.shape)}: expected {expected}, a value "
+                f"for each block of {self.block_size} px in images of {size}"
             )
-        num_masked = self._num_masked(block_grid)
-        if uncertain is None or self._strategy.cue is None:
-            mask = choose_blocks(noise, num_masked)
+        uncertain = self.uncertain_blocks(images, progress, cams, labels)
+        if uncertain is None:
+            blocks = choose_blocks(noise, num_masked)
         else:
-            mask = self._strategy.choose(noise, uncertain, num_masked)
-        return spread_blocks(mask, grid)
+            blocks = self._strategy.choose(noise, uncertain, num_masked)
+        return spread_blocks(blocks, grid)
 
-    def uncertain(
-        self, cue: str | None, images: Tensor, cams: Tensor | None, labels: Tensor
+    def uncertain_blocks(
+        self,
+        images: Tensor,
+        progress: TrainingProgress,
+        cams: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> Tensor | None:
-        """The uncertain blocks of images to mask, by what tells them.
+        """The uncertain blocks of images to mask.
 
         Args:
-            cue: What tells them, see :meth:`cue`.
-            images: (B, 3, H, W) float.
-            cams: (B, K, H, W) float in 0..1, their auxiliary CAMs; None will do without
-                the cue ``'cams'``.
-            labels: (B, K) multi-hot image labels.
+            images: As in :meth:`forward`, and so are the other arguments.
+            progress: Step, from 1, and length of the run.
+            cams: Auxiliary CAMs. Defaults to None.
+            labels: Labels of the CAMs. Defaults to None.
 
         Returns:
-            (B, bh, bw) bool, None without a cue.
+            (B, bh, bw) bool; None while blocks are random.
         """
-        if cue == "cams":
-            return self.uncertain_by_cams(cams, labels)
-        if cue == "edges":
-            return self.uncertain_by_edges(images)
-        return None
-
-    def uncertain_by_cams(self, cams: Tensor, labels: Tensor) -> Tensor:
-        """Blocks whose CAM is neither low nor high.
-
-        Args:
-            cams: (B, K, H, W) float in 0..1, auxiliary CAMs of the images to mask.
-            labels: (B, K) multi-hot image labels.
-
-        Returns:
-            (B, bh, bw) bool.
-        """
-        block_grid = self.block_grid(tuple(cams.shape[-2:]))
-        return uncertain_blocks(cams, labels, block_grid, self.low_thr, self.high_thr)
-
-    def uncertain_by_edges(self, images: Tensor) -> Tensor:
-        """Blocks with stronger edges than others of their image.
-
-        Args:
-            images: (B, 3, H, W) float, the images to mask.
-
-        Returns:
-            (B, bh, bw) bool.
-        """
-        return edge_blocks(images, self.block_grid(tuple(images.shape[-2:])))
+        if self.is_random(progress):
+            return None
+        block_grid = self.block_grid(tuple(images.shape[-2:]))
+        if self._strategy.by_edges:
+            return uncertain_blocks_by_edges(images, block_grid)
+        return uncertain_blocks_by_cams(
+            cams, labels, block_grid, self.low_thr, self.high_thr
+        )
 
     def max_masked(self, size: tuple[int, int], grid: tuple[int, int]) -> int:
         """Largest number of masked patches of an image, known without a mask.
@@ -250,10 +241,8 @@ class UncertaintyMaskGenerator(nn.Module):
         Raises:
             ValueError: If blocks do not tile the images or the patches.
         """
-        block_grid = self.block_grid(size)
-        self._check_grid(block_grid, size, grid)
-        patches_per_block = math.prod(grid) // math.prod(block_grid)
-        return self._num_masked(block_grid) * patches_per_block
+        patches_per_block = math.prod(grid) // math.prod(self.block_grid(size))
+        return self._num_masked_blocks(size, grid) * patches_per_block
 
     def block_grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Number of blocks down and across images of (H, W) pixels.
@@ -270,15 +259,9 @@ class UncertaintyMaskGenerator(nn.Module):
             )
         return height // self.block_size, width // self.block_size
 
-    def _num_masked(self, block_grid: tuple[int, int]) -> int:
-        return num_masked_blocks(math.prod(block_grid), self.mask_ratio)
-
-    def _check_grid(
-        self,
-        block_grid: tuple[int, int],
-        size: tuple[int, int],
-        grid: tuple[int, int],
-    ) -> None:
+    def _num_masked_blocks(self, size: tuple[int, int], grid: tuple[int, int]) -> int:
+        """Number of blocks to mask; refuses blocks that do not tile the patches."""
+        block_grid = self.block_grid(size)
         tiles = all(
             patches > 0
             and patches % blocks == 0
@@ -292,3 +275,4 @@ class UncertaintyMaskGenerator(nn.Module):
                 f"{size[0]} x {size[1]} px: set block_size of mask_generator to a "
                 "multiple of the patch size"
             )
+        return num_masked_blocks(math.prod(block_grid), self.mask_ratio)

@@ -2,8 +2,6 @@
 
 import functools
 from collections.abc import Sequence
-from concurrent.futures import Future
-from typing import Any
 
 import torch
 from mmseg.registry import MODELS
@@ -11,8 +9,8 @@ from torch import Tensor
 
 from mmseg_fsr.ops import PermutohedralLattice, bilateral_features, position_features
 
-from .base_dense_crf import BaseDenseCRF, check_inputs, require_finite
-
+# Least probability that the unary energy tells from 0, as in pydensecrf.
+_MIN_PROB = 1e-5
 # Sizes of images whose spatial lattice is kept: most of a data set have few sizes.
 _KEPT_SIZES = 4
 
@@ -67,11 +65,29 @@ def spatial_lattice(
 
 
 @MODELS.register_module()
-class DenseCRF(BaseDenseCRF):
-    """Dense CRF in PyTorch; see :class:`BaseDenseCRF` for the method and settings.
+class DenseCRF:
+    """Mean field of a fully connected CRF with a Potts model.
 
-    It runs on the device of the probabilities, a batch at once, and gives what
-    pydensecrf gives to about four digits. The images may lie elsewhere.
+    Source: Krähenbühl and Koltun, *Efficient Inference in Fully Connected CRFs with
+    Gaussian Edge Potentials*, NeurIPS 2011. The unary energy is the negative logarithm
+    of the probabilities, which are held above 1e-5. A spatial and a bilateral kernel
+    join each pixel to all pixels; both are computed on the permutohedral lattice and
+    normalised symmetrically. The defaults are those of FSR's inference. The results
+    are those of pydensecrf to about four digits.
+
+    Args:
+        num_iters: Steps of the mean field. Defaults to 10.
+        pos_xy_std: Standard deviation of the spatial kernel, in pixels. Defaults to 1.
+        pos_weight: Weight of the spatial kernel. Defaults to 1.
+        bi_xy_std: Standard deviation of the bilateral kernel in position, in pixels.
+            Defaults to 121.
+        bi_rgb_std: Standard deviation of the bilateral kernel in colour, in grey
+            levels of 0..255. Defaults to 5.
+        bi_weight: Weight of the bilateral kernel. Defaults to 4.
+
+    Raises:
+        ValueError: If ``num_iters`` is below 1, a standard deviation not positive or a
+            weight negative.
 
     Example:
         >>> crf = DenseCRF(num_iters=2)
@@ -80,18 +96,55 @@ class DenseCRF(BaseDenseCRF):
         torch.Size([2, 4, 8, 9])
     """
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(
+        self,
+        num_iters: int = 10,
+        pos_xy_std: float = 1,
+        pos_weight: float = 1,
+        bi_xy_std: float = 121,
+        bi_rgb_std: float = 5,
+        bi_weight: float = 4,
+    ) -> None:
+        if num_iters < 1:
+            raise ValueError(f"num_iters={num_iters}: expected at least 1")
+        for name, std in (
+            ("pos_xy_std", pos_xy_std),
+            ("bi_xy_std", bi_xy_std),
+            ("bi_rgb_std", bi_rgb_std),
+        ):
+            if not std > 0:
+                raise ValueError(f"{name}={std}: expected a positive number")
+        for name, weight in (("pos_weight", pos_weight), ("bi_weight", bi_weight)):
+            if not weight >= 0:
+                raise ValueError(f"{name}={weight}: expected a number of 0 or more")
+        self.num_iters = num_iters
+        self.pos_xy_std = pos_xy_std
+        self.pos_weight = pos_weight
+        self.bi_xy_std = bi_xy_std
+        self.bi_rgb_std = bi_rgb_std
+        self.bi_weight = bi_weight
         self._spatial_lattice = functools.lru_cache(_KEPT_SIZES)(spatial_lattice)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, probs: Tensor) -> Tensor:
-        """Refines a batch; see :class:`BaseDenseCRF`."""
-        check_inputs(images, probs, batched=True)
+        """Refines the probabilities of a batch.
+
+        Args:
+            images: RGB images, uint8, 0..255 (B, 3, H, W), on any device.
+            probs: Probabilities, float32, 0..1 (B, C, H, W), of two or more classes.
+
+        Returns:
+            Refined probabilities, float32 (B, C, H, W), on the device of ``probs``.
+
+        Raises:
+            TypeError: If a dtype is another.
+            ValueError: If the shapes do not agree, or a result is not finite.
+        """
+        _check_inputs(images, probs)
         batch, classes, height, width = probs.shape
-        colour = images.to(probs.device).float()
+        colors = images.to(probs.device).float()
         bilateral = PermutohedralLattice(
-            bilateral_features(colour, self.bi_rgb_std, self.bi_xy_std),
+            bilateral_features(colors, self.bi_rgb_std, self.bi_xy_std),
             normalized=True,
             compact=True,
         )
@@ -100,16 +153,37 @@ class DenseCRF(BaseDenseCRF):
         )
         rows = probs.flatten(2).transpose(1, 2).reshape(-1, classes)
         q = mean_field(
-            rows.clamp(min=self.min_prob, max=1).contiguous().log_(),
+            rows.clamp(min=_MIN_PROB, max=1).contiguous().log_(),
             [(spatial, self.pos_weight), (bilateral, self.bi_weight)],
             self.num_iters,
         )
+        if not q.isfinite().all():
+            raise ValueError(
+                "the dense CRF's result is not finite: either the probabilities were "
+                "not, or a standard deviation is too small for the lattice"
+            )
         refined = q.view(batch, -1, classes).transpose(1, 2).contiguous()
-        return require_finite(refined.view_as(probs))
+        return refined.view(probs.shape)
 
-    def submit(self, image: Tensor, probs: Tensor) -> Future[Tensor]:
-        """Refines one image at once; see :class:`BaseDenseCRF`."""
-        check_inputs(image, probs, batched=False)
-        future: Future[Tensor] = Future()
-        future.set_result(self(image[None], probs[None])[0])
-        return future
+
+def _check_inputs(images: Tensor, probs: Tensor) -> None:
+    """Refuses images and probabilities that do not belong together."""
+    if images.dtype != torch.uint8 or probs.dtype != torch.float32:
+        raise TypeError(
+            "a dense CRF takes uint8 images and float32 probabilities, but got "
+            f"{images.dtype} and {probs.dtype}"
+        )
+    if (
+        images.dim() != 4
+        or probs.dim() != 4
+        or images.shape[1] != 3
+        or probs.shape[1] < 2
+        or images.shape[0] != probs.shape[0]
+        or images.shape[2:] != probs.shape[2:]
+        or images.numel() == 0
+    ):
+        raise ValueError(
+            "a dense CRF takes RGB images (B, 3, H, W) and probabilities (B, C, H, W) "
+            "of two or more classes, none of them empty, but got "
+            f"{tuple(images.shape)} and {tuple(probs.shape)}"
+        )

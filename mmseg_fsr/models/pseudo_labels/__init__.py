@@ -1,21 +1,22 @@
 """Pseudo labels from class activation maps."""
 
-from .cam_pseudo_label_generator import CAMPseudoLabelGenerator
-from .cam_to_label import cams_to_label
-from .cams import CAMs
-from .image_classes import ImageClasses, image_classes
-from .multi_scale_cams import CAMSum, CAMView, normalize_cams, sum_over_scales
+from .cam_pseudo_label_generator import CAMPseudoLabelGenerator, cams_to_label
+from .class_activation_maps import (
+    CAMs,
+    PresentClasses,
+    multi_scale_cams,
+    normalize_cams,
+    present_classes,
+)
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
 
 __all__ = [
     "CAMPseudoLabelGenerator",
-    "CAMSum",
-    "CAMView",
     "CAMs",
-    "ImageClasses",
     "PixelAdaptiveRefinement",
+    "PresentClasses",
     "cams_to_label",
-    "image_classes",
+    "multi_scale_cams",
     "normalize_cams",
-    "sum_over_scales",
+    "present_classes",
 ]

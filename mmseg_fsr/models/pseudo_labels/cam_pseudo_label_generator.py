@@ -1,6 +1,6 @@
 """Pseudo labels of pixels from class activation maps and image labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,12 +8,29 @@ from mmseg.registry import MODELS
 from mmseg.utils import ConfigType
 from torch import Tensor, nn
 
-from mmseg_fsr.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
-from .cam_to_label import cams_to_label
-from .cams import CAMs
-from .image_classes import ImageClasses
-from .multi_scale_cams import CAMSum, CAMView, sum_over_scales
+from .class_activation_maps import PresentClasses
+
+
+def cams_to_label(
+    cams: Tensor, classes: PresentClasses, low_thr: float, high_thr: float
+) -> Tensor:
+    """Labels pixels by two thresholds and leaves those in between undecided.
+
+    Args:
+        cams: (B, M, H, W) float in 0..1, of the images' own classes.
+        classes: The images' own classes. An image without any is all background.
+        low_thr: Up to this value a pixel is background.
+        high_thr: Above this value a pixel is of its strongest class.
+
+    Returns:
+        (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
+    """
+    own = cams * classes.present.to(cams)[:, :, None, None]
+    value, place = own.max(1)
+    label = torch.where(value > high_thr, classes.label_of(place + 1), IGNORE_INDEX)
+    return label.masked_fill(value <= low_thr, BACKGROUND)
 
 
 def quantized_half_images(images: Tensor) -> Tensor:
@@ -85,7 +102,7 @@ class CAMPseudoLabelGenerator(nn.Module):
     Example:
         >>> generator = CAMPseudoLabelGenerator()
         >>> images, cams = torch.rand(2, 3, 32, 32) * 255, torch.rand(2, 4, 32, 32)
-        >>> classes = image_classes(torch.eye(4)[:2])
+        >>> classes = present_classes(torch.eye(4)[:2])
         >>> generator.pseudo_label(images, classes.select(cams), classes).shape
         torch.Size([2, 32, 32])
     """
@@ -113,28 +130,13 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.high_thr = high_thr
         self.refiner = None if refiner is None else MODELS.build(refiner)
 
-    def sum_cams(
-        self, extract: Callable[[Tensor, int], CAMs], views: Sequence[CAMView]
-    ) -> list[CAMSum]:
-        """Activation maps over :attr:`scales`, see :func:`sum_over_scales`.
-
-        Args:
-            extract: Maps a batch (N, 3, h, w), and the number of its first images
-                whose top maps are wanted, to its :class:`CAMs` after ReLU.
-            views: Views of one size; those whose top maps are wanted come first.
-
-        Returns:
-            A sum for each view, without gradient.
-        """
-        return sum_over_scales(extract, views, self.scales)
-
-    def label(self, cams: Tensor, classes: ImageClasses) -> Tensor:
+    def label(self, cams: Tensor, classes: PresentClasses) -> Tensor:
         """Labels by the two thresholds, without refinement.
 
         Args:
-            cams: (B, M, H, W) float in 0..1, of any resolution, of the images' classes
-                alone.
-            classes: The images' classes.
+            cams: (B, M, H, W) float in 0..1, of any resolution, of the images' own
+                classes.
+            classes: The images' own classes.
 
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
@@ -143,15 +145,14 @@ class CAMPseudoLabelGenerator(nn.Module):
 
     @torch.no_grad()
     def pseudo_label(
-        self, images: Tensor, cams: Tensor, classes: ImageClasses
+        self, images: Tensor, cams: Tensor, classes: PresentClasses
     ) -> Tensor:
         """Refined labels of the pixels, where two thresholds agree.
 
         Args:
             images: (B, 3, H, W) float RGB in 0..255, normalisation undone.
-            cams: (B, M, H, W) float in 0..1, of the images' classes alone: the cost
-                grows with their number, not with that of all classes.
-            classes: The images' classes. An image without any is all background.
+            cams: (B, M, H, W) float in 0..1, of the images' own classes.
+            classes: The images' own classes. An image without any is all background.
 
         Returns:
             (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
@@ -160,11 +161,11 @@ class CAMPseudoLabelGenerator(nn.Module):
             return self.label(cams, classes)
         with torch.autocast(images.device.type, enabled=False):
             half = quantized_half_images(images)
-            # The background is constant: resizing leaves it as it is.
+            # The background channel is constant, so it needs no resize.
             kept = F.interpolate(
                 cams.float(), size=half.shape[-2:], mode="bilinear", align_corners=False
             )
-            # Both thresholds' maps pass at once and share the image's kernel.
+            # The maps of both thresholds share one kernel of the image.
             refined = self.refiner(
                 half,
                 torch.cat(
@@ -175,7 +176,7 @@ class CAMPseudoLabelGenerator(nn.Module):
                     dim=1,
                 ),
             )
-            # What wins: 0 the background, m + 1 the class at place m.
+            # Places: 0 is the background, m + 1 the class at place m.
             low, high = (
                 F.interpolate(
                     maps, size=images.shape[-2:], mode="bilinear", align_corners=False

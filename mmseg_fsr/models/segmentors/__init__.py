@@ -1,12 +1,13 @@
 """Segmentors."""
 
+from .cam_segmentor import CAMSegmentor, labels_of_mask, labels_of_sample
 from .fsr_tta_model import FSRTTAModel
-from .image_labels import given_image_labels, image_labels_from_mask
 from .weak_segmentor import WeakSegmentor
 
 __all__ = [
+    "CAMSegmentor",
     "FSRTTAModel",
     "WeakSegmentor",
-    "given_image_labels",
-    "image_labels_from_mask",
+    "labels_of_mask",
+    "labels_of_sample",
 ]

@@ -3,7 +3,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from mmseg_fsr.datasets.scenes.noise import fractal_noise, hsv, mix, smoothstep
+from mmseg_fsr.scenes.noise import fractal_noise, hsv, mix, smoothstep
 
 
 @pytest.mark.parametrize("hue", [0.0, 0.2, 0.45, 0.7, 0.99])

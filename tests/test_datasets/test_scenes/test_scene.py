@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmseg_fsr.datasets.scenes import CLASSES, PALETTE, draw_scene
+from mmseg_fsr.scenes import CLASSES, PALETTE, draw_scene
 
 COUNT = 40
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_fsr.datasets.scenes import PALETTE, draw_scene, write_scenes, writer
+from mmseg_fsr.scenes import PALETTE, draw_scene, write_scenes, writer
 
 SMALL = dict(train=2, val=1, size=32)
 

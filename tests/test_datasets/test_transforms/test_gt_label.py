@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_fsr.datasets.transforms.gt_label import gt_label_of
+from mmseg_fsr.datasets.transforms.packing import gt_label_of
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])

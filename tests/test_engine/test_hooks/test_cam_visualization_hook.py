@@ -11,8 +11,8 @@ from torch import nn
 
 from mmseg_fsr.engine.hooks import cam_visualization_hook
 from mmseg_fsr.visualization import colorize_labels, draw_sample, overlay_heat
-from tests.panel_tiles import tiles_of
-from tests.test_models.test_segmentors.tiny_segmentor import (
+from tests.support.panel_tiles import tiles_of
+from tests.support.tiny_segmentor import (
     SIZE,
     build_tiny,
     evaluation_samples,

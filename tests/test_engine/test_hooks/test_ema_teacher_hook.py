@@ -10,13 +10,13 @@ from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, get_priority
 from mmseg.evaluation import IoUMetric
+from mmseg_fsr.engine.loops import DenseCRFTestLoop
 from torch import nn
 
-from mmseg_fsr.engine import runner_state
+from mmseg_fsr.engine import runner_access as runner_state
 from mmseg_fsr.engine.hooks import EMATeacherHook
 from mmseg_fsr.engine.hooks.ema_teacher_hook import cosine_momentum, update_ema
-from mmseg_fsr.engine.loops import DenseCRFTestLoop
-from mmseg_fsr.engine.training_progress import TrainingProgress
+from mmseg_fsr.utils.training_progress import TrainingProgress
 
 
 class Counter(nn.Module):

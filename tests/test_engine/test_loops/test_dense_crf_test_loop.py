@@ -6,10 +6,10 @@ import torch
 from mmengine.structures import BaseDataElement
 from mmseg.models import SegTTAModel
 from mmseg.registry import LOOPS, MODELS
+from mmseg_fsr.engine.loops import DenseCRFTestLoop
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmseg_fsr.engine.loops import DenseCRFTestLoop
 from mmseg_fsr.models.postprocessing import DenseCRF
 from mmseg_fsr.models.segmentors import FSRTTAModel
 

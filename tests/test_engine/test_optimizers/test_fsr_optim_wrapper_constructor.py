@@ -5,8 +5,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
-from tests.project_files import CONFIGS
-from tests.test_models.test_segmentors.tiny_segmentor import build_tiny
+from tests.support.project_files import CONFIGS
+from tests.support.tiny_segmentor import build_tiny
 
 SCHEDULES = CONFIGS / "_base_" / "schedules"
 

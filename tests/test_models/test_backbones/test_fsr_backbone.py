@@ -214,14 +214,6 @@ def test_up_to_spares_the_aggregator(backbone, up_to):
     assert not calls
 
 
-def test_the_first_images_alone_have_a_final_map(backbone):
-    images = torch.randn(3, 3, *SIZE)
-    full, part = backbone(images), backbone(images, num_deep=1)
-    assert torch.equal(part.aux, full.aux)
-    assert torch.equal(part.feat, full.feat[:1])
-    assert torch.equal(part.cls_token, full.cls_token[:1])
-
-
 def test_class_attention_on_the_map():
     backbone = build(
         aggregator=dict(type="ClassAttentionAggregator", depth=1, num_heads=2)

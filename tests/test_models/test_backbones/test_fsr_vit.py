@@ -4,7 +4,7 @@ from mmpretrain.models import VisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_fsr.models.backbones import FSRFeatures, FSRViT
-from tests.new_torch import needs_new_torch
+from tests.support.new_torch import needs_new_torch
 
 CHANNELS = 16
 
@@ -118,21 +118,6 @@ def test_up_to_computes_no_further(vit):
     assert_close(feat.aux, full.aux)
     assert_close(feat.feat, full.feat)
     assert feat.cls_token is None
-
-
-@pytest.mark.parametrize("up_to", ["feat", "cls_token"])
-def test_the_first_images_alone_go_deep(vit, up_to):
-    images = torch.randn(3, 3, 32, 32)
-    full = vit(images, up_to=up_to)
-    sizes = []
-    for layer in vit.layers:
-        layer.register_forward_hook(lambda _, __, out: sizes.append(len(out)))
-    part = vit(images, up_to=up_to, num_deep=2)
-    assert sizes == [3, 3, 2, 2]
-    assert_close(part.aux, full.aux)
-    assert_close(part.feat, full.feat[:2])
-    if up_to == "cls_token":
-        assert_close(part.cls_token, full.cls_token[:2])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmseg_fsr.models.backbones.level_shapes import level_of, map_shapes, stride_of
+from mmseg_fsr.models.backbones.fsr_backbone import level_of, map_shapes, stride_of
 
 SHAPES = [(4, 8, 12), (6, 4, 6)]
 

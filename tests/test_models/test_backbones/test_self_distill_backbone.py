@@ -34,6 +34,11 @@ MASKS = dict(
 )
 
 
+@pytest.fixture(autouse=True)
+def _step(training_step):
+    training_step(0, 10)
+
+
 def build(backbone=VIT, **kwargs):
     cfg = dict(type="SelfDistillBackbone", backbone=backbone, mask_generator=MASKS)
     model = MODELS.build(cfg | kwargs)

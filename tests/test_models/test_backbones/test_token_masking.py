@@ -7,7 +7,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 
-from tests.new_torch import needs_new_torch
+from tests.support.new_torch import needs_new_torch
 
 SIZE, PATCH, CHANNELS = 32, 8, 16
 ARCH = dict(embed_dims=CHANNELS, num_layers=3, num_heads=2, feedforward_channels=24)

@@ -6,25 +6,18 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_fsr.engine.training_progress import TrainingProgress
-from mmseg_fsr.models.backbones import (
-    FSRFeatures,
-    MaskedFeatures,
-    SelfDistillFeatures,
-)
-from mmseg_fsr.models.heads.self_distill_head import (
-    distillation_loss,
-    linear_teacher_temp,
-)
-from tests.new_torch import HALVES, needs_new_torch
-from tests.plain_fsr import PlainFSR
+from mmseg_fsr.models.backbones import FSRFeatures, MaskedFeatures, SelfDistillFeatures
+from mmseg_fsr.models.losses import distillation_loss, linear_teacher_temp
+from mmseg_fsr.utils.training_progress import TrainingProgress
+from tests.reference.plain_fsr import PlainFSR
+from tests.support.new_torch import HALVES, needs_new_torch
 
 CHANNELS, OUT = 6, 7
 
 
-def build(**kwargs):
+def build(kind="SelfDistillHead", **kwargs):
     cfg = dict(
-        type="SelfDistillHead",
+        type=kind,
         in_channels=CHANNELS,
         hidden_channels=9,
         bottleneck_channels=4,
@@ -64,7 +57,7 @@ def test_masked_patches_match_obvious_loop(training_step):
     centers = [c.value.clone() for c in (head.class_center, head.patch_center)]
 
     masked = MaskedFeatures(student, mask.view(4, 2, 3), 6)
-    losses = head.loss_by_features(masked, teacher, teacher_class, teacher_head)
+    losses = head.loss(masked, teacher, teacher_class, teacher_head)
 
     tokens = [
         torch.cat([x.cls_token[:, None], x.feat.flatten(2).transpose(1, 2)], 1)
@@ -104,7 +97,7 @@ def test_no_masked_patch_at_all_gives_zero(training_step):
     for max_masked in (0, 3):
         masked = MaskedFeatures(features(2, requires_grad=True), mask, max_masked)
         teacher_class = torch.randn(2, CHANNELS)
-        losses = head.loss_by_features(masked, features(2), teacher_class, head)
+        losses = head.loss(masked, features(2), teacher_class, head)
         assert losses["loss_fsr_patch"].item() == 0
         sum(losses.values()).backward()
         assert all(p.grad.isfinite().all() for p in head.mlp.parameters())
@@ -119,7 +112,7 @@ def test_local_crops_match_obvious_loop(training_step):
     crops = torch.randn(3, 4, CHANNELS, requires_grad=True)
     center = head.class_center.value.clone()
 
-    losses = head.loss_by_features(
+    losses = head.loss(
         masked, features(), teacher_class, teacher_head, crops.flatten(0, 1)
     )
 
@@ -162,7 +155,7 @@ def test_what_weighs_nothing_is_not_projected(
     student, teacher, teacher_class = features(), features(), torch.randn(4, CHANNELS)
     mask = torch.tensor([[1, 0, 0, 0, 0, 1]]).bool().expand(4, -1).view(4, 2, 3)
     masked = MaskedFeatures(student, mask, 2)
-    expected = both.loss_by_features(masked, teacher, teacher_class, both)
+    expected = both.loss(masked, teacher, teacher_class, both)
     if idle == "class":
         masked = masked._replace(features=student._replace(cls_token=None))
         teacher_class = None
@@ -173,7 +166,7 @@ def test_what_weighs_nothing_is_not_projected(
         head, "project", lambda tokens: shapes.append(tokens.shape) or project(tokens)
     )
 
-    losses = head.loss_by_features(masked, teacher, teacher_class, both)
+    losses = head.loss(masked, teacher, teacher_class, both)
 
     assert losses[f"loss_fsr_{idle}"].item() == 0
     assert torch.equal(losses[f"loss_fsr_{busy}"], expected[f"loss_fsr_{busy}"])
@@ -201,7 +194,7 @@ def test_teacher_gets_no_gradient(training_step):
     teacher = features(2, requires_grad=True)
     masked = MaskedFeatures(features(2), mask, 6)
     teacher_class = torch.randn(2, CHANNELS)
-    losses = head.loss_by_features(masked, teacher, teacher_class, teacher_head)
+    losses = head.loss(masked, teacher, teacher_class, teacher_head)
     sum(losses.values()).backward()
     assert teacher.feat.grad is None
     assert all(p.grad is None for p in teacher_head.parameters())
@@ -332,7 +325,7 @@ def views(teacher=None):
 
 def test_auxiliary_head_distils_one_view(training_step):
     training_step(3, 40)
-    head = lively(build(with_teacher=True))
+    head = lively(build("SelfDistillAuxHead"))
     given = views()
     losses = head.loss(given, [], train_cfg=dict())
     assert losses.keys() == {"loss_fsr_class", "loss_fsr_patch"}
@@ -358,7 +351,7 @@ def test_auxiliary_head_distils_one_view(training_step):
 
 def test_a_step_trains_the_student_and_moves_the_centers_alone(training_step):
     training_step(0, 10)
-    head = lively(build(with_teacher=True))
+    head = lively(build("SelfDistillAuxHead"))
     teacher = {k: v.clone() for k, v in head.teacher.state_dict().items()}
     sum(head.loss(views(), []).values()).backward()
     trained = {k for k, p in head.named_parameters() if p.grad is not None}
@@ -373,7 +366,7 @@ def test_a_step_trains_the_student_and_moves_the_centers_alone(training_step):
 def test_an_aggregator_without_a_loss_stays_in_the_graph(training_step):
     training_step(0, 10)
     given = views()
-    head = lively(build(with_teacher=True, loss_class_weight=0))
+    head = lively(build("SelfDistillAuxHead", loss_class_weight=0))
     losses = head.loss(given, [])
     assert losses["loss_fsr_class"].item() == 0
     sum(losses.values()).backward()
@@ -382,13 +375,13 @@ def test_an_aggregator_without_a_loss_stays_in_the_graph(training_step):
 
 
 def test_the_teacher_is_saved_with_the_head_and_copied_with_it():
-    head = lively(build(with_teacher=True))
+    head = lively(build("SelfDistillAuxHead"))
     names = set(build().state_dict())
     assert set(head.state_dict()) == names | {f"teacher.{name}" for name in names}
     clone = copy.deepcopy(head)
     tokens = torch.randn(2, CHANNELS)
     expected = clone.teacher.project(tokens)
-    other = build(with_teacher=True)
+    other = build("SelfDistillAuxHead")
     other.load_state_dict(head.state_dict())
     with torch.no_grad():
         for param in head.teacher.parameters():
@@ -401,10 +394,10 @@ def test_the_teacher_is_saved_with_the_head_and_copied_with_it():
 def test_initial_weights_as_an_auxiliary_head(in_list):
     # mmengine's init_weights passes a list by.
     head = build(
+        "SelfDistillAuxHead",
         hidden_channels=128,
         bottleneck_channels=64,
         out_channels=96,
-        with_teacher=True,
     )
     model = BaseModule()
     model.auxiliary_head = nn.ModuleList([head]) if in_list else head
@@ -418,8 +411,8 @@ def test_initial_weights_as_an_auxiliary_head(in_list):
 
 def test_other_backbones_and_a_missing_teacher_are_refused(training_step):
     training_step(0, 10)
-    head = build(with_teacher=True)
+    head = build("SelfDistillAuxHead")
     with pytest.raises(ValueError, match=r"got a tuple: .*'SelfDistillBackbone'"):
         head.loss(tuple(views()), [])
-    with pytest.raises(ValueError, match="with_teacher=True"):
-        build().loss(views(), [])
+    with pytest.raises(ValueError, match="set type='SelfDistillAuxHead'"):
+        build().loss(views(), [], dict())

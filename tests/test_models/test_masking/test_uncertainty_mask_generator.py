@@ -2,9 +2,9 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_fsr.engine.training_progress import TrainingProgress
 from mmseg_fsr.models.masking import UncertaintyMaskGenerator
 from mmseg_fsr.models.masking.uncertainty_mask_generator import MASK_STRATEGIES
+from mmseg_fsr.utils.training_progress import TrainingProgress
 
 SIZE, GRID = (96, 128), (6, 8)
 
@@ -41,12 +41,12 @@ def images():
     return images
 
 
+BEGIN, END = TrainingProgress(1, 100), TrainingProgress(100, 100)
+
+
 def choose(generator, cams, images, labels=LABELS, noise=None):
     """The mask at a step at which blocks are no longer random."""
-    cue = generator.cue(TrainingProgress(100, 100))
-    uncertain = generator.uncertain(cue, images, cams, labels)
-    noise = generator.noise(2, SIZE) if noise is None else noise
-    return generator(noise, SIZE, GRID, uncertain)
+    return generator(images, GRID, END, cams, labels, noise)
 
 
 @pytest.mark.parametrize("cue", ["cam", "edge"])
@@ -76,15 +76,19 @@ def test_strict_masks_uncertain_blocks_only(cams, images, ratio, expected, cue):
 
 def test_random_blocks(cams, images):
     generator = build(strategy="random")
-    noise = generator.noise(2, SIZE)
+    noise = generator.noise(images)
     mask = choose(generator, cams, images, noise=noise)
-    assert torch.equal(mask, generator(noise, SIZE, GRID))
+    assert torch.equal(mask, generator(images, GRID, BEGIN, noise=noise))
     assert mask.sum() == 2 * generator.max_masked(SIZE, GRID)
+    assert not torch.equal(mask, choose(generator, cams, images))
 
 
-def test_while_nothing_is_uncertain_every_strategy_is_random():
+def test_in_the_random_phase_every_strategy_is_random(images):
     noise = torch.rand(2, 3, 4)
-    masks = [build(strategy=name)(noise, SIZE, GRID) for name in MASK_STRATEGIES]
+    masks = [
+        build(strategy=name)(images, GRID, BEGIN, noise=noise)
+        for name in MASK_STRATEGIES
+    ]
     assert all(torch.equal(mask, masks[0]) for mask in masks)
     assert masks[0].any()
 
@@ -92,14 +96,14 @@ def test_while_nothing_is_uncertain_every_strategy_is_random():
 def test_images_without_label_get_random_blocks(cams, images):
     noise = torch.rand(2, 3, 4)
     relaxed = choose(build(), cams, images, torch.zeros(2, 3), noise)
-    assert torch.equal(relaxed, build()(noise, SIZE, GRID))
+    assert torch.equal(relaxed, build()(images, GRID, BEGIN, noise=noise))
     strict = build(strategy="cam_strict")
     assert not choose(strict, cams, images, torch.zeros(2, 3), noise).any()
 
 
 def test_same_noise_same_mask(cams, images):
     generator = build()
-    noise = generator.noise(2, SIZE)
+    noise = generator.noise(images)
     again = noise.clone()
     first = choose(generator, cams, images, noise=noise)
     assert torch.equal(first, choose(generator, cams, images, noise=again))
@@ -115,26 +119,34 @@ def test_paper_numbers():
     assert generator.max_masked((448, 448), (28, 28)) == 20 * 16
 
 
-@pytest.mark.parametrize(
-    ("strategy", "cue"), [("cam_relaxed", "cams"), ("edge_strict", "edges")]
-)
-def test_random_phase_is_the_first_fifth(strategy, cue):
+@pytest.mark.parametrize("strategy", ["cam_relaxed", "edge_strict"])
+def test_random_phase_is_the_first_fifth(strategy):
     generator = UncertaintyMaskGenerator(strategy=strategy)
     for max_iters in [*range(1, 200), 8000, 20000, 80000]:
         last = max_iters // 5
-        assert generator.cue(TrainingProgress(last, max_iters)) is None
-        assert generator.cue(TrainingProgress(last + 1, max_iters)) == cue
+        assert generator.is_random(TrainingProgress(last, max_iters))
+        assert not generator.is_random(TrainingProgress(last + 1, max_iters))
 
 
 def test_random_phase_counts_in_decimals():
     generator = UncertaintyMaskGenerator(random_phase=0.29)  # 28.999... in floats
-    assert generator.cue(TrainingProgress(29, 100)) is None
-    assert generator.cue(TrainingProgress(30, 100)) == "cams"
+    assert not generator.needs_cams(TrainingProgress(29, 100))
+    assert generator.needs_cams(TrainingProgress(30, 100))
 
 
-def test_random_strategy_has_no_cue():
-    generator = UncertaintyMaskGenerator(strategy="random")
-    assert generator.cue(TrainingProgress(100, 100)) is None
+@pytest.mark.parametrize("strategy", MASK_STRATEGIES)
+def test_who_needs_cams(strategy):
+    generator = build(strategy=strategy)
+    assert not generator.needs_cams(BEGIN)
+    assert generator.needs_cams(END) == strategy.startswith("cam")
+
+
+def test_uncertain_blocks_are_those_that_come_first(cams, images):
+    for cue in ("cam", "edge"):
+        generator = build(strategy=f"{cue}_relaxed")
+        uncertain = generator.uncertain_blocks(images, END, cams, LABELS)
+        assert uncertain.tolist() == [[[False, False, True, True]] * 3] * 2
+        assert generator.uncertain_blocks(images, BEGIN, cams, LABELS) is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +169,7 @@ def test_refuses_bad_arguments(kwargs, words):
 def test_refuses_images_that_blocks_do_not_tile():
     generator = UncertaintyMaskGenerator(block_size=64)
     for call in (
-        lambda: generator.noise(1, (400, 448)),
+        lambda: generator.noise(torch.zeros(1, 3, 400, 448)),
         lambda: generator.max_masked((448, 400), (28, 25)),
     ):
         with pytest.raises(ValueError, match=r"400.*64.*set block_size"):
@@ -174,11 +186,10 @@ def test_refuses_images_that_blocks_do_not_tile():
 )
 def test_refuses_patches_that_blocks_do_not_tile(block_size, grid):
     generator = UncertaintyMaskGenerator(block_size)
-    noise = generator.noise(1, (192, 192))
     with pytest.raises(ValueError, match=f"{grid[0]} x {grid[1]}.*set block_size"):
-        generator(noise, (192, 192), grid)
+        generator(torch.zeros(1, 3, 192, 192), grid, BEGIN)
 
 
-def test_refuses_noise_of_another_grid():
-    with pytest.raises(ValueError, match="noise of shape"):
-        build()(torch.rand(2, 2, 2), SIZE, GRID)
+def test_refuses_noise_of_another_grid(images):
+    with pytest.raises(ValueError, match=r"noise of shape \(2, 2, 2\): expected"):
+        build()(images, GRID, BEGIN, noise=torch.rand(2, 2, 2))

@@ -11,7 +11,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_fsr.models.losses import DenseEnergyLoss
 from mmseg_fsr.utils import convert_official_state_dict
-from tests.plain_fsr import PlainFSR, moved, random_weights
+from tests.reference.plain_fsr import PlainFSR, moved, random_weights
 
 MAX_ITERS = 100
 SELF_DISTILLATION = ("distill_head", "mask_generator", "teacher")

@@ -10,9 +10,8 @@ from mmseg.structures import SegDataSample
 
 from mmseg_fsr.models.segmentors import FSRTTAModel
 from mmseg_fsr.utils import convert_official_state_dict
-
-from .golden_model import golden_model_cfg
-from .tiny_segmentor import SIZE, build_tiny, evaluation_samples
+from tests.reference.golden_model import golden_model_cfg
+from tests.support.tiny_segmentor import SIZE, build_tiny, evaluation_samples
 
 SCALES = (1.0, 1.25, 1.5)
 

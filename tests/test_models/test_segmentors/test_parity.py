@@ -8,9 +8,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_fsr.utils import convert_official_state_dict
-from tests.own_cams import own_cams
-
-from .golden_model import golden_model_cfg
+from tests.reference.golden_model import golden_model_cfg
+from tests.support.own_cams import own_cams
 
 STEP, MAX_ITERS = 8, 40
 

@@ -1,16 +1,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.structures import LabelData
 from mmseg.registry import MODELS
 
-from mmseg_fsr.models.pseudo_labels import image_classes
+from mmseg_fsr.models.pseudo_labels import present_classes
 from mmseg_fsr.models.segmentors import weak_segmentor
-from mmseg_fsr.models.segmentors.image_labels import image_labels_from_mask
-from tests.new_torch import HALVES
-from tests.own_cams import own_cams
-
-from .tiny_segmentor import (
+from tests.support.new_torch import HALVES
+from tests.support.tiny_segmentor import (
     NUM_CLASSES,
     SIZE,
     build_tiny,
@@ -29,61 +25,13 @@ NO_DISTILLATION = dict(distill_head=None, mask_generator=None, teacher=None)
 PHASES = dict(loss_seg=40, loss_energy=40, loss_ptc=60)
 
 
-# ------------------------------------------------------------------ config
-
-
-@pytest.mark.parametrize(
-    ("without", "message"),
-    [
-        (["teacher"], "teacher missing"),
-        (["mask_generator"], "mask_generator missing"),
-        (["distill_head", "teacher"], "distill_head and teacher missing"),
-    ],
-)
-def test_refuses_half_a_self_distillation(without, message):
-    with pytest.raises(ValueError, match=message):
-        build_tiny(**dict.fromkeys(without))
+# ----------------------------------------------------------------- teacher
 
 
 @pytest.mark.parametrize("teacher", [{}, dict(train_mode=True, momentum=0.9)])
 def test_refuses_other_settings_of_the_teacher(teacher):
     with pytest.raises(ValueError, match=r"expected dict\(train_mode=True\)"):
         build_tiny(teacher=teacher)
-
-
-def test_refuses_a_second_teacher_of_the_projector():
-    head = tiny_cfg().distill_head
-    with pytest.raises(ValueError, match="with_teacher=True is for auxiliary heads"):
-        build_tiny(distill_head=head | dict(with_teacher=True))
-
-
-def test_refuses_several_losses_of_the_decoder():
-    loss = tiny_cfg().decode_head.loss_decode
-    head = tiny_cfg().decode_head | dict(loss_decode=[loss, loss])
-    with pytest.raises(ValueError, match="is a list of 2: expected one loss"):
-        build_tiny(decode_head=head)
-
-
-def test_refuses_unknown_losses_in_loss_begin():
-    with pytest.raises(ValueError, match=r"loss_begin names \['loss_sge'\]"):
-        build_tiny(loss_begin=dict(loss_sge=10, loss_seg=10))
-
-
-def test_refuses_a_binary_decoder():
-    # What mmseg advises for two classes.
-    head = tiny_cfg().decode_head | dict(num_classes=2, out_channels=1, threshold=0.3)
-    cam_head = tiny_cfg().cam_head | dict(num_classes=1)
-    with pytest.raises(ValueError, match=r"out_channels=1 for num_classes=2: expected"):
-        build_tiny(decode_head=head, cam_head=cam_head)
-
-
-def test_refuses_numbers_of_classes_that_do_not_fit():
-    cam_head = dict(type="CAMHead", num_classes=5, in_channels=8)
-    with pytest.raises(ValueError, match=r"num_classes=4 and .*num_classes=5"):
-        build_tiny(cam_head=cam_head)
-
-
-# ----------------------------------------------------------------- teacher
 
 
 def test_teacher_is_a_frozen_copy_without_a_teacher():
@@ -234,12 +182,13 @@ def test_losses_that_never_weigh_anything_are_named_once(training_step, monkeypa
 @pytest.mark.parametrize(
     ("begin", "batches"),
     [
-        (dict(loss_fsr_class=50, loss_fsr_patch=50), [4, 4, 2]),
-        (dict(loss_fsr_class=50), [8, 8, 4, 4]),  # the other needs it all
+        # The student's view 1, then its CAMs at two scales.
+        (dict(loss_fsr_class=50, loss_fsr_patch=50), [2, 4, 4]),
+        # View 2 for the mask, both views, CAMs of view 1, the teacher's views.
+        (dict(loss_fsr_class=50), [4, 4, 4, 4, 4, 4]),
     ],
 )
 def test_view_2_and_teacher_wait_for_the_distillation(begin, batches, training_step):
-    """Passes for CAMs at two scales, then those of student and teacher."""
     training_step(30, MAX_ITERS)
     segmentor = build_tiny(loss_begin=begin).train()
     passed = []
@@ -284,7 +233,7 @@ def test_local_crops_enter_cer_fsr_alone(training_step):
     inputs, samples = training_batch()
     crops = with_crops(inputs)
     segmentor.pseudo_label_generator.scales = (1.0,)
-    noise = segmentor.mask_generator.noise(2, SIZE)
+    noise = segmentor.mask_generator.noise(torch.zeros(2, 3, *SIZE))
     segmentor.mask_generator.noise = lambda *_: noise
     without = segmentor.loss(inputs, samples)
     losses = segmentor.loss(crops, samples)
@@ -426,12 +375,12 @@ def test_refuses_local_crops_of_several_sizes(training_step):
 
 
 def record_cam_passes(segmentor):
-    """Numbers of images that pass for CAMs, and of those for the top ones."""
+    """Numbers of images that pass for CAMs, and how far."""
     calls = []
 
     def record(_, inputs, options):
         if not torch.is_grad_enabled():
-            calls.append((len(inputs[0]), options["num_deep"]))
+            calls.append((len(inputs[0]), options["up_to"]))
 
     segmentor.backbone.register_forward_pre_hook(record, with_kwargs=True)
     return calls
@@ -441,9 +390,9 @@ def record_cam_passes(segmentor):
     ("iteration", "passes"),
     [
         (0, []),  # random masks, no segmentation, no affinity
-        (20, [(4, 0)] * 2),  # view 2 for the mask
-        (40, [(8, 4)] * 2),  # and view 1 for the pseudo label
-        (60, [(8, 4)] * 2),
+        (20, [(4, "aux")] * 2),  # view 2 for the mask
+        (40, [(4, "aux")] * 2 + [(4, "feat")] * 2),  # view 1 for the pseudo label
+        (60, [(4, "aux")] * 2 + [(4, "feat")] * 2),
     ],
 )
 def test_cams_are_computed_where_a_loss_needs_them(iteration, passes, training_step):
@@ -460,7 +409,7 @@ def test_affinity_alone_needs_auxiliary_cams(training_step):
     segmentor = build_tiny(loss_begin=begin, **NO_DISTILLATION).train()
     calls = record_cam_passes(segmentor)
     losses = segmentor.loss(*training_batch())
-    assert calls == [(4, 0)] * 2
+    assert calls == [(4, "aux")] * 2
     assert losses["loss_ptc"].item() != 0
 
 
@@ -537,26 +486,14 @@ def test_pseudo_labels_of_the_teacher(training_step, monkeypatch):
         losses = segmentor.loss(*batch)
         assert losses.keys() == LOSSES
         # The mask of view 2 is the student's own in either case.
-        assert passes == [(8, 4) if source == "student" else (4, 0)] * 2
+        view1 = [(4, "feat")] * 2 if source == "student" else []
+        assert passes == [(4, "aux")] * 2 + view1
         network = segmentor if source == "student" else segmentor.teacher
         labels = torch.stack([sample.gt_label.label for sample in batch[1]])
         expected = network.cams(batch[0]["view1"]).top
-        classes = image_classes(labels)
+        classes = present_classes(labels)
         torch.testing.assert_close(asked[source], classes.select(expected))
     assert not torch.allclose(asked["student"], asked["teacher"], atol=0.01)
-
-
-@pytest.mark.parametrize(
-    ("parts", "words"),
-    [
-        (dict(cam_source="both"), "'both': expected 'student' or 'teacher'"),
-        (dict(cam_source="teacher", reuse_features=True), "reuse_features=False"),
-        (dict(cam_source="teacher", **NO_DISTILLATION), "needs a teacher"),
-    ],
-)
-def test_refuses_cams_of_nobody(parts, words):
-    with pytest.raises(ValueError, match=words):
-        build_tiny(**parts)
 
 
 def test_without_a_mask_ratio_is_finite(training_step):
@@ -583,7 +520,7 @@ def test_strict_masks(training_step, monkeypatch, cue):
         asked.append(given)
         return uncertain
 
-    monkeypatch.setattr(segmentor.mask_generator, f"uncertain_by_{cue}s", decide)
+    monkeypatch.setattr(segmentor.mask_generator, "uncertain_blocks", decide)
     masks = []
     segmentor.mask_generator.register_forward_hook(
         lambda module, args, mask: masks.append(mask)
@@ -594,8 +531,8 @@ def test_strict_masks(training_step, monkeypatch, cue):
     expected = torch.zeros(len(batch[1]), 4, 6, dtype=torch.bool)
     expected[:, 2:, 4:] = True
     assert torch.equal(masks[0], expected)
-    if cue == "edge":
-        assert torch.equal(asked[0][0], batch[0]["view2"])
+    assert torch.equal(asked[0][0], batch[0]["view2"])
+    assert (asked[0][2] is None) == (cue == "edge")  # the CAMs
 
 
 def record_decoded(segmentor):
@@ -621,7 +558,7 @@ def test_step_under_autocast_is_near_float32(dtype, training_step):
     )
     cells = torch.randint(NUM_CLASSES + 1, (2, 4, 6))
     segmentor.pseudo_label_generator.label = lambda *_: cells
-    noise = segmentor.mask_generator.noise(2, SIZE)
+    noise = segmentor.mask_generator.noise(torch.zeros(2, 3, *SIZE))
     segmentor.mask_generator.noise = lambda *_: noise
     state = {k: v.clone() for k, v in segmentor.state_dict().items()}
     decoded = record_decoded(segmentor)
@@ -649,23 +586,6 @@ def test_trains_a_stock_head_with_its_own_loss(training_step):
     assert segmentor.decode_head.conv_seg.weight.grad.abs().sum() > 0
 
 
-# -------------------------------------------------------------- prediction
-
-
-@torch.no_grad()
-def test_prediction_is_the_decoder_at_the_size_of_the_image():
-    segmentor = build_tiny().eval()
-    images = torch.randn(2, 3, *SIZE)
-    samples = segmentor.predict(images, evaluation_samples(masks=False))
-    logits = segmentor.decode_head(segmentor.backbone(images).levels)
-    # Once, not to the size of the input first.
-    logits = F.interpolate(logits, (40, 60), mode="bilinear", align_corners=False)
-    for sample, expected in zip(samples, logits, strict=True):
-        torch.testing.assert_close(sample.seg_logits.data, expected)
-        assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
-        assert "cams" not in sample
-
-
 @torch.no_grad()
 def test_corners_are_aligned_where_the_decoder_says_so(training_step):
     training_step(50, MAX_ITERS)
@@ -680,206 +600,6 @@ def test_corners_are_aligned_where_the_decoder_says_so(training_step):
     expected = F.interpolate(logits, SIZE, mode="bilinear", align_corners=True)
     torch.testing.assert_close(decoded[0], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.stack(predicted), expected)
-
-
-@torch.no_grad()
-def test_images_of_several_sizes_are_predicted_at_their_own():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    images, sizes = torch.randn(2, 3, *SIZE), [(40, 60), (50, 30)]
-    samples = [evaluation_samples(1, ori_shape=size)[0] for size in sizes]
-    samples = segmentor.predict(images, samples)
-    logits = segmentor.decode_head(segmentor.backbone(images).levels)
-    # By way of the input's size, as mmseg does.
-    logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
-    cams = segmentor.cams(images)
-    for i, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
-
-        def resize(maps, i=i, size=size):
-            return F.interpolate(maps[i][None], size, mode="bilinear")[0]
-
-        torch.testing.assert_close(sample.seg_logits.data, resize(logits))
-        assert sample.pred_sem_seg.shape == size
-        # Of the one class that the mask shows.
-        torch.testing.assert_close(sample.cams.data[0], resize(cams.top)[0])
-        torch.testing.assert_close(sample.aux_cams.data[0], resize(cams.aux)[0])
-        assert sample.pseudo_sem_seg.shape == size
-
-
-# mmseg's names for the same: of images that the data preprocessor pads, and others.
-@pytest.fixture(params=["img_padding_size", "padding_size"])
-def padded(request):
-    """A sample whose image was padded to ``SIZE`` at its right and bottom."""
-    (sample,) = evaluation_samples(1, ori_shape=(28, 41))
-    sample.set_metainfo({request.param: [0, 7, 0, 4]})
-    return sample
-
-
-@torch.no_grad()
-def test_padding_is_cut_off(padded):
-    segmentor = build_tiny().eval()
-    images = torch.randn(1, 3, *SIZE)
-    (sample,) = segmentor.predict(images, [padded])
-    logits = segmentor.decode_head(segmentor.backbone(images).levels)
-    logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(sample.seg_logits.data, logits[0, :, :28, :41])
-
-
-@torch.no_grad()
-def test_prediction_without_samples():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    (sample,) = segmentor.predict(torch.randn(1, 3, *SIZE))
-    assert sample.seg_logits.shape == SIZE
-    assert "cams" not in sample
-
-
-@torch.no_grad()
-def test_prediction_does_not_compute_the_class_token():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    calls = []
-    segmentor.backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
-    segmentor.predict(torch.randn(2, 3, *SIZE), evaluation_samples())
-    assert not calls
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    ("mode", "passes"),
-    [
-        # The decoder's pass is the CAMs' own; the mirror image, then scale 1.5.
-        (dict(mode="whole"), [2, 2, 4]),
-        # Three windows; none of them is the image.
-        (dict(mode="slide", crop_size=(32, 32), stride=(32, 8)), [2] * 3 + [2, 2, 4]),
-    ],
-)
-def test_cams_take_up_the_pass_of_the_prediction(mode, passes):
-    segmentor = build_tiny(test_cfg=dict(cams=True, **mode)).eval()
-    images, passed = torch.randn(2, 3, *SIZE), []
-    segmentor.backbone.register_forward_hook(
-        lambda _, inputs, __: passed.append(len(inputs[0]))
-    )
-    samples = segmentor.predict(images, evaluation_samples())
-    assert passed == passes
-    # The hook of the prediction is gone.
-    assert len(segmentor.backbone._forward_hooks) == 1
-    expected = segmentor.cams(images)
-    size = evaluation_samples()[0].ori_shape
-    maps = F.interpolate(expected.top, size, mode="bilinear", align_corners=False)
-    assert torch.equal(samples[0].cams.data[0], maps[0, 0])
-
-
-@torch.no_grad()
-def test_without_labels_or_masks_there_are_no_cams():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    samples = evaluation_samples(masks=False)
-    samples[0].gt_label = LabelData(label=torch.tensor([1.0, 0, 0]))
-    samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
-    assert all("cams" not in sample for sample in samples)
-
-
-@torch.no_grad()
-def test_given_labels_come_before_those_of_the_mask():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    samples = evaluation_samples()
-    samples[0].gt_label = LabelData(label=torch.tensor([0.0, 1, 1]))
-    samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
-    shown = [sample.cams.data.flatten(1).any(1).tolist() for sample in samples]
-    assert shown == [[False, True, True], [False, True, False]]
-
-
-@torch.no_grad()
-def test_cams_of_predicted_classes():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    weight = segmentor.cam_head.top_classifier.weight
-    weight[1] = -weight[0]  # one of the two is predicted, the other is not
-    images = torch.randn(1, 3, *SIZE)
-    scores, _ = segmentor.cam_head(segmentor.backbone(images))
-    predicted = (scores[0] > 0).float()
-    assert 0 < predicted.sum() < NUM_CLASSES
-    (sample,) = evaluation_samples(1, masks=False)
-    segmentor.add_cams(images, [sample])
-    (given,) = evaluation_samples(1, masks=False)
-    given.gt_label = LabelData(label=predicted)
-    (given,) = segmentor.predict(images, [given])
-    for name in ("cams", "aux_cams", "pseudo_sem_seg"):
-        assert torch.equal(sample.get(name).data, given.get(name).data)
-    assert not sample.cams.data[predicted == 0].any()
-
-
-@torch.no_grad()
-def test_cams_of_the_classes_in_the_mask():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    images = torch.randn(2, 3, *SIZE)
-    samples = segmentor.predict(images, evaluation_samples())
-    cams = segmentor.cams(images)
-    scores, _ = segmentor.cam_head(segmentor.backbone(images))
-    labels = torch.stack(
-        [image_labels_from_mask(s.gt_sem_seg.data, NUM_CLASSES + 1) for s in samples]
-    )
-    assert labels.tolist() == [[1, 0, 0], [0, 1, 0]]
-    pseudo_labels = segmentor.pseudo_label_generator.pseudo_label(
-        segmentor.data_preprocessor.denormalize(images), *own_cams(cams.top, labels)
-    )
-    for i, sample in enumerate(samples):
-        assert sample.pred_label.score.tolist() == pytest.approx(scores[i].tolist())
-        for actual, maps in ((sample.cams, cams.top), (sample.aux_cams, cams.aux)):
-            expected = F.interpolate(maps[i : i + 1], (40, 60), mode="bilinear")[0]
-            torch.testing.assert_close(actual.data[i], expected[i])
-            others = [k for k in range(NUM_CLASSES) if k != i]
-            assert not actual.data[others].any()
-        assert sample.pseudo_sem_seg.data.dtype == torch.int64
-        for y, x in ((0, 0), (20, 31), (39, 59)):
-            nearest = pseudo_labels[i, y * SIZE[0] // 40, x * SIZE[1] // 60]
-            assert sample.pseudo_sem_seg.data[0, y, x] == nearest
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("direction", "dim"), [("horizontal", 3), ("vertical", 2)])
-def test_cams_of_a_mirror_image_are_mirrored_back(direction, dim):
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    images = torch.randn(2, 3, *SIZE)
-    plain = segmentor.predict(images, evaluation_samples())
-    samples = evaluation_samples()
-    for sample in samples:
-        sample.set_metainfo(dict(flip=True, flip_direction=direction))
-    mirrored = segmentor.predict(images, samples)
-    for actual, expected in zip(mirrored, plain, strict=True):
-        for name in ("cams", "aux_cams", "pseudo_sem_seg"):
-            maps = expected.get(name).data.flip(dim - 1)
-            assert torch.equal(actual.get(name).data, maps), name
-
-
-@torch.no_grad()
-def test_refuses_cams_of_padded_images(padded):
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    with pytest.raises(ValueError, match=r"test_cfg\.cams.*size_divisor"):
-        segmentor.predict(torch.randn(1, 3, *SIZE), [padded])
-
-
-@pytest.mark.parametrize("part", ["neck", "auxiliary_head"])
-def test_refuses_parts_it_would_ignore(part):
-    cfg = dict(type="FCNHead", in_channels=8, channels=4, num_classes=4)
-    with pytest.raises(ValueError, match="no neck and no auxiliary_head"):
-        build_tiny(**{part: cfg})
-
-
-@torch.no_grad()
-def test_slide_mode_averages_overlapping_windows():
-    cfg = dict(mode="slide", crop_size=(32, 32), stride=(32, 16))
-    segmentor = build_tiny(test_cfg=cfg).eval()
-    images = torch.randn(1, 3, *SIZE)
-    (sample,) = segmentor.predict(
-        images, evaluation_samples(1, ori_shape=SIZE, masks=False)
-    )
-    total, count = torch.zeros(1, 4, *SIZE), torch.zeros(SIZE)
-    for left in (0, 16):
-        window = images[..., left : left + 32]
-        logits = segmentor.decode_head(segmentor.backbone(window).levels)
-        total[..., left : left + 32] += F.interpolate(
-            logits, (32, 32), mode="bilinear", align_corners=False
-        )
-        count[:, left : left + 32] += 1
-    expected = (total / count)[0]
-    torch.testing.assert_close(sample.seg_logits.data, expected)
 
 
 def test_training_and_test_step_of_the_runner(training_step):

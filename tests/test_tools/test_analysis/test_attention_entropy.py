@@ -8,9 +8,9 @@ from PIL import Image
 
 from mmseg_fsr.analysis import dataset_entropies
 from mmseg_fsr.apis import init_model
-from tests.project_files import TOOLS
-from tests.test_end_to_end.runs import own_globals, run_tool
-from tests.tiny_config import write_tiny_config
+from tests.support.project_files import TOOLS
+from tests.support.runs import own_globals, run_tool
+from tests.support.tiny_config import write_tiny_config
 
 TOOL = TOOLS / "analysis" / "attention_entropy.py"
 NAMES = ["class_attention_val_00000.png", "entropy.csv", "entropy.png"]

@@ -8,9 +8,9 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import TRANSFORMS
 from torch.utils.data import DataLoader
 
-from tests.project_files import load_tool
-from tests.test_end_to_end.runs import own_globals
-from tests.tiny_config import write_tiny_config
+from tests.support.project_files import load_tool
+from tests.support.runs import own_globals
+from tests.support.tiny_config import write_tiny_config
 
 
 @pytest.fixture(scope="module")

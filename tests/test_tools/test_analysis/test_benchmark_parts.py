@@ -7,9 +7,9 @@ import torch
 from mmengine.config import Config
 from mmseg.utils import register_all_modules
 
-from tests.project_files import load_tool
-from tests.test_end_to_end.runs import own_globals
-from tests.tiny_config import write_tiny_config
+from tests.support.project_files import load_tool
+from tests.support.runs import own_globals
+from tests.support.tiny_config import write_tiny_config
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import json
 import pytest
 from mmengine.config import Config
 
-from tests.project_files import load_tool
-from tests.test_end_to_end.runs import own_globals
-from tests.tiny_config import write_tiny_config
+from tests.support.project_files import load_tool
+from tests.support.runs import own_globals
+from tests.support.tiny_config import write_tiny_config
 
 
 @pytest.fixture(scope="module")

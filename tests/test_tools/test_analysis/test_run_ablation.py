@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tests.project_files import TOOLS, load_tool
-from tests.tiny_config import write_tiny_config
+from tests.support.project_files import TOOLS, load_tool
+from tests.support.tiny_config import write_tiny_config
 
 TABLE = """
 title: Tiny

@@ -13,7 +13,7 @@ from pycocotools import mask as rle
 from mmseg_fsr.datasets import COCO2014ImageLabelDataset
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.datasets.split_file import read_split
-from tests.project_files import CONFIGS, load_tool
+from tests.support.project_files import CONFIGS, load_tool
 
 HEIGHT, WIDTH = 20, 30
 CLASSES = COCO2014ImageLabelDataset.METAINFO["classes"]

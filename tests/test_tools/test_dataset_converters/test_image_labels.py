@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mmseg_fsr.datasets import COCO2014ImageLabelDataset, read_label_file
-from tests.project_files import load_tool
+from tests.support.project_files import load_tool
 
 VOC = """<annotation><filename>x.jpg</filename>
 <object><name>dog</name><part><name>head</name></part></object>

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.project_files import load_tool
+from tests.support.project_files import load_tool
 
 
 @pytest.fixture

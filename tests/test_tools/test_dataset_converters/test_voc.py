@@ -10,7 +10,7 @@ from scipy.io import savemat
 from mmseg_fsr.datasets import VOCImageLabelDataset
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.datasets.split_file import read_split
-from tests.project_files import load_tool
+from tests.support.project_files import load_tool
 
 HEIGHT, WIDTH = 6, 9
 # name: class of the object (dog, person); whom VOC and whom SBD have segmented

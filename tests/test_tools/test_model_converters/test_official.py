@@ -8,8 +8,8 @@ from mmseg.registry import MODELS
 
 from mmseg_fsr.engine.hooks import CheckpointGuardHook
 from mmseg_fsr.utils import load_state_dict_file
-from tests.project_files import load_tool
-from tests.test_models.test_segmentors.golden_model import golden_model_cfg
+from tests.reference.golden_model import golden_model_cfg
+from tests.support.project_files import load_tool
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_fsr.utils import load_state_dict_file, save_state_dict_file
-from tests.project_files import load_tool
-from tests.test_models.test_segmentors.golden_model import golden_model_cfg
+from tests.reference.golden_model import golden_model_cfg
+from tests.support.project_files import load_tool
 
 NETWORKS = ("student", "teacher")
 

@@ -4,9 +4,9 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_fsr.utils import load_state_dict_file, save_state_dict_file
-from tests.project_files import load_tool
-from tests.test_models.test_segmentors.golden_model import golden_model_cfg
-from tests.test_utils.timm_vit import timm_weights
+from tests.reference.golden_model import golden_model_cfg
+from tests.support.project_files import load_tool
+from tests.support.timm_vit import timm_weights
 
 TIMM = dict(channels=8, depth=2, grid=3, patch_size=8)
 VIT = dict(

@@ -1,8 +1,9 @@
 # Drawn scenes, written by tools/dataset_converters/scenes.py
 _base_ = ['./two_views_448.py', './scenes_classes.py']
-dataset_type = 'ImageLabelDataset'
-data_root = _base_.data_root
-metainfo = _base_.metainfo
+scenes = dict(
+    type='ImageLabelDataset',
+    data_root=_base_.data_root,
+    metainfo=_base_.metainfo)
 crop_size = (96, 96)
 train_pipeline = _base_.train_pipeline
 train_pipeline[1].transforms[0][0].scale = crop_size  # the views' random crop
@@ -12,28 +13,19 @@ test_pipeline[1].scale = crop_size[::-1]
 train_dataloader = dict(
     batch_size=24,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
+    pin_memory=False,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
         data_prefix=dict(img_path='JPEGImages'),
         ann_file='ImageSets/Segmentation/train.txt',
         label_file='image_labels.json',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+        **scenes))
 val_dataloader = dict(
-    batch_size=1,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
         data_prefix=dict(
             img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file='ImageSets/Segmentation/val.txt',
-        test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+        **scenes))
 test_dataloader = val_dataloader

@@ -1,4 +1,5 @@
-# Two augmented views of 448 px for training, the whole image for validation.
+# Two augmented views of 448 px for training, the whole image for validation. Data
+# sets add type, folders and files; a batch is 8 GPUs x 1 image.
 crop_size = (448, 448)  # height and width
 
 # one view; each view of an image is its own random draw
@@ -39,3 +40,17 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs')
 ]
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
+    dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(test_mode=True, pipeline=test_pipeline))
+test_dataloader = val_dataloader

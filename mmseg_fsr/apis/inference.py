@@ -1,0 +1,85 @@
+"""Use of a trained model on an image of one's own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmseg.structures import SegDataSample
+
+from mmseg_fsr.models.segmentors import WeakSegmentor
+
+
+def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> dict:
+    """Reads an image and takes it through a pipeline that may expect a mask.
+
+    Args:
+        image: Path of a file, or an array (H, W, 3), BGR, uint8.
+        pipeline: Transforms of a validation or test data set; the first loads the
+            image. Those that load annotations are left out.
+
+    Returns:
+        What the pipeline ends with.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be decoded.
+    """
+    load, *steps = (step for step in pipeline if step["type"] != "LoadAnnotations")
+    if isinstance(image, np.ndarray):
+        load = dict(type="LoadImageFromNDArray")
+        results = dict(img=image)
+    else:
+        results = dict(img_path=str(image))
+    try:
+        results = Compose([load])(results)
+    except FileNotFoundError:
+        raise
+    # Pillow raises errors of many kinds.
+    except Exception as error:
+        raise ValueError(f"image {image} cannot be decoded ({error})") from error
+    return Compose(steps)(results)
+
+
+@torch.no_grad()
+def inference_cams(
+    model: WeakSegmentor,
+    image: str | Path | np.ndarray,
+    labels: Sequence[str] | None = None,
+) -> SegDataSample:
+    """Predicts the segmentation, CAMs, pseudo label and class scores of an image.
+
+    Args:
+        model: What :func:`~mmseg_fsr.apis.init_model` gives.
+        image: Path of a file, or an array (H, W, 3), BGR, uint8.
+        labels: Names of the classes in the image, whose CAMs are wanted. Defaults
+            to None, those that the classifier predicts.
+
+    Returns:
+        A sample with what :meth:`WeakSegmentor.add_cams` adds to mmseg's
+        ``seg_logits`` and ``pred_sem_seg``, all of the image's size.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be decoded, ``labels`` is a single string, or a
+            label is not one of the model's foreground classes.
+    """
+    multi_hot = None
+    if isinstance(labels, str):
+        raise ValueError(f"labels={labels!r}: expected a list of names, [{labels!r}]")
+    if labels is not None:
+        classes = model.dataset_meta["classes"][1:]
+        unknown = set(labels) - set(classes)
+        if unknown:
+            raise ValueError(
+                f"labels {sorted(unknown)} are unknown to the model: expected some of "
+                f"{tuple(classes)}"
+            )
+        multi_hot = torch.tensor([[float(name in labels) for name in classes]])
+        multi_hot = multi_hot.to(next(model.parameters()).device)
+    item = prepare_image(image, model.cfg.test_pipeline)
+    batch = model.data_preprocessor(pseudo_collate([item]), False)
+    samples = model.predict(**batch)
+    model.add_cams(batch["inputs"], samples, multi_hot)
+    return samples[0]

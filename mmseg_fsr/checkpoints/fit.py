@@ -1,0 +1,61 @@
+"""Whether weights fit a model."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .names import is_of_teacher, part_of
+
+# Parts that predictions do not use: a checkpoint converted from the authors' program
+# has no centres, one for prediction alone no auxiliary head.
+TRAINING_PARTS = ("distill_head", "auxiliary_head")
+
+
+def check_weights(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    training: bool = False,
+    resumed: bool = False,
+) -> None:
+    """Refuses weights that do not fit a model.
+
+    Args:
+        own: The model's tensors by name.
+        given: The checkpoint's.
+        training: Whether training starts from them; else the model predicts. Defaults
+            to False.
+        resumed: Whether a training goes on with them. Defaults to False.
+
+    Raises:
+        ValueError: If they do not fit; the message names the tensors.
+    """
+    problems = [
+        f"{name} is {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & given.keys())
+        # ViTs resize the position embedding while loading.
+        if given[name].shape != own[name].shape and (resumed or "pos_embed" not in name)
+    ]
+    lacking = own.keys() - given.keys()
+    extra = given.keys() - own.keys()
+    if not training:
+        parts = {part_of(name) for name in own}
+        lacking = {name for name in lacking if not _only_trains(name)}
+        extra = {name for name in extra if part_of(name) in parts}
+    elif not resumed:
+        extra = set()
+        if own.keys() & given.keys():
+            lacking = set()
+    problems += [f"{name} is not in the model" for name in sorted(extra)]
+    problems += [f"{name} is missing" for name in sorted(lacking)]
+    if problems:
+        shown = "; ".join(problems[:5])
+        raise ValueError(
+            f"the checkpoint does not fit the model of this config in "
+            f"{len(problems)} tensors: {shown}{'; ...' if problems[5:] else ''}. "
+            "Resume, test or load a checkpoint that was trained with this config"
+        )
+
+
+def _only_trains(name: str) -> bool:
+    """Whether a tensor of that name plays no part in predictions."""
+    return is_of_teacher(name) or part_of(name) in TRAINING_PARTS

@@ -1,0 +1,1 @@
+"""What the tools share: arguments, options of a run, ranks on a CPU."""

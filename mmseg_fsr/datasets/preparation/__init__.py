@@ -1,0 +1,1 @@
+"""Image labels and splits of a data set, from what its publishers give."""

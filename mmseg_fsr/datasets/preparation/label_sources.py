@@ -1,0 +1,246 @@
+"""Image-level labels from annotations: VOC's XML, COCO's JSON, masks."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath, PurePosixPath
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+import numpy as np
+from mmengine.fileio import list_dir_or_file
+
+from mmseg_fsr.datasets.mask_file import read_mask
+from mmseg_fsr.datasets.split_file import check_image_name
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
+
+
+def labels_from_xml(
+    folder: Path, names: Sequence[str] | None, classes: Sequence[str] | None = None
+) -> dict[str, list[str]]:
+    """Class names in PASCAL VOC annotations, difficult objects included.
+
+    Args:
+        folder: Folder of ``NAME.xml`` files.
+        names: Names to read; all if None, see :func:`files_in`.
+        classes: The class names that there are. Defaults to None, any.
+
+    Returns:
+        Name of each image to its class names, sorted.
+
+    Raises:
+        FileNotFoundError: If an annotation is missing.
+        ValueError: If an annotation is broken, declares a document type or names a
+            class that there is not.
+    """
+    labels = {}
+    for name in files_in(folder, ".xml") if names is None else names:
+        path = folder / f"{name}.xml"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"annotation {path} does not exist: add it or remove '{name}' from the "
+                "split"
+            )
+        found = set()
+        for thing in _parse_xml(path).iterfind("object"):
+            label = (thing.findtext("name") or "").strip()
+            if not label:
+                raise ValueError(f"annotation {path} has an object without a name")
+            if classes is not None and label not in classes:
+                raise ValueError(
+                    f"annotation {path} has the unknown class '{label}': expected one "
+                    f"of {tuple(classes)}"
+                )
+            found.add(label)
+        labels[name] = sorted(found)
+    return labels
+
+
+def read_coco_instances(path: Path) -> dict:
+    """Reads a COCO instance file and checks what labels are taken from.
+
+    Args:
+        path: The JSON file, with ``images``, ``annotations`` and ``categories``.
+
+    Returns:
+        Its contents.
+
+    Raises:
+        ValueError: If the file is broken, an annotation's image or category is not
+            declared, an image lies outside of its folder, or two images have one name
+            or two of a kind one id.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        declared = {
+            "category_id": _by_id(content["categories"], lambda item: item["name"]),
+            "image_id": _by_id(content["images"], _name_of),
+        }
+        for item in content["annotations"]:
+            for key, ids in declared.items():
+                if item[key] not in ids:
+                    raise ValueError(f"{key} {item[key]} is not declared")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not a COCO instance file ({type(error).__name__}: {error}): "
+            "give one such as instances_train2014.json"
+        ) from error
+    files: dict[str, str] = {}
+    for item in content["images"]:
+        name, file = _name_of(item), item["file_name"]
+        check_image_name(name, str(path))
+        if name in files:
+            raise ValueError(
+                f"{path} lists '{files[name]}' and '{file}', which both have the name "
+                f"'{name}', the path without suffix: list each image once, and rename "
+                "one of two that differ by their suffix"
+            )
+        files[name] = file
+    return content
+
+
+def _by_id(items: list[dict], name_of: Callable[[dict], str]) -> dict[int, str]:
+    """Names of COCO's images or categories, none of which shares its id."""
+    names: dict[int, str] = {}
+    for item in items:
+        other = names.setdefault(item["id"], name_of(item))
+        if other != name_of(item):
+            raise ValueError(
+                f"'{other}' and '{name_of(item)}' both have the id {item['id']}"
+            )
+    return names
+
+
+def labels_of_coco_instances(content: dict) -> dict[str, list[str]]:
+    """Class names in COCO's annotations, crowds included.
+
+    Args:
+        content: See :func:`read_coco_instances`.
+
+    Returns:
+        Name of each image to its class names, in the order of their ids. Images
+        without objects have an empty list.
+    """
+    categories = {item["id"]: item["name"] for item in content["categories"]}
+    found: dict[int, set[int]] = {item["id"]: set() for item in content["images"]}
+    for item in content["annotations"]:
+        found[item["image_id"]].add(item["category_id"])
+    return {
+        _name_of(item): [categories[category] for category in sorted(found[item["id"]])]
+        for item in content["images"]
+    }
+
+
+def labels_from_coco(path: Path, names: Sequence[str] | None) -> dict[str, list[str]]:
+    """Class names in a COCO instance file, crowds included.
+
+    Args:
+        path: See :func:`read_coco_instances`.
+        names: Image names, without suffix, to keep; all if None.
+
+    Returns:
+        See :func:`labels_of_coco_instances`.
+
+    Raises:
+        ValueError: If the file is broken or lacks an image of ``names``.
+    """
+    labels = labels_of_coco_instances(read_coco_instances(path))
+    if names is None:
+        return labels
+    missing = [name for name in names if name not in labels]
+    if missing:
+        raise ValueError(
+            f"{path} lacks image '{missing[0]}' of the split ({len(missing)} of "
+            f"{len(names)}): give the split that belongs to it"
+        )
+    return {name: labels[name] for name in names}
+
+
+def _name_of(image: dict) -> str:
+    """The name of an image, without suffix, in COCO's list of images."""
+    return str(PurePosixPath(image["file_name"]).with_suffix(""))
+
+
+def labels_from_masks(
+    folder: Path, names: Sequence[str] | None
+) -> dict[str, list[int]]:
+    """Class ids in segmentation masks; 0 and 255 are no class. For testing.
+
+    Args:
+        folder: Folder of single-channel or palette ``NAME.png`` files.
+        names: Names to read; all if None, see :func:`files_in`.
+
+    Returns:
+        Name of each image to its class ids, ascending.
+
+    Raises:
+        FileNotFoundError: If a mask is missing.
+        ValueError: If a mask cannot be decoded or has several channels.
+    """
+    labels = {}
+    for name in files_in(folder, ".png") if names is None else names:
+        path = folder / f"{name}.png"
+        ids = set(map(int, np.unique(read_mask(path))))
+        labels[name] = sorted(ids - {BACKGROUND, IGNORE_INDEX})
+    return labels
+
+
+def files_in(folder: Path, suffix: str) -> list[str]:
+    """Names of a folder's files, those of folders within it too, sorted.
+
+    Args:
+        folder: The folder. Links to other folders are followed, as by the data sets.
+        suffix: That of the files.
+
+    Returns:
+        Paths within the folder, without suffix. What is hidden is left out, such as the
+        ``._a.png`` of macOS.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    paths = map(
+        PurePath,
+        list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True),
+    )
+    names = sorted(
+        path.as_posix().removesuffix(suffix)
+        for path in paths
+        if not any(part.startswith(".") for part in path.parts)
+    )
+    if not names:
+        raise FileNotFoundError(f"{folder} holds no {suffix} file")
+    return names
+
+
+class _DocumentTypeError(Exception):
+    """An XML file declares a document type or entities."""
+
+
+def _parse_xml(path: Path) -> ElementTree.Element:
+    """Root of an XML file; refuses document types, whose entities can explode."""
+
+    def refuse(*_: object) -> None:
+        raise _DocumentTypeError
+
+    content = path.read_bytes()
+    guard = expat.ParserCreate()
+    guard.StartDoctypeDeclHandler = refuse
+    guard.EntityDeclHandler = refuse
+    try:
+        guard.Parse(content, True)
+        return ElementTree.fromstring(content)
+    except _DocumentTypeError as error:
+        raise ValueError(
+            f"annotation {path} declares a document type or entities, which are not "
+            "read: remove the declaration"
+        ) from error
+    # The last two are of encodings that Python or expat does not know.
+    except (
+        expat.ExpatError,
+        ElementTree.ParseError,
+        ValueError,
+        LookupError,
+    ) as error:
+        raise ValueError(f"annotation {path} is not valid XML: {error}") from error

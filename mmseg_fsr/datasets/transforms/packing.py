@@ -1,0 +1,120 @@
+"""Packing of images with their image labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import LabelData
+from mmseg.datasets.transforms import PackSegInputs
+from mmseg.registry import TRANSFORMS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+
+def gt_label_of(results: dict) -> Tensor:
+    """Reads the labels of the image that a pipeline works on.
+
+    Args:
+        results: What the pipeline has made so far.
+
+    Returns:
+        Multi-hot labels (K,), float32.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if "gt_label" not in results:
+        raise ValueError(
+            f"image {results.get('img_path')} comes without 'gt_label': set the "
+            "`label_file` of an image-label data set"
+        )
+    return torch.as_tensor(results["gt_label"], dtype=torch.float32)
+
+
+@TRANSFORMS.register_module()
+class PackImageLabelSegInputs(PackSegInputs):
+    """mmseg's ``PackSegInputs``, with the image's labels in the sample.
+
+    Required beside mmseg's keys is ``gt_label``, a multi-hot array (K,). The sample
+    gets ``gt_label.label``, float32 (K,), which says whose CAMs are wanted.
+    Arguments are those of ``PackSegInputs``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Packs one image.
+
+        Args:
+            results: What the pipeline has made so far.
+
+        Returns:
+            ``dict(inputs=Tensor, data_samples=SegDataSample)``.
+
+        Raises:
+            ValueError: If there is no label.
+        """
+        label = gt_label_of(results)
+        packed = super().transform(results)
+        packed["data_samples"].gt_label = LabelData(label=label)
+        return packed
+
+
+@TRANSFORMS.register_module()
+class PackMultiViewSegInputs(BaseTransform):
+    """Packs the views that mmpretrain's ``MultiView`` made, and the image's labels.
+
+    Required keys are ``img``, a list of arrays (H, W, 3), and ``gt_label``, a
+    multi-hot array (K,). The result is
+
+    - ``inputs``: ``dict(view1=..., view2=...)``, tensors (3, H, W) of the views'
+      dtype, numbered from 1;
+    - ``data_samples``: a ``SegDataSample`` with ``gt_label.label``, float32 (K,),
+      and the meta information. ``img_shape`` is that of the first view,
+      ``num_labels`` the number of the image's classes.
+
+    Args:
+        meta_keys: What to keep of the results as meta information. Defaults to
+            ``('img_path', 'ori_shape', 'img_shape')``.
+    """
+
+    def __init__(
+        self, meta_keys: Sequence[str] = ("img_path", "ori_shape", "img_shape")
+    ) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Packs the views and labels of one image.
+
+        Args:
+            results: What the pipeline has made so far.
+
+        Returns:
+            ``dict(inputs=dict(view1=..., ...), data_samples=SegDataSample)``.
+
+        Raises:
+            ValueError: If there is a single image instead of a list of views, or
+                no label.
+        """
+        views = results["img"]
+        if not isinstance(views, list):
+            raise ValueError(
+                "PackMultiViewSegInputs expects a list of views in 'img', got "
+                f"{type(views).__name__}: put `mmpretrain.MultiView` before it"
+            )
+        label = gt_label_of(results)
+        results = {**results, "img_shape": views[0].shape[:2]}
+        sample = SegDataSample(
+            metainfo={key: results[key] for key in self.meta_keys if key in results}
+        )
+        sample.set_metainfo(dict(num_labels=int(label.sum())))
+        sample.gt_label = LabelData(label=label)
+        inputs = {
+            f"view{number}": torch.from_numpy(
+                np.ascontiguousarray(view.transpose(2, 0, 1))
+            )
+            for number, view in enumerate(views, start=1)
+        }
+        return dict(inputs=inputs, data_samples=sample)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(meta_keys={self.meta_keys})"

@@ -1,0 +1,285 @@
+"""Segmentor with image-level classifiers: its network, its CAMs, its predictions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import LabelData, PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmseg_fsr.models.backbones import FSRFeatures
+from mmseg_fsr.models.pseudo_labels import (
+    CAMs,
+    PresentClasses,
+    multi_scale_cams,
+    present_classes,
+)
+
+
+@contextmanager
+def untracked_batch_norm(module: nn.Module) -> Iterator[None]:
+    """Leaves the running statistics of batch norms as they are.
+
+    Layers in training mode still normalise by the batch.
+
+    Args:
+        module: The module that will pass batches.
+    """
+    layers = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+    tracked = [layer.track_running_stats for layer in layers]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer, track in zip(layers, tracked, strict=True):
+            layer.track_running_stats = track
+
+
+def labels_of_mask(mask: Tensor, num_classes: int) -> Tensor:
+    """Which foreground classes a mask shows.
+
+    Args:
+        mask: Class ids, integer, of any shape; 0 is background, ids from
+            ``num_classes`` on (255 = ignored) do not count.
+        num_classes: Number of classes with background, K + 1.
+
+    Returns:
+        Multi-hot labels (K,), float32.
+    """
+    classes = torch.arange(1, num_classes, device=mask.device)
+    return (mask.reshape(1, -1) == classes[:, None]).any(1).float()
+
+
+def labels_of_sample(sample: SegDataSample, num_classes: int) -> Tensor:
+    """The image labels of a sample, or else the classes that its mask shows.
+
+    Args:
+        sample: With ``gt_label`` or ``gt_sem_seg``.
+        num_classes: Number of classes with background, K + 1.
+
+    Returns:
+        Multi-hot labels (K,), float32.
+    """
+    if "gt_label" in sample:
+        return sample.gt_label.label
+    return labels_of_mask(sample.gt_sem_seg.data, num_classes)
+
+
+class CAMSegmentor(EncoderDecoder):
+    """Network of FSR without what trains it (FSR, AAAI 2024).
+
+    Prediction is that of mmseg's ``EncoderDecoder``, "whole" and "slide", and can give
+    CAMs and pseudo labels beside the segmentation.
+
+    Args:
+        backbone: Config of a backbone that returns
+            :class:`~mmseg_fsr.models.backbones.FSRFeatures`.
+        decode_head: Config of an mmseg decode head with K + 1 classes and as many
+            outputs.
+        cam_head: Config of the image-level classifiers.
+        pseudo_label_generator: Config of what makes pseudo labels of CAMs.
+        test_cfg: As in mmseg; with ``cams=True`` prediction on data with image labels
+            or masks also gives CAMs, pseudo label and class scores for the image's
+            true classes, which the metrics of :mod:`mmseg_fsr.evaluation` score.
+        **kwargs: ``data_preprocessor``, ``train_cfg`` and ``init_cfg`` of mmseg's
+            ``EncoderDecoder``.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        cam_head: dict,
+        pseudo_label_generator: dict,
+        **kwargs,
+    ) -> None:
+        super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
+        self.cam_head = MODELS.build(cam_head)
+        self.pseudo_label_generator = MODELS.build(pseudo_label_generator)
+
+    def get_layer_depth(self, param_name: str) -> tuple[int, int]:
+        """Depth of a parameter and number of depths, for layer-wise learning rates."""
+        return self.backbone.get_layer_depth(param_name, "backbone.")
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's maps of images (B, 3, H, W), for the decode head."""
+        return self.backbone(inputs, up_to="feat").levels
+
+    @torch.no_grad()
+    def cams(
+        self,
+        images: Tensor,
+        top: bool = True,
+        classes: PresentClasses | None = None,
+        features: FSRFeatures | None = None,
+    ) -> CAMs:
+        """Multi-scale CAMs of a batch.
+
+        Args:
+            images: Images (B, 3, H, W), normalised.
+            top: Whether the top CAMs are wanted, not the auxiliary ones alone. Defaults
+                to True.
+            classes: The images' own classes, M at most, whose CAMs alone are wanted.
+                Defaults to None, all K classes.
+            features: The images' features, up to "feat", if they are there already.
+                Defaults to None.
+
+        Returns:
+            CAMs (B, K or M, H, W) in 0..1, float32.
+        """
+        up_to = "feat" if top else "aux"
+        with untracked_batch_norm(self.backbone):
+            cams = multi_scale_cams(
+                lambda batch: self.cam_head.cams(self.backbone(batch, up_to=up_to)),
+                images,
+                self.pseudo_label_generator.scales,
+                classes,
+                own=None if features is None else self.cam_head.cams(features),
+            )
+        # torch before 2.6 would reuse the weights that autocast has cast here, without
+        # gradient, in the forward pass that trains.
+        torch.clear_autocast_cache()
+        return cams
+
+    def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits of whole images, resized once from the grid to the original size.
+
+        mmseg resizes to the input's size and from there to the original one, which
+        blurs twice; the paper's inference does not.
+
+        Args:
+            inputs: Images (B, 3, H, W), normalised.
+            batch_img_metas: Metadata of the images.
+
+        Returns:
+            Logits (B, K + 1, *ori_shape); those of the input's size, as in mmseg,
+            where the batch is padded or its original sizes differ.
+        """
+        logits = self.decode_head(self.extract_feat(inputs))
+        return self._resize_logits(logits, inputs, batch_img_metas)
+
+    def _resize_logits(
+        self, logits: Tensor, inputs: Tensor, batch_img_metas: list[dict]
+    ) -> Tensor:
+        """Logits (B, K + 1, h, w) at the size that :meth:`whole_inference` returns."""
+        sizes = {tuple(meta["ori_shape"][:2]) for meta in batch_img_metas}
+        direct = len(sizes) == 1 and not any(map(_is_padded, batch_img_metas))
+        return F.interpolate(
+            logits,
+            sizes.pop() if direct else inputs.shape[-2:],
+            mode="bilinear",
+            align_corners=self.align_corners,
+        )
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Segmentation of images, and CAMs where ``test_cfg`` asks for them.
+
+        Args:
+            inputs: Images (B, 3, H, W), normalised.
+            data_samples: Samples with the images' metadata. Defaults to None.
+
+        Returns:
+            Samples with ``seg_logits`` and ``pred_sem_seg``; with ``test_cfg.cams``
+            also what :meth:`add_cams` gives, for the classes in ``gt_label``, or else
+            in ``gt_sem_seg``, if each sample has one of the two.
+        """
+        labelled = data_samples is not None and all(map(_is_labelled, data_samples))
+        if not (labelled and self.test_cfg.get("cams")):
+            return super().predict(inputs, data_samples)
+        labels = [labels_of_sample(sample, self.num_classes) for sample in data_samples]
+        features = self.backbone(inputs, up_to="feat")
+        if self.test_cfg.mode == "whole":
+            logits = self._resize_logits(
+                self.decode_head(features.levels),
+                inputs,
+                [sample.metainfo for sample in data_samples],
+            )
+            data_samples = self.postprocess_result(logits, data_samples)
+        else:
+            data_samples = super().predict(inputs, data_samples)
+        self.add_cams(inputs, data_samples, torch.stack(labels), features)
+        return data_samples
+
+    def add_cams(
+        self,
+        inputs: Tensor,
+        data_samples: list[SegDataSample],
+        labels: Tensor | None = None,
+        features: FSRFeatures | None = None,
+    ) -> None:
+        """Adds CAMs, pseudo label and class scores to predicted samples.
+
+        They get ``cams`` and ``aux_cams`` (K, H, W), 0 for classes that are not in
+        the image, ``pseudo_sem_seg`` (1, H, W), 255 where undecided, all of the
+        original image's size and, if the input is its mirror image, mirrored back,
+        and ``pred_label.score`` (K,), logits.
+
+        Args:
+            inputs: Images (B, 3, H, W), normalised.
+            data_samples: Their samples.
+            labels: Classes in the images, multi-hot (B, K) float. Defaults to None,
+                the predicted ones: those with a positive logit.
+            features: The images' features, up to "feat", if they are there already.
+                Defaults to None.
+
+        Raises:
+            ValueError: If images are padded.
+        """
+        if any(_is_padded(sample.metainfo) for sample in data_samples):
+            raise ValueError(
+                "test_cfg.cams=True scores images without padding: take size and "
+                "size_divisor out of data_preprocessor.test_cfg, or set cams=False"
+            )
+        if features is None:
+            features = self.backbone(inputs, up_to="feat")
+        scores, _ = self.cam_head(features)
+        if labels is None:
+            labels = (scores > 0).float()
+        cams = self.cams(inputs, features=features)
+        rgb = self.data_preprocessor.denormalize(inputs)
+        classes = present_classes(labels)
+        pseudo_labels = self.pseudo_label_generator.pseudo_label(
+            rgb, classes.select(cams.top), classes
+        )
+        for i, sample in enumerate(data_samples):
+            size = sample.ori_shape
+            for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):
+                maps = F.interpolate(
+                    (maps * labels[i][:, None, None])[None],
+                    size,
+                    mode="bilinear",
+                    align_corners=False,
+                )
+                maps = _flip_back(maps[0], sample.metainfo)
+                sample.set_field(PixelData(data=maps), name, dtype=PixelData)
+            pseudo_label = F.interpolate(
+                pseudo_labels[i][None, None].float(), size, mode="nearest"
+            )
+            pseudo_label = _flip_back(pseudo_label[0].long(), sample.metainfo)
+            sample.pseudo_sem_seg = PixelData(data=pseudo_label)
+            sample.pred_label = LabelData(score=scores[i])
+
+
+def _is_labelled(sample: SegDataSample) -> bool:
+    """Whether a sample says which classes its image shows."""
+    return "gt_label" in sample or "gt_sem_seg" in sample
+
+
+def _is_padded(meta: dict) -> bool:
+    """Whether an image of this metadata was padded for its batch."""
+    return any(meta.get("img_padding_size") or meta.get("padding_size") or ())
+
+
+def _flip_back(maps: Tensor, meta: dict) -> Tensor:
+    """Maps (C, H, W) of the original image, if its metadata says it was flipped."""
+    if not meta.get("flip"):
+        return maps
+    return maps.flip(2 if meta["flip_direction"] == "horizontal" else 1)

@@ -1,0 +1,274 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import LabelData
+from torch import nn
+
+from mmseg_fsr.models.segmentors.cam_segmentor import (
+    labels_of_mask,
+    untracked_batch_norm,
+)
+from tests.support.own_cams import own_cams
+from tests.support.tiny_segmentor import (
+    NUM_CLASSES,
+    SIZE,
+    build_tiny,
+    evaluation_samples,
+)
+
+# -------------------------------------------------------------- prediction
+
+
+@torch.no_grad()
+def test_prediction_is_the_decoder_at_the_size_of_the_image():
+    segmentor = build_tiny().eval()
+    images = torch.randn(2, 3, *SIZE)
+    samples = segmentor.predict(images, evaluation_samples(masks=False))
+    logits = segmentor.decode_head(segmentor.backbone(images).levels)
+    # Once, not to the size of the input first.
+    logits = F.interpolate(logits, (40, 60), mode="bilinear", align_corners=False)
+    for sample, expected in zip(samples, logits, strict=True):
+        torch.testing.assert_close(sample.seg_logits.data, expected)
+        assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
+        assert "cams" not in sample
+
+
+@torch.no_grad()
+def test_images_of_several_sizes_are_predicted_at_their_own():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    images, sizes = torch.randn(2, 3, *SIZE), [(40, 60), (50, 30)]
+    samples = [evaluation_samples(1, ori_shape=size)[0] for size in sizes]
+    samples = segmentor.predict(images, samples)
+    logits = segmentor.decode_head(segmentor.backbone(images).levels)
+    # By way of the input's size, as mmseg does.
+    logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
+    cams = segmentor.cams(images)
+    for i, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
+
+        def resize(maps, i=i, size=size):
+            return F.interpolate(maps[i][None], size, mode="bilinear")[0]
+
+        torch.testing.assert_close(sample.seg_logits.data, resize(logits))
+        assert sample.pred_sem_seg.shape == size
+        # Of the one class that the mask shows.
+        torch.testing.assert_close(sample.cams.data[0], resize(cams.top)[0])
+        torch.testing.assert_close(sample.aux_cams.data[0], resize(cams.aux)[0])
+        assert sample.pseudo_sem_seg.shape == size
+
+
+# mmseg's names for the same: of images that the data preprocessor pads, and others.
+@pytest.fixture(params=["img_padding_size", "padding_size"])
+def padded(request):
+    """A sample whose image was padded to ``SIZE`` at its right and bottom."""
+    (sample,) = evaluation_samples(1, ori_shape=(28, 41))
+    sample.set_metainfo({request.param: [0, 7, 0, 4]})
+    return sample
+
+
+@torch.no_grad()
+def test_padding_is_cut_off(padded):
+    segmentor = build_tiny().eval()
+    images = torch.randn(1, 3, *SIZE)
+    (sample,) = segmentor.predict(images, [padded])
+    logits = segmentor.decode_head(segmentor.backbone(images).levels)
+    logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(sample.seg_logits.data, logits[0, :, :28, :41])
+
+
+@torch.no_grad()
+def test_prediction_without_samples():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    (sample,) = segmentor.predict(torch.randn(1, 3, *SIZE))
+    assert sample.seg_logits.shape == SIZE
+    assert "cams" not in sample
+
+
+@torch.no_grad()
+def test_prediction_does_not_compute_the_class_token():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    calls = []
+    segmentor.backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
+    segmentor.predict(torch.randn(2, 3, *SIZE), evaluation_samples())
+    assert not calls
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("mode", "passes"),
+    [
+        # The decoder's pass is the CAMs' own; the mirror image, then scale 1.5.
+        (dict(mode="whole"), [2, 2, 4]),
+        # The image, which CAMs are made of, and three windows of it.
+        (dict(mode="slide", crop_size=(32, 32), stride=(32, 8)), [2] * 4 + [2, 4]),
+    ],
+)
+def test_cams_take_up_the_pass_of_the_prediction(mode, passes):
+    segmentor = build_tiny(test_cfg=dict(cams=True, **mode)).eval()
+    images, passed = torch.randn(2, 3, *SIZE), []
+    segmentor.backbone.register_forward_hook(
+        lambda _, inputs, __: passed.append(len(inputs[0]))
+    )
+    samples = segmentor.predict(images, evaluation_samples())
+    assert passed == passes
+    expected = segmentor.cams(images)
+    size = evaluation_samples()[0].ori_shape
+    maps = F.interpolate(expected.top, size, mode="bilinear", align_corners=False)
+    assert torch.equal(samples[0].cams.data[0], maps[0, 0])
+
+
+@torch.no_grad()
+def test_without_labels_or_masks_there_are_no_cams():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    samples = evaluation_samples(masks=False)
+    samples[0].gt_label = LabelData(label=torch.tensor([1.0, 0, 0]))
+    samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
+    assert all("cams" not in sample for sample in samples)
+
+
+@torch.no_grad()
+def test_given_labels_come_before_those_of_the_mask():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    samples = evaluation_samples()
+    samples[0].gt_label = LabelData(label=torch.tensor([0.0, 1, 1]))
+    samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
+    shown = [sample.cams.data.flatten(1).any(1).tolist() for sample in samples]
+    assert shown == [[False, True, True], [False, True, False]]
+
+
+@torch.no_grad()
+def test_cams_of_predicted_classes():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    weight = segmentor.cam_head.top_classifier.weight
+    weight[1] = -weight[0]  # one of the two is predicted, the other is not
+    images = torch.randn(1, 3, *SIZE)
+    scores, _ = segmentor.cam_head(segmentor.backbone(images))
+    predicted = (scores[0] > 0).float()
+    assert 0 < predicted.sum() < NUM_CLASSES
+    (sample,) = evaluation_samples(1, masks=False)
+    segmentor.add_cams(images, [sample])
+    (given,) = evaluation_samples(1, masks=False)
+    given.gt_label = LabelData(label=predicted)
+    (given,) = segmentor.predict(images, [given])
+    for name in ("cams", "aux_cams", "pseudo_sem_seg"):
+        assert torch.equal(sample.get(name).data, given.get(name).data)
+    assert not sample.cams.data[predicted == 0].any()
+
+
+@torch.no_grad()
+def test_cams_of_the_classes_in_the_mask():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    images = torch.randn(2, 3, *SIZE)
+    samples = segmentor.predict(images, evaluation_samples())
+    cams = segmentor.cams(images)
+    scores, _ = segmentor.cam_head(segmentor.backbone(images))
+    labels = torch.stack(
+        [labels_of_mask(s.gt_sem_seg.data, NUM_CLASSES + 1) for s in samples]
+    )
+    assert labels.tolist() == [[1, 0, 0], [0, 1, 0]]
+    pseudo_labels = segmentor.pseudo_label_generator.pseudo_label(
+        segmentor.data_preprocessor.denormalize(images), *own_cams(cams.top, labels)
+    )
+    for i, sample in enumerate(samples):
+        assert sample.pred_label.score.tolist() == pytest.approx(scores[i].tolist())
+        for actual, maps in ((sample.cams, cams.top), (sample.aux_cams, cams.aux)):
+            expected = F.interpolate(maps[i : i + 1], (40, 60), mode="bilinear")[0]
+            torch.testing.assert_close(actual.data[i], expected[i])
+            others = [k for k in range(NUM_CLASSES) if k != i]
+            assert not actual.data[others].any()
+        assert sample.pseudo_sem_seg.data.dtype == torch.int64
+        for y, x in ((0, 0), (20, 31), (39, 59)):
+            nearest = pseudo_labels[i, y * SIZE[0] // 40, x * SIZE[1] // 60]
+            assert sample.pseudo_sem_seg.data[0, y, x] == nearest
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("direction", "dim"), [("horizontal", 3), ("vertical", 2)])
+def test_cams_of_a_mirror_image_are_mirrored_back(direction, dim):
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    images = torch.randn(2, 3, *SIZE)
+    plain = segmentor.predict(images, evaluation_samples())
+    samples = evaluation_samples()
+    for sample in samples:
+        sample.set_metainfo(dict(flip=True, flip_direction=direction))
+    mirrored = segmentor.predict(images, samples)
+    for actual, expected in zip(mirrored, plain, strict=True):
+        for name in ("cams", "aux_cams", "pseudo_sem_seg"):
+            maps = expected.get(name).data.flip(dim - 1)
+            assert torch.equal(actual.get(name).data, maps), name
+
+
+@torch.no_grad()
+def test_refuses_cams_of_padded_images(padded):
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    with pytest.raises(ValueError, match=r"test_cfg\.cams.*size_divisor"):
+        segmentor.predict(torch.randn(1, 3, *SIZE), [padded])
+
+
+@torch.no_grad()
+def test_slide_mode_averages_overlapping_windows():
+    cfg = dict(mode="slide", crop_size=(32, 32), stride=(32, 16))
+    segmentor = build_tiny(test_cfg=cfg).eval()
+    images = torch.randn(1, 3, *SIZE)
+    (sample,) = segmentor.predict(
+        images, evaluation_samples(1, ori_shape=SIZE, masks=False)
+    )
+    total, count = torch.zeros(1, 4, *SIZE), torch.zeros(SIZE)
+    for left in (0, 16):
+        window = images[..., left : left + 32]
+        logits = segmentor.decode_head(segmentor.backbone(window).levels)
+        total[..., left : left + 32] += F.interpolate(
+            logits, (32, 32), mode="bilinear", align_corners=False
+        )
+        count[:, left : left + 32] += 1
+    expected = (total / count)[0]
+    torch.testing.assert_close(sample.seg_logits.data, expected)
+
+
+# -------------------------------------------------------------- batch norm
+
+
+def test_normalises_by_the_batch_and_keeps_the_statistics():
+    norm = nn.BatchNorm2d(3)
+    x = 5 + 2 * torch.randn(4, 3, 6, 6)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    with untracked_batch_norm(nn.Sequential(norm)):
+        out = norm(x)
+    torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    for name, value in norm.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    norm(x)
+    assert not torch.equal(norm.running_mean, before["running_mean"])
+
+
+def test_keeps_the_statistics_of_all_processes_too():
+    norm = nn.SyncBatchNorm(3)
+    with untracked_batch_norm(nn.Sequential(norm)):
+        assert not norm.track_running_stats
+    assert norm.track_running_stats
+
+
+def test_layers_in_evaluation_mode_use_their_statistics():
+    norm = nn.BatchNorm2d(3).eval()
+    x = 5 + torch.randn(4, 3, 6, 6)
+    expected = norm(x)
+    with untracked_batch_norm(norm):
+        assert torch.equal(norm(x), expected)
+    assert norm.track_running_stats
+
+
+# -------------------------------------------------------------- labels
+
+
+def test_classes_that_the_mask_shows():
+    for _ in range(5):
+        mask = torch.randint(0, 7, (1, 3, 2), dtype=torch.uint8)
+        mask[mask == 6] = 255
+        expected = [float((mask == k).any()) for k in range(1, 5)]
+        labels = labels_of_mask(mask, num_classes=5)
+        assert labels.tolist() == expected
+        assert labels.dtype == torch.float32
+
+
+def test_nothing_but_background_and_ignored():
+    mask = torch.tensor([[0, 255, 9]])
+    assert labels_of_mask(mask, num_classes=4).tolist() == [0, 0, 0]
