@@ -4,6 +4,8 @@ PYTHON_OPENMMLAB ?= $(PYTHON)
 PYTEST_ARGS ?=
 # A file of tests stays in one process: its runs are shared.
 PYTEST := pytest -n auto --maxprocesses 4 --dist loadfile
+# For tests that take no longer than imports, one process is the quickest.
+PYTEST_FAST := pytest -m 'not slow'
 DEMO_ARGS ?=
 SOAK_ARGS ?=
 
@@ -11,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_SOAK := $(VENV)/.installed-soak
+VENV_DOCS := .venv-docs
+STAMP_DOCS := $(VENV_DOCS)/.installed
 VENV_OPENMMLAB := .venv-openmmlab
 BIN_OPENMMLAB := $(VENV_OPENMMLAB)/bin
 STAMP_OPENMMLAB := $(VENV_OPENMMLAB)/.installed
@@ -28,24 +32,29 @@ require_python = @$(1) -c 'import sys; v = sys.version_info[:2]; \
 pip = $(1)/bin/python -m pip install --quiet --progress-bar off \
 	--log $(1)/install.log
 
-.PHONY: help demo test test-openmmlab soak soak-fuzz soak-kills soak-memory lint \
-	format install clean
+.PHONY: help demo test test-fast test-openmmlab soak soak-fuzz soak-kills soak-memory \
+	lint format docs install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo            train on generated scenes and write pictures"
 	@echo "make test            run the tests"
+	@echo "make test-fast       run those that train nothing: a minute or two"
 	@echo "make test-openmmlab  run them on the original OpenMMLab packages"
 	@echo "make soak            mutated files, killed runs, a long run: for hours"
 	@echo "make soak-fuzz, soak-kills, soak-memory   one of them"
 	@echo "make lint            check style; make format fixes it"
-	@echo "make clean           remove both environments and what was built"
+	@echo "make docs            build the docs as a site in site/"
+	@echo "make clean           remove the environments and what was built"
 
 demo: $(STAMP)
 	@$(call with_venv,$(BIN)) $(BIN)/python tools/demo.py $(DEMO_ARGS)
 
 test: $(STAMP)
 	@$(call with_venv,$(BIN)) $(BIN)/python -m $(PYTEST) $(PYTEST_ARGS)
+
+test-fast: $(STAMP)
+	@$(call with_venv,$(BIN)) $(BIN)/python -m $(PYTEST_FAST) $(PYTEST_ARGS)
 
 test-openmmlab: $(STAMP_OPENMMLAB)
 	@$(call with_venv,$(BIN_OPENMMLAB)) $(BIN_OPENMMLAB)/python -m $(PYTEST) $(PYTEST_ARGS)
@@ -58,7 +67,7 @@ soak: soak-fuzz soak-kills soak-memory
 soak-fuzz: $(STAMP_SOAK)
 
 soak-fuzz soak-kills soak-memory: $(STAMP)
-	@$(call with_venv,$(BIN)) $(BIN)/python tests/$(subst -,_,$@).py $(SOAK_ARGS)
+	@$(call with_venv,$(BIN)) $(BIN)/python tests/$(subst -,/,$@).py $(SOAK_ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -68,6 +77,11 @@ lint: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# It reads the package without importing it: no torch here.
+docs: $(STAMP_DOCS)
+	@NO_MKDOCS_2_WARNING=1 $(call with_venv,$(VENV_DOCS)/bin) mkdocs build --strict
+	@echo "Built site/: open site/index.html"
 
 install: $(STAMP)
 
@@ -91,14 +105,21 @@ $(STAMP_SOAK): $(STAMP) requirements/soak.txt
 	@$(call pip,$(VENV)) -r requirements/soak.txt
 	@touch $@
 
+$(STAMP_DOCS): requirements/docs.txt
+	$(call require_python,$(PYTHON),10,15,PYTHON)
+	@$(PYTHON) -m venv $(VENV_DOCS)
+	@$(call pip,$(VENV_DOCS)) -r requirements/docs.txt
+	@touch $@
+
 # mmcv is compiled against the torch that is already there, for the CPU alone, so that
 # no CUDA toolkit is needed; --no-cache-dir, or pip takes one built for another torch.
+# Without optimisation it takes half the time, and the tests run none of its operators.
 $(STAMP_OPENMMLAB): $(PACKAGING) requirements/openmmlab.txt requirements/openmmlab-build.txt
 	$(call require_python,$(PYTHON_OPENMMLAB),10,12,PYTHON_OPENMMLAB)
 	@echo "Installing into $(VENV_OPENMMLAB): about 10 minutes, mostly compiling mmcv ..."
 	@$(PYTHON_OPENMMLAB) -m venv $(VENV_OPENMMLAB)
 	@$(call pip,$(VENV_OPENMMLAB)) -r requirements/openmmlab-build.txt
-	@MMCV_WITH_OPS=1 CUDA_VISIBLE_DEVICES= $(call pip,$(VENV_OPENMMLAB)) \
+	@MMCV_WITH_OPS=1 CUDA_VISIBLE_DEVICES= CFLAGS='-O0 -g0' $(call pip,$(VENV_OPENMMLAB)) \
 		--no-cache-dir --no-build-isolation --no-binary mmcv mmcv==2.1.0 \
 		-r requirements/openmmlab-build.txt
 	@$(call pip,$(VENV_OPENMMLAB)) -r requirements/openmmlab-build.txt \
@@ -106,5 +127,5 @@ $(STAMP_OPENMMLAB): $(PACKAGING) requirements/openmmlab.txt requirements/openmml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_OPENMMLAB) build dist *.egg-info \
+	rm -rf $(VENV) $(VENV_OPENMMLAB) $(VENV_DOCS) build dist site *.egg-info \
 		.pytest_cache .ruff_cache .hypothesis

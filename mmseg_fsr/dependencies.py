@@ -1,9 +1,9 @@
-"""The packages that this one is built on: which versions work, and clear errors.
+"""Checks that the packages that this one is built on are there and fit together.
 
 Two sets of distributions own the same modules ``mmengine``, ``mmcv``, ``mmseg`` and
 ``mmpretrain``: the original OpenMMLab ones and the maintained OneDL builds. Neither can
-be a hard requirement, so what is installed is checked at import instead, from the
-installed metadata, before anything of theirs is imported.
+be a hard requirement. So ``import mmseg_fsr`` checks the installed metadata before it
+imports any of them.
 """
 
 import contextlib
@@ -22,11 +22,21 @@ INSTALL_HINT = (
 
 
 class Requirement(NamedTuple):
-    """A module that must be there, and who may provide it in which versions."""
+    """A module, the distributions that may provide it, and their versions."""
 
     module: str
     distributions: tuple[str, ...]
     versions: str
+
+
+class Conflict(NamedTuple):
+    """Versions of a module that need other versions of another one."""
+
+    module: str
+    versions: str
+    other: str
+    other_needs: str
+    reason: str
 
 
 class Installed(NamedTuple):
@@ -44,25 +54,14 @@ class Installed(NamedTuple):
 
 
 REQUIREMENTS = (
-    Requirement("torch", ("torch",), ">=2.1"),
-    Requirement("torchvision", ("torchvision",), ">=0.16"),
+    # Since 2.5, torch reads checkpoints as data by a list of allowed objects.
+    Requirement("torch", ("torch",), ">=2.5"),
+    Requirement("torchvision", ("torchvision",), ">=0.20"),
     Requirement("mmengine", ("onedl-mmengine", "mmengine"), ">=0.10.7,<0.11"),
     Requirement("mmcv", ("onedl-mmcv", "mmcv"), ">=2.1.0,<2.4"),
     Requirement("mmseg", ("onedl-mmsegmentation", "mmsegmentation"), ">=1.2.2,<1.5"),
     Requirement("mmpretrain", ("onedl-mmpretrain", "mmpretrain"), ">=1.2.0,<1.4"),
 )
-
-
-class Conflict(NamedTuple):
-    """Two modules that are each fine, but not together."""
-
-    module: str
-    versions: str
-    other: str
-    other_needs: str
-    reason: str
-
-
 CONFLICTS = (
     Conflict(
         "mmengine",
@@ -76,14 +75,7 @@ CONFLICTS = (
 
 
 def installed_version(distribution: str) -> str | None:
-    """The version of an installed distribution.
-
-    Args:
-        distribution: Its name on PyPI.
-
-    Returns:
-        The version, or None if it is not installed.
-    """
+    """The version of a distribution, by its name on PyPI; None if there is none."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -116,7 +108,6 @@ def check_stack(
         ]
         for requirement in REQUIREMENTS
     }
-
     missing = [module for module, found in providers.items() if not found]
     if missing:
         raise ImportError(
@@ -130,7 +121,6 @@ def check_stack(
                 f"{INSTALL_HINT}"
             )
     stack = {module: found[0] for module, found in providers.items()}
-
     for module, _, versions in REQUIREMENTS:
         if not stack[module].within(versions):
             raise ImportError(
@@ -143,32 +133,25 @@ def check_stack(
                 f"{stack[module]} needs {other} {other_needs}, but {stack[other]} is "
                 f"installed: {reason}. {INSTALL_HINT}"
             )
-    _check_torchvision_pair(stack, import_module)
-    return stack
-
-
-def _check_torchvision_pair(
-    stack: dict[str, Installed], import_module: Callable[[str], object]
-) -> None:
-    # Metadata does not pin the pair on every platform; the import fails where they
-    # really do not match ("operator torchvision::nms does not exist").
     import_module("torch")
     try:
         import_module("torchvision")
+    # Metadata does not pin the pair on every platform. A torchvision of another torch
+    # fails at import: "operator torchvision::nms does not exist".
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
         raise ImportError(
             f"{stack['torchvision']} does not load with {stack['torch']} ({error}): "
             f"they must be a matching pair. Install them together: "
             f"pip install --upgrade torch torchvision"
         ) from error
+    return stack
 
 
 @contextlib.contextmanager
 def without_import_warning() -> Iterator[None]:
-    """Keeps a harmless warning of the OneDL builds out of the output.
+    """Holds back the OneDL builds' warning that compiled operators are absent.
 
-    They warn at import that compiled operators are absent, which this package does not
-    use. Other warnings pass.
+    This package does not use them. Other warnings pass.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings(

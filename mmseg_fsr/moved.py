@@ -1,14 +1,12 @@
-"""Old names of modules, functions and components: what they are called now.
+"""Old names: what modules, names, components and settings are called now.
 
-Old import paths keep working, with a ``DeprecationWarning`` that names the new one. A
-component that is gone says what to write instead when a config asks for it.
+What still uses an old name gets an error that says the new one.
 """
 
+import functools
 import importlib
 import sys
-import warnings
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -16,104 +14,48 @@ from mmseg.registry import LOOPS, MODELS
 
 _PACKAGE = __package__
 
-# New module: old modules, all below this package.
+# Old modules that documents or other people's code named, below this package. Modules
+# from which a package re-exports its public names are not among them.
 _MODULES = {
-    "ablation.run": "ablation.run_queue",
-    "analysis.attention": (
-        "analysis.attention_entropy analysis.attention_hook analysis.attention_weights"
-    ),
-    "analysis.attention_files": (
-        "analysis.class_attention_picture "
-        "analysis.entropy_plot "
-        "analysis.entropy_table "
-        "analysis.short_names"
-    ),
-    "analysis.benchmark": (
-        "benchmark "
-        "benchmark.environment "
-        "benchmark.markdown_table "
-        "benchmark.part_meter "
-        "benchmark.part_timer "
-        "benchmark.peak_memory "
-        "benchmark.processor "
-        "benchmark.time_call"
-    ),
-    "analysis.dataset_attention": (
-        "analysis.class_attention_maps analysis.dataset_entropies"
-    ),
-    "apis.inference": "apis.inference_cams apis.prepare_image",
-    "checkpoints.completeness": "utils.complete_checkpoint",
-    "checkpoints.fit": "utils.check_weights",
-    "checkpoints.names": "utils.name_table utils.student_teacher utils.tensor_names",
-    "checkpoints.official": "utils.official_checkpoint",
-    "checkpoints.pretrained": "utils.pretrained",
-    "checkpoints.reading": "utils.dataset_meta utils.safe_load",
-    "checkpoints.runner_loaders": "utils.runner_checkpoint",
-    "checkpoints.vit": "utils.vit_layout",
-    "checkpoints.writing": "utils.safe_save",
-    "cli.arguments": "engine.command_line",
-    "cli.cpu_ranks": "engine.cpu_distributed",
-    "cli.run_options": "engine.test_options",
-    "datasets.image_file": "datasets.pixel_limit",
-    "datasets.image_label_dataset": "datasets.image_label",
-    "datasets.preparation.label_sources": "datasets.label_sources",
-    "datasets.preparation.split_report": "datasets.split_report",
-    "datasets.split_file": "datasets.image_name",
-    "datasets.transforms.packing": (
-        "datasets.transforms.gt_label "
-        "datasets.transforms.pack_image_label "
-        "datasets.transforms.pack_multi_view"
-    ),
-    "datasets.voc_coco": "datasets.coco datasets.voc",
-    "dependencies": "stack",
-    "engine.runner_access": "engine.runner_state",
-    "export.label_folder": "export.fingerprint",
-    "export.split_dataset": "export.readable_items",
-    "models.aggregators.pooling_aggregators": (
-        "models.aggregators.average_pooling_aggregator "
-        "models.aggregators.max_pooling_aggregator"
-    ),
-    "models.backbones.features": (
-        "models.backbones.fsr_features models.backbones.masked_pass"
-    ),
-    "models.backbones.fsr_backbone": "models.backbones.level_shapes",
-    "models.backbones.fsr_vit": "models.backbones.drop_path_rates",
-    "models.backbones.self_distill_backbone": "models.backbones.self_distill_features",
-    "models.losses.distillation": "models.heads.center",
-    "models.losses.distributed": "models.losses.global_mean",
-    "models.masking.blocks": "models.masking.block_mask models.masking.edge_blocks",
-    "models.pseudo_labels.cam_pseudo_label_generator": (
-        "models.pseudo_labels.cam_to_label"
-    ),
-    "models.pseudo_labels.class_activation_maps": (
-        "models.pseudo_labels.cams "
-        "models.pseudo_labels.image_classes "
-        "models.pseudo_labels.multi_scale_cams"
-    ),
-    "models.segmentors.cam_segmentor": (
-        "models.segmentors.batch_norm models.segmentors.image_labels"
-    ),
-    "models.segmentors.config_checks": "models.segmentors.fit_check",
-    "report.gallery": "report.pictures",
-    "report.run_files": "report.run_facts",
-    "scenes": "datasets.scenes",
-    "scenes.backgrounds": "datasets.scenes.backgrounds",
-    "scenes.noise": "datasets.scenes.noise",
-    "scenes.objects": "datasets.scenes.objects",
-    "scenes.scene": "datasets.scenes.scene",
-    "scenes.writer": "datasets.scenes.writer",
-    "utils.label_ids": "label_ids",
-    "utils.training_progress": "engine.training_progress",
-    "visualization.panel": "visualization.to_picture",
-    "visualization.sample_panel": "visualization.uncertainty_panel",
+    "benchmark": "analysis.benchmark",
+    "datasets.coco": "datasets.voc_coco",
+    "datasets.image_label": "datasets.image_label_dataset",
+    "datasets.label_sources": "datasets.preparation.label_sources",
+    "datasets.pixel_limit": "datasets.image_file",
+    "datasets.scenes": "scenes",
+    "datasets.split_report": "datasets.preparation.split_report",
+    "datasets.voc": "datasets.voc_coco",
+    "engine.command_line": "cli.arguments",
+    "engine.cpu_distributed": "cli.cpu_ranks",
+    "engine.runner_state": "engine.runner_access",
+    "engine.test_options": "cli.run_options",
+    "engine.training_progress": "utils.training_progress",
+    "label_ids": "utils.label_ids",
+    "models.losses.global_mean": "models.losses.distributed",
+    "stack": "dependencies",
+    "utils.atomic_backend": "engine.hooks.atomic_checkpoint_hook",
+    "utils.complete_checkpoint": "checkpoints.completeness",
+    "utils.name_table": "checkpoints.renaming",
+    "utils.official_checkpoint": "checkpoints.official",
+    "utils.pretrained": "checkpoints.pretrained",
+    "utils.runner_checkpoint": "checkpoints.runner_loaders",
+    "utils.safe_load": "checkpoints.reading",
+    "utils.safe_save": "checkpoints.writing",
+    "utils.student_teacher": "checkpoints.names",
+    "utils.vit_layout": "checkpoints.vit",
 }
-# Old name within a package that is still there: new name.
+# Old name in a package that is still there: new name.
 _NAMES = {
     "engine.TrainingProgress": "utils.training_progress.TrainingProgress",
     "engine.training_progress": "utils.training_progress.training_progress",
     "models.heads.Center": "models.losses.Center",
+    "models.pseudo_labels.CAMSum": "models.pseudo_labels.multi_scale_cams",
+    "models.pseudo_labels.CAMView": "models.pseudo_labels.multi_scale_cams",
     "models.pseudo_labels.ImageClasses": "models.pseudo_labels.PresentClasses",
     "models.pseudo_labels.image_classes": "models.pseudo_labels.present_classes",
+    "models.pseudo_labels.sum_over_scales": "models.pseudo_labels.multi_scale_cams",
+    "models.postprocessing.BaseDenseCRF": "models.postprocessing.DenseCRF",
+    "models.postprocessing.PyDenseCRF": "models.postprocessing.DenseCRF",
     "models.segmentors.given_image_labels": "models.segmentors.labels_of_sample",
     "models.segmentors.image_labels_from_mask": "models.segmentors.labels_of_mask",
     **{
@@ -133,7 +75,7 @@ _NAMES = {
         )
     },
 }
-# Components of configs that are gone.
+# Component of configs that is gone: its registry, and what to write instead.
 _COMPONENTS = {
     "DenseCRFTestLoop": (
         LOOPS,
@@ -142,52 +84,57 @@ _COMPONENTS = {
     ),
     "PyDenseCRF": (MODELS, "use DenseCRF, which gives the same without pydensecrf"),
 }
+# Class and a setting that it had: what to write instead.
+_SETTINGS = {
+    ("engine.hooks.EMATeacherHook", "validate"): (
+        "set default_hooks.teacher_scoring=dict(type='TeacherScoringHook', "
+        "validate=...)"
+    ),
+    ("models.heads.SelfDistillHead", "with_teacher"): (
+        "as an auxiliary_head set type='SelfDistillAuxHead'"
+    ),
+}
 
 
-class _MovedModules(MetaPathFinder, Loader):
-    """Finds modules by their old names."""
+def install() -> None:
+    """Makes the old names known; importing the package does it."""
+    sys.meta_path.append(_OldModules())
+    for package in {name.rpartition(".")[0] for name in _NAMES}:
+        module = importlib.import_module(f"{_PACKAGE}.{package}")
+        module.__getattr__ = functools.partial(_refuse_name, package)
+    for component, (registry, remedy) in _COMPONENTS.items():
+        registry.register_module(component, module=_refusing(component, remedy))
+    for (path, setting), remedy in _SETTINGS.items():
+        module, _, name = path.rpartition(".")
+        cls = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), name)
+        _refuse_setting(cls, setting, remedy)
+
+
+class _OldModules(MetaPathFinder):
+    """Comes after all other finders, which know no module of an old name."""
 
     def __init__(self) -> None:
-        self._new_names = {
-            f"{_PACKAGE}.{old}": f"{_PACKAGE}.{new}"
-            for new, olds in _MODULES.items()
-            for old in olds.split()
+        self.new_names = {
+            f"{_PACKAGE}.{old}": f"{_PACKAGE}.{new}" for old, new in _MODULES.items()
         }
 
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The spec of a module that has moved; None of any other."""
-        if fullname not in self._new_names:
-            return None
-        # A package may have become a module: old names below it are in the table too.
-        return ModuleSpec(fullname, self, is_package=True)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Gives the old module what the new one holds."""
-        new_name = self._new_names[module.__name__]
-        _warn(module.__name__, new_name)
-        moved = importlib.import_module(new_name)
-        names = (name for name in vars(moved) if not name.startswith("__"))
-        vars(module).update({name: getattr(moved, name) for name in names})
+    ) -> None:
+        if fullname in self.new_names:
+            raise ModuleNotFoundError(f"{fullname} is now {self.new_names[fullname]}")
 
 
-def _warn(old: str, new: str) -> None:
-    warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=3)
-
-
-def _look_up(package: str, name: str) -> Any:
-    """What a package called so before."""
+def _refuse_name(package: str, name: str) -> NoReturn:
+    """Stands for the ``__getattr__`` of a package that lacks a name."""
     new = _NAMES.get(f"{package}.{name}")
-    if new is None:
-        raise AttributeError(f"module '{_PACKAGE}.{package}' has no attribute '{name}'")
-    _warn(f"{_PACKAGE}.{package}.{name}", f"{_PACKAGE}.{new}")
-    module, _, attribute = new.rpartition(".")
-    return getattr(importlib.import_module(f"{_PACKAGE}.{module}"), attribute)
+    if new is not None:
+        raise ImportError(f"{_PACKAGE}.{package}.{name} is now {_PACKAGE}.{new}")
+    raise AttributeError(f"module '{_PACKAGE}.{package}' has no attribute '{name}'")
 
 
-def _refuse(component: str, remedy: str) -> type:
-    """Stands for a component that is gone."""
+def _refusing(component: str, remedy: str) -> type:
+    """A class that cannot be built, in the place of a component that is gone."""
 
     def __init__(self: object, *args: Any, **kwargs: Any) -> NoReturn:
         raise ValueError(f"type='{component}' is gone: {remedy}")
@@ -195,11 +142,16 @@ def _refuse(component: str, remedy: str) -> type:
     return type(component, (), dict(__init__=__init__))
 
 
-def install() -> None:
-    """Makes old names known; importing the package does it."""
-    sys.meta_path.append(_MovedModules())
-    for package in {name.rpartition(".")[0] for name in _NAMES}:
-        module = importlib.import_module(f"{_PACKAGE}.{package}")
-        module.__getattr__ = lambda name, package=package: _look_up(package, name)
-    for component, (registry, remedy) in _COMPONENTS.items():
-        registry.register_module(component, module=_refuse(component, remedy))
+def _refuse_setting(cls: type, setting: str, remedy: str) -> None:
+    """Has a class refuse a setting that it had."""
+    initialize = cls.__init__
+
+    @functools.wraps(initialize)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if setting in kwargs:
+            raise ValueError(
+                f"{cls.__name__} has no setting {setting} any more: {remedy}"
+            )
+        initialize(self, *args, **kwargs)
+
+    cls.__init__ = __init__

@@ -1,4 +1,4 @@
-"""What the docs say, tried: the page on one's own images, and the links."""
+"""What the docs say, tried: links, commands, configs, and what pages promise."""
 
 import argparse
 import ast
@@ -7,8 +7,9 @@ import inspect
 import json
 import pkgutil
 import re
-import shlex
+import runpy
 import shutil
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,22 +20,123 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
-from mmengine.structures import LabelData
 from mmseg.registry import DATASETS, HOOKS, MODELS
-from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
 import mmseg_fsr
 from mmseg_fsr.ablation import planned_runs, read_table
-from mmseg_fsr.cli.arguments import add_cfg_options
+from mmseg_fsr.cli.arguments import add_cfg_options, merge_options
 from mmseg_fsr.datasets.mask_file import write_mask
+from tests.support import pages
 from tests.support.meta_device import build_without_memory, patch_for_meta_device
+from tests.support.pages import PAGES
 from tests.support.project_files import CONFIGS, ROOT, TOOLS
+from tests.support.runs import own_globals, run_tool
+from tests.support.training_samples import random_batch
 
-from .test_end_to_end.runs import run_tool
+STOCK = Path(mmseg.__path__[0]) / ".mim"
+COMMANDS = list(pages.commands())
+SHOWN = dict(pages.shown_configs())
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with ``configs/fsr``, and the configs that pages show among them."""
+    folder = tmp_path_factory.mktemp("written")
+    pages.write_shown_configs(folder)
+    return folder
+
+
+# --------------------------------------------------- links, commands, configs
+
+
+def anchors(page):
+    """Names of a page's titles, as GitHub and MkDocs make them: without punctuation."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", x.lower()).replace(" ", "-") for x in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_within_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_it_names_are_there(page):
+    named = re.findall(
+        r"\b((?:tools|configs/fsr)/[\w./-]+\.(?:py|sh))", page.read_text()
+    )
+    missing = {name for name in named if not (ROOT / name).exists()}
+    # Those that the reader is told to write.
+    assert missing <= {f"configs/fsr/{name}" for name in SHOWN}
+
+
+class ParsedError(Exception):
+    """A tool has read its arguments, which is enough."""
+
+
+def parsed(tool, words, monkeypatch):
+    """What a tool makes of its command line, before it does anything."""
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def stop(*args, **kwargs):
+        raise ParsedError(parse_args(*args, **kwargs))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", [str(tool), *words])
+    with pytest.raises(ParsedError) as caught:
+        runpy.run_path(str(tool), run_name="__main__")
+    return caught.value.args[0]
+
+
+def build_hooks(cfg):
+    with own_globals():
+        # The hook of predictions looks for it.
+        SegLocalVisualizer.get_instance("docs")
+        for hook in (*cfg.default_hooks.values(), *cfg.get("custom_hooks", [])):
+            HOOKS.build(hook)
+
+
+@pytest.mark.parametrize(("tool", "words"), COMMANDS)
+def test_commands_fit_their_tools_and_configs(tool, words, written, monkeypatch):
+    args = parsed(ROOT / tool.replace("$MMSEG", str(STOCK)), words, monkeypatch)
+    options, config = (getattr(args, name, None) for name in ("cfg_options", "config"))
+    if options and config != "CONFIG":
+        cfg = Config.fromfile(written / config)
+        merge_options(cfg, options)
+        build_hooks(cfg)
+        if any(key.startswith("model.") for key in options):
+            build_without_memory(cfg)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_shown_configs_build(name, written):
+    if "timm" in SHOWN[name].lower():
+        pytest.importorskip("timm")
+    cfg = Config.fromfile(written / "configs" / "fsr" / name)
+    build_hooks(cfg)
+    build_optim_wrapper(build_without_memory(cfg), cfg.optim_wrapper)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [block.text for block in pages.blocks("python") if not pages.is_config(block.text)],
+)
+def test_programs_import_what_there_is(program):
+    tree = ast.parse(program)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            pytest.importorskip(node.module.split(".")[0])
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, name.name) for name in node.names)
+
+
+# ------------------------------------------------------------- one's own data
 
 # The page's network takes minutes a step on a CPU.
 _SMALL = """
@@ -58,23 +160,28 @@ model = dict(
     ),
     loss_begin=dict(loss_seg=0, loss_energy=0),
 )
-train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
-val_dataloader = dict(num_workers=0, persistent_workers=False)
+train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+train_pipeline[1].transforms[0][0].scale = (128, 128)
+test_pipeline[1].scale = (128, 128)
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline)
+)
 test_dataloader = val_dataloader
 train_cfg = dict(max_iters=2, val_interval=2)
 default_hooks = dict(checkpoint=dict(interval=2))
 """
 
 
-def blocks(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
-
-
 @pytest.fixture
 def pets(tmp_path, monkeypatch):
-    """The folder and the config that docs/own_data.md describes."""
-    page = (ROOT / "docs" / "own_data.md").read_text()
-    (labels,), (code,) = blocks(page, "json"), blocks(page, "python")
+    """The folder that a page describes, and its config."""
+    labels = pages.block("json", "tom")
     root = tmp_path / "data" / "pets"
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -88,9 +195,7 @@ def pets(tmp_path, monkeypatch):
     (root / "val.txt").write_text("both\n")
     (root / "image_labels.json").write_text(labels)
 
-    configs = tmp_path / "configs" / "fsr"
-    shutil.copytree(CONFIGS, configs)
-    (configs / "fsr_pets.py").write_text(code)
+    configs = pages.write_shown_configs(tmp_path)
     (configs / "fsr_pets-small.py").write_text(_SMALL)
     monkeypatch.chdir(tmp_path)
     return configs
@@ -126,22 +231,19 @@ def test_own_images_are_trained_on_tested_and_drawn(pets):
 
 def test_the_ablation_of_one_s_own_fits_its_config(tmp_path):
     shutil.copytree(CONFIGS, tmp_path / "fsr")
-    page = (ROOT / "docs" / "run_ablations.md").read_text()
-    (text,) = blocks(page, "yaml")
     path = tmp_path / "fsr" / "ablations" / "our_ratios.yaml"
-    path.write_text(text)
+    path.write_text(pages.block("yaml", "cfg_options"))
     table = read_table(path)
     # The page's table of keys names all that there are, but for those of a claim.
     for field in (*fields(table), *fields(table.rows[0])):
         if field.name not in ("path", "rows", "name"):
-            assert f"`{field.name}`" in page
+            assert pages.rows_with(f"`{field.name}`"), field.name
     rows = {run.row.name: run.read_config() for run in planned_runs(table, seeds=[0])}
     assert rows["0.4"].model.mask_generator.mask_ratio == 0.4
     assert rows["0.2"].model.mask_generator.mask_ratio == 0.2
     assert rows["random"].model.mask_generator.strategy == "random"
     for cfg in rows.values():
-        assert cfg.custom_hooks[0].type == "EMATeacherHook"
-        assert cfg.custom_hooks[0].validate == "student"
+        assert cfg.default_hooks.teacher_scoring.validate == "student"
 
 
 def learning_rates(cfg):
@@ -160,20 +262,13 @@ def learning_rates(cfg):
     return rates
 
 
-def options_of(page, word):
-    """What stands from ``--cfg-options`` on in the page's command with that word."""
-    text = (ROOT / "docs" / page).read_text()
-    (command,) = (block for block in blocks(text, "bash") if word in block)
-    words = shlex.split(command.replace("\\\n", " "))
-    return words[words.index("--cfg-options") :]
-
-
 @pytest.mark.slow
 def test_own_images_without_masks_are_trained_on_and_get_masks(pets):
     config = pets / "fsr_pets-small.py"
     shutil.rmtree("data/pets/masks")
     Path("data/pets/val.txt").unlink()
-    run_tool(TOOLS / "train.py", config, *options_of("data.md", "val_cfg=None"))
+    options = ("--cfg-options", *pages.options_of("val_cfg=None"))
+    run_tool(TOOLS / "train.py", config, *options)
     run_tool(TOOLS / "report.py", "work_dirs/fsr_pets-small")
     assert Path("work_dirs/fsr_pets-small/report.html").is_file()
     run_tool(
@@ -188,19 +283,19 @@ def test_own_images_without_masks_are_trained_on_and_get_masks(pets):
 
 
 def test_a_shorter_run_has_every_phase(pets):
-    words = options_of("configs.md", "fsr_pets.py")
+    words = pages.options_of("fsr_pets.py", "max_iters")
     parser = argparse.ArgumentParser()
     add_cfg_options(parser)
-    options = parser.parse_args(words).cfg_options
+    options = parser.parse_args(["--cfg-options", *words]).cfg_options
     cfg, full = (Config.fromfile(pets / "fsr_pets.py") for _ in range(2))
-    cfg.merge_from_dict(options)
+    merge_options(cfg, options)
     parts = full.train_cfg.max_iters // cfg.train_cfg.max_iters
     assert parts == 5
     steps = {name: parts * number for name, number in cfg.model.loss_begin.items()}
     assert steps == full.model.loss_begin
     long = learning_rates(full)[parts // 2 :: parts]
     assert learning_rates(cfg) == pytest.approx(long, abs=0.01 * max(long))
-    assert cfg.custom_hooks[0].type == "EMATeacherHook"
+    assert cfg.custom_hooks[0].momentum < full.custom_hooks[0].momentum
     for interval in (
         cfg.train_cfg.val_interval,
         cfg.default_hooks.checkpoint.interval,
@@ -208,12 +303,9 @@ def test_a_shorter_run_has_every_phase(pets):
         assert cfg.train_cfg.max_iters % interval == 0
 
 
-def test_accumulation_keeps_the_demo_but_for_the_size_of_its_batches(tmp_path):
-    shutil.copytree(CONFIGS, tmp_path / "fsr")
-    page = (ROOT / "docs" / "configs.md").read_text()
-    (code,) = (block for block in blocks(page, "python") if "accumulative" in block)
-    (tmp_path / "fsr" / "accumulated.py").write_text(code)
-    cfg = Config.fromfile(tmp_path / "fsr" / "accumulated.py")
+def test_accumulation_keeps_the_demo_but_for_the_size_of_its_batches(written):
+    configs = written / "configs" / "fsr"
+    cfg = Config.fromfile(configs / "fsr_vit-t_scenes_accumulated.py")
     demo = Config.fromfile(CONFIGS / "fsr_vit-t_scenes.py")
     parts = cfg.optim_wrapper.accumulative_counts
     assert parts > 1
@@ -235,26 +327,17 @@ def test_accumulation_keeps_the_demo_but_for_the_size_of_its_batches(tmp_path):
 
 
 @pytest.fixture
-def efficientnet(tmp_path):
-    """The config that docs/another_backbone.md writes, without its download."""
+def efficientnet(written):
+    """The config of a page on backbones of others, without its download."""
     pytest.importorskip("timm")
-    shutil.copytree(CONFIGS, tmp_path / "fsr")
-    page = (ROOT / "docs" / "another_backbone.md").read_text()
-    code = blocks(page, "python")[0]
-    assert "pretrained=True" in code
-    path = tmp_path / "fsr" / "fsr_efficientnet.py"
-    path.write_text(code.replace("pretrained=True", "pretrained=False"))
-    return Config.fromfile(path)
+    return Config.fromfile(written / "configs/fsr/fsr_efficientnet-b0_voc.py")
 
 
+@pytest.mark.slow
 def test_another_backbone_takes_a_step(efficientnet, training_step):
     training_step(19999, 20000)
     model = MODELS.build(efficientnet.model).train()
-    view = torch.randn(2, 3, 128, 128)
-    labels = torch.zeros(2, 20)
-    labels[:, 3] = 1
-    samples = [SegDataSample(gt_label=LabelData(label=label)) for label in labels]
-    losses = model.loss(dict(view1=view, view2=view), samples)
+    losses = model.loss(*random_batch([(128, 128)] * 2, 20))
     assert losses.keys() == set(model.LOSSES)
     sum(losses.values()).backward()
     for name, value in model.named_parameters():
@@ -265,28 +348,17 @@ def test_another_backbone_is_refused_with_the_page_s_words(efficientnet):
     base = Config.fromfile(CONFIGS / "fsr_vit-b_1xb8_voc.py").model
     for head in ("decode_head", "cam_head", "distill_head"):
         efficientnet.model[head] = base[head]
-    page = (ROOT / "docs" / "another_backbone.md").read_text()
-    (expected,) = re.findall(r"```\nValueError: (.*?)\n```", page, re.DOTALL)
+    expected = pages.block("", "ValueError: decode_head").removeprefix("ValueError: ")
     with pytest.raises(ValueError, match="in_channels") as error:
         MODELS.build(efficientnet.model)
     assert str(error.value) == " ".join(expected.split())
 
 
-@pytest.fixture
-def supervised():
-    """The two configs of docs/supervised.md: of the contrast, of the distillation."""
-    page = (ROOT / "docs" / "supervised.md").read_text()
-    contrast, distillation = blocks(page, "python")
-    return contrast, distillation
-
-
-def test_the_contrast_stands_beside_the_head_of_mmsegs_own_config(supervised, tmp_path):
-    contrast, _ = supervised
-    (tmp_path / "contrast.py").write_text(contrast)
-    cfg = Config.fromfile(tmp_path / "contrast.py")
+def test_the_contrast_stands_beside_the_head_of_mmsegs_own_config(written):
+    cfg = Config.fromfile(written / "configs/fsr/supervised/ptc.py")
     stock = Config.fromfile(
-        Path(mmseg.__path__[0])
-        / ".mim/configs/deeplabv3plus"
+        STOCK
+        / "configs/deeplabv3plus"
         / "deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512.py"
     )
     fcn, ptc = cfg.model.auxiliary_head
@@ -305,20 +377,14 @@ def test_the_contrast_stands_beside_the_head_of_mmsegs_own_config(supervised, tm
     assert maps[ptc.in_index].shape == (1, 2048, 8, 8)
 
 
-def test_the_distillation_fits_mmsegs_own_config(
-    supervised, training_step, monkeypatch, tmp_path
-):
+def test_the_distillation_fits_mmsegs_own_config(written, training_step, monkeypatch):
     patch_for_meta_device(monkeypatch)
-    _, distillation = supervised
-    (tmp_path / "distillation.py").write_text(distillation)
-    cfg = Config.fromfile(tmp_path / "distillation.py")
-    for hook in cfg.custom_hooks:
-        HOOKS.build(hook)
+    cfg = Config.fromfile(written / "configs/fsr/supervised/distill.py")
     model = build_without_memory(cfg).train()
+    training_step(0, 10)
     with torch.device("meta"):
         features = model.extract_feat(torch.zeros(2, 3, *cfg.crop_size))
     assert model.decode_head(features).shape == (2, 21, 32, 32)
-    training_step(0, 10)
     assert model.auxiliary_head.loss(features, []).keys() == {
         "loss_fsr_class",
         "loss_fsr_patch",
@@ -327,36 +393,7 @@ def test_the_distillation_fits_mmsegs_own_config(
     assert {group["lr"] for group in optimizer.param_groups} == {6e-5, 10.0 * 6e-5}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_within_the_project_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text()):
-        name, _, anchor = target.partition("#")
-        file = page.parent / name if name else page
-        assert file.exists(), target
-        if anchor:
-            titles = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
-            # As GitHub makes them: without punctuation.
-            anchors = {
-                re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-                for title in titles
-            }
-            assert anchor in anchors, target
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_that_commands_name_are_there(page):
-    named = re.findall(
-        r"\b((?:tools|configs/fsr)/[\w./-]+\.(?:py|sh))", page.read_text()
-    )
-    missing = {name for name in named if not (ROOT / name).exists()}
-    # Those that the reader is told to write.
-    assert missing <= {
-        "configs/fsr/fsr_efficientnet-b0_voc.py",
-        "configs/fsr/fsr_pets.py",
-        "configs/fsr/fsr_vit-t_scenes_accumulated.py",
-        "configs/fsr/supervised/distill.py",
-        "configs/fsr/supervised/ptc.py",
-    }
+# ---------------------------------------------------------------- docstrings
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Draws scenes, trains on image labels, shows scores, pictures, a report."""
+"""Draws scenes, trains on their image labels, and shows scores, pictures, a report."""
 
 import argparse
 import shlex
@@ -10,7 +10,7 @@ from pathlib import Path
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-from mmseg_fsr.report import find_runs, join_runs, last_scores, score_curves
+from mmseg_fsr.report import logged_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/fsr/fsr_vit-t_scenes.py"
@@ -23,18 +23,11 @@ SCORES = {
 
 
 def run(*command: str) -> None:
-    """Shows a command and runs it in the project's folder."""
+    """Prints a command and runs it in the project's folder."""
     print(f"\n$ python {shlex.join(command)}", flush=True)
     result = subprocess.run([sys.executable, *command], cwd=ROOT)
     if result.returncode:
         sys.exit(f"demo: this step failed with exit code {result.returncode}")
-
-
-def validation_scores(work_dir: Path) -> dict[str, float]:
-    """Scores of the last validation that a work directory logged."""
-    records, _ = join_runs(find_runs(work_dir))
-    _, scores = last_scores(score_curves(records))
-    return scores
 
 
 def main() -> None:
@@ -44,10 +37,11 @@ def main() -> None:
         "--work-dir",
         type=Path,
         default=Path("work_dirs/demo"),
-        help="folder of logs and results, from the project's (default: %(default)s)",
+        help="folder for logs and results, relative to the project (default: "
+        "%(default)s)",
     )
     work_dir = parser.parse_args().work_dir
-    # An exception ends the step under way too; by default a signal would leave it.
+    # By default the signal would end this program and leave the running step.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: terminated"))
 
     run("tools/dataset_converters/scenes.py", "data/scenes")
@@ -57,7 +51,7 @@ def main() -> None:
     run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures), "--overwrite")
     run("tools/report.py", str(work_dir))
 
-    scores = validation_scores(ROOT / work_dir)
+    _, scores = logged_scores(ROOT / work_dir)
     print("\nmIoU on the 200 validation scenes, trained on image labels only")
     for title, name in SCORES.items():
         print(f"  {title:<24}{scores[name]:6.2f}")

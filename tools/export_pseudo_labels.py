@@ -1,6 +1,6 @@
-r"""Writes the labels that a model gives its training images as masks.
+r"""Writes the labels that a model gives its training images, as masks.
 
-A second, fully supervised model can be trained on them (docs/second_stage.md).
+A second, fully supervised model can be trained on these masks (docs/second_stage.md).
 
 Example:
     python tools/export_pseudo_labels.py configs/fsr/fsr_vit-b_voc.py \
@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmseg_fsr.checkpoints import load_checkpoint_file
 from mmseg_fsr.cli.arguments import (
     add_common_arguments,
     exit_with,
@@ -32,11 +33,10 @@ from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
 from mmseg_fsr.export.split_dataset import split_dataset
-from mmseg_fsr.utils import load_checkpoint_file
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line; ends with one line if something does not fit."""
+    """Reads the command line; ends with one line if an argument does not fit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -48,8 +48,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         required=True,
         choices=SOURCES,
         help="cam: seeds, the strongest CAM above a threshold; par: the refined pseudo "
-        "label, 255 where undecided; seg: the decoder's strongest class among "
-        "background and the image's labels",
+        "label, 255 where undecided; seg: the decoder's strongest class among the "
+        "background and the image's classes",
     )
     parser.add_argument(
         "--split",
@@ -75,8 +75,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--masks",
-        help="folder of masks to score the label maps with (default: the split's "
-        "own, if it has some)",
+        help="folder of masks to score the label maps with (default: the masks of the "
+        "split, if it has any)",
     )
     parser.add_argument(
         "--overwrite",
@@ -95,10 +95,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def background_threshold(cfg: Config) -> float:
-    """The threshold that the config scores its CAM seeds at.
+    """The threshold at which the config scores its CAM seeds.
 
     Raises:
-        ValueError: If it scores none.
+        ValueError: If it scores no seeds.
     """
     found = configured_bkg_thr(cfg.get("test_evaluator"))
     if found is None:
@@ -120,7 +120,7 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     bkg_thr = args.bkg_thr
     if args.source == "cam" and bkg_thr is None:
         bkg_thr = background_threshold(cfg)
-    # Loaded by load_checkpoint, which refuses what does not fit.
+    # The tool's own load_checkpoint loads the weights.
     cfg.load_from, cfg.resume = None, False
     cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
     if args.tta:
@@ -140,7 +140,7 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     )
     cfg.test_evaluator = []
     cfg.custom_hooks = []
-    cfg.default_hooks.update(
+    cfg.setdefault("default_hooks", {}).update(
         checkpoint_guard=dict(type="CheckpointGuardHook"),
         num_class_check=dict(type="NumClassCheckHook"),
         teacher_scoring=dict(
@@ -151,13 +151,15 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def load_checkpoint(runner: Runner, filename: str) -> None:
-    """Loads the weights, before anything is written; nothing in the file is run.
+    """Loads the weights, before anything is written.
+
+    Code in the file is not run.
 
     Raises:
         ValueError: If the file is damaged or does not fit the model.
     """
     tensors = load_checkpoint_file(filename).state_dict
-    # The hooks refuse what does not fit.
+    # The hooks refuse a checkpoint that does not fit.
     try:
         runner.call_hook("after_load_checkpoint", checkpoint=dict(state_dict=tensors))
     except ValueError as error:
@@ -171,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         cfg = load_config(args)
         if args.work_dir is None:
-            # The training's copy of its config stays what it is.
+            # The runner writes the config there: the training keeps its own.
             cfg.work_dir += "/export"
         prepare_export(cfg, args)
         prepare_cpu_distributed(cfg)

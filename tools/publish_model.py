@@ -1,6 +1,6 @@
-"""Reduces a checkpoint of training to what others need: one network's weights.
+"""Takes one network's weights, which is what others need, out of a training checkpoint.
 
-The first digits of the file's SHA-256 go into its name, as in OpenMMLab's files.
+The name of the new file ends in the first digits of its SHA-256, as OpenMMLab's do.
 
 Example:
     python tools/publish_model.py iter_20000.pth fsr_vit-b_voc.pth
@@ -20,15 +20,20 @@ import torch
 from mmengine.fileio import get_local_path
 from torch import Tensor
 
+from mmseg_fsr.checkpoints import (
+    NETWORKS,
+    Checkpoint,
+    load_checkpoint_file,
+    network_state_dict,
+)
 from mmseg_fsr.checkpoints.names import part_of
-from mmseg_fsr.checkpoints.reading import Checkpoint, plain_dataset_meta
+from mmseg_fsr.checkpoints.reading import plain_dataset_meta
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
-from mmseg_fsr.utils import NETWORKS, load_checkpoint_file, network_state_dict
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 
 def left_out(checkpoint: Checkpoint, network: str, kept: int, meta: dict) -> str:
-    """What the published file lacks, in words."""
+    """What the checkpoint has and the published file lacks, for a message."""
     (other,) = set(NETWORKS) - {network}
     count = len(checkpoint.state_dict) - kept
     parts = [f"the {other} ({count} tensors)"] if count else []
@@ -39,8 +44,8 @@ def left_out(checkpoint: Checkpoint, network: str, kept: int, meta: dict) -> str
 
 
 def published(state_dict: dict[str, Tensor], meta: dict) -> bytes:
-    """The file's content, which torch loads under ``weights_only=True``."""
-    # A tensor may be part of a larger storage, which would be written whole.
+    """The content of the file."""
+    # torch.save would write the whole storage of a tensor that is a part of it.
     weights = {name: tensor.clone() for name, tensor in state_dict.items()}
     checkpoint = dict(meta=dict(dataset_meta=meta) if meta else {}, state_dict=weights)
     content = io.BytesIO()

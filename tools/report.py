@@ -1,8 +1,8 @@
 """Writes one HTML page about a training run.
 
-It holds the run's curves, the scores of every class, the worst validation images with
-CAM, pseudo label, prediction and truth to compare, config and environment; it needs no
-network. A page that this tool wrote earlier is replaced.
+The page shows the run's curves, the scores of every class, config and environment, and
+compares CAM, pseudo label, prediction and truth of the worst validation images. It
+needs no network. The tool replaces a page that it wrote earlier.
 
 Example:
     python tools/report.py work_dirs/demo
@@ -56,7 +56,7 @@ from mmseg_fsr.visualization import IGNORED_COLOR
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parses the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -86,14 +86,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def cam_threshold(cfg: Config) -> float:
-    """The background threshold at which the config's validation scores CAM seeds."""
+    """The background threshold of the config's ``CAMIoUMetric``, else its default."""
     found = configured_bkg_thr(cfg.get("val_evaluator"))
     return DEFAULT_BKG_THR if found is None else found
-
-
-def device_name() -> str:
-    """The GPU's name, or that there is none."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def write_report(args: argparse.Namespace) -> None:
@@ -105,9 +100,9 @@ def write_report(args: argparse.Namespace) -> None:
     """
     runs = find_runs(args.work_dir)
     config = find_config(args.work_dir, runs[-1])
-    args.checkpoint = args.checkpoint or find_checkpoint(args.work_dir)
-    if not args.checkpoint.is_file():
-        raise FileNotFoundError(f"checkpoint not found: {args.checkpoint}")
+    checkpoint = args.checkpoint or find_checkpoint(args.work_dir)
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"checkpoint not found: {checkpoint}")
     out = args.out or args.work_dir / "report.html"
     if not out.parent.is_dir():
         raise FileNotFoundError(f"folder of {out} not found: make it first")
@@ -121,17 +116,18 @@ def write_report(args: argparse.Namespace) -> None:
 
     options = {"model.test_cfg.cams": True, **(args.cfg_options or {})}
     cfg = read_config(config, options)
-    resumed = len(runs) > 1
-    begun = read_config(find_config(args.work_dir, runs[0])) if resumed else cfg
+    begun = cfg
+    if len(runs) > 1:
+        begun = Config.fromfile(find_config(args.work_dir, runs[0]))
     if cfg.get("val_dataloader"):
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         count = args.num or len(dataset)
     else:
-        # Nothing is scored: no more images are predicted than are shown.
+        # Nothing is scored, so only the images that are shown are predicted.
         dataset = DATASETS.build(split_dataset(cfg, "train"))
         count = args.num or args.gallery
     count = min(count, len(dataset))
-    model = init_model(cfg, args.checkpoint)
+    model = init_model(cfg, checkpoint)
     threshold = cam_threshold(cfg)
     scores, images = predict(model, dataset, count, args.gallery, threshold)
 
@@ -141,14 +137,10 @@ def write_report(args: argparse.Namespace) -> None:
     last_step, last = last_scores(score_history)
     charts = [loss_chart(loss_curves(records)), score_chart(score_history)]
     stack = check_stack()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     page = render_page(
         title=args.work_dir.resolve().name,
-        facts=[
-            config.stem,
-            args.checkpoint.name,
-            run_date(runs[0]),
-            f"{steps:,} steps",
-        ],
+        facts=[config.stem, checkpoint.name, run_date(runs[0]), f"{steps:,} steps"],
         last_step=last_step,
         tiles=score_tiles(last),
         score_table=score_table(last),
@@ -157,15 +149,15 @@ def write_report(args: argparse.Namespace) -> None:
         classes=class_table(scores, classes, colors, threshold),
         predicted=count,
         total=len(dataset),
-        model=args.checkpoint.name,
+        model=checkpoint.name,
         gallery_note=gallery_note(images, count, bool(scores.by_name)),
         ignored_color=hex_color(IGNORED_COLOR),
-        run=describe_run(cfg, args.work_dir, args.checkpoint, runs, steps, environment),
+        run=describe_run(cfg, args.work_dir, checkpoint, runs, steps, environment),
         environment=describe_environment(environment),
         page_environment=[
             *((str(found.distribution), found.version) for found in stack.values()),
             ("mmseg_fsr", mmseg_fsr.__version__),
-            ("Device", device_name()),
+            ("Device", device),
         ],
         commands=commands(cfg, config, args.work_dir, environment, begun),
         config=config.read_text(encoding="utf-8"),

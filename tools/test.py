@@ -16,6 +16,7 @@ from mmseg.registry import METRICS, RUNNERS
 from mmseg_fsr.cli.arguments import add_common_arguments, load_config, require_file
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 from mmseg_fsr.cli.run_options import enable_crf, enable_tta, require_keys
+from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
-    """Turns the visualization hook on, for windows, files or both."""
+    """Switches the visualization hook on, for windows, files or both."""
     argument = "--show" if args.show else "--show-dir"
     require_keys(cfg, argument, "visualizer")
     hook = cfg.get("default_hooks", {}).get("visualization")
@@ -64,27 +65,24 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
 def write_predictions(cfg: Config, folder: str) -> None:
     """Makes the segmentation's metric write its label maps to the folder.
 
-    Metrics derived from ``IoUMetric`` score seeds and pseudo labels, not predictions.
+    Metrics derived from ``IoUMetric`` are left out: they score seeds and pseudo labels.
     """
-    evaluators = cfg.test_evaluator
-    if isinstance(evaluators, dict):
-        evaluators = [evaluators]
     writers = [
-        evaluator
-        for evaluator in evaluators
-        if METRICS.get(evaluator["type"]) is IoUMetric
+        metric
+        for metric in configured_metrics(cfg.test_evaluator)
+        if METRICS.get(metric["type"]) is IoUMetric
     ]
     if not writers:
         raise ValueError("--out needs an IoUMetric in the config's test_evaluator")
-    # The metric makes the folder in the first process alone, and the others may write
-    # to it before that.
+    # The metric creates the folder in the first process only, and another process may
+    # write first.
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for evaluator in writers:
-        evaluator["output_dir"] = folder
+    for metric in writers:
+        metric["output_dir"] = folder
 
 
 def refuse_repeated_names(dataset: BaseSegDataset) -> None:
-    """Refuses images of one name in several folders, whose label maps are one file."""
+    """Refuses images of one name in several folders: they would share a label map."""
     names = Counter(
         Path(dataset.get_data_info(index)["img_path"]).stem
         for index in range(len(dataset))
@@ -98,11 +96,11 @@ def refuse_repeated_names(dataset: BaseSegDataset) -> None:
 
 
 def main() -> None:
-    """Builds the runner from config and arguments, and runs it."""
+    """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
-    # A resumed training has dumped it.
+    # The config that a resumed training has dumped says True.
     cfg.resume = False
     if args.show or args.show_dir:
         enable_drawing(cfg, args)

@@ -33,9 +33,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def resume_own(cfg: Config) -> None:
-    """Goes on with the run of the work directory, if it has saved checkpoints.
+    """Continues the run of the work directory, if it has saved checkpoints.
 
-    ``load_from`` is then what it started from: mmengine would resume from that.
+    ``load_from`` is dropped then: mmengine would resume from that file.
     """
     folder = Path(cfg.work_dir)
     cfg.resume = (folder / "last_checkpoint").exists() or any(folder.glob("iter_*.pth"))
@@ -58,7 +58,7 @@ def enable_amp(cfg: Config) -> None:
 
 
 def main() -> None:
-    """Builds the runner from config and arguments, and runs it."""
+    """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
     cfg = load_config(args)
     if args.resume:

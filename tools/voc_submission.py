@@ -26,12 +26,12 @@ from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 METAINFO = VOCImageLabelDataset.METAINFO
-# Where the server looks: segmentation, trained on any data.
+# The folder where the server looks: segmentation, trained on any data.
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 
 
 def encoded_map(maps: Path, images: Path, name: str) -> bytes:
-    """A label map as the server takes it, a palette PNG.
+    """Reads and checks a label map, and encodes it as a palette PNG.
 
     Raises:
         FileNotFoundError: If map or image is missing.

@@ -1,4 +1,4 @@
-"""Whether measurements bear out a claim."""
+"""Statistics that say whether measurements support a claim."""
 
 import math
 import statistics
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from scipy.stats import t
 
-# How sure a verdict is.
-CONFIDENCE = 0.95
-# How far off a difference may be of scores that the validation rounds to two decimals,
-# and keeps as float32.
-ROUNDING = 0.01 + 1e-5
+_CONFIDENCE = 0.95
+# Error of a difference of two scores that are rounded to two decimals, as float32.
+_ROUNDING = 0.01 + 1e-5
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,8 @@ class Comparison:
 
     Attributes:
         mean: Mean of the differences, seed by seed.
-        std: Their standard deviation, None of one seed.
-        seeds: Number of seeds that both have.
+        std: Their standard deviation; None for one seed.
+        seeds: Number of seeds that both variants have.
         verdict: ``'agrees'``, ``'disagrees'`` or ``'not told apart'``.
     """
 
@@ -36,19 +34,18 @@ def compare(
 ) -> Comparison | None:
     """Compares the scores of two variants over the seeds that both have.
 
-    A seed gives both the same data in the same order: differences are taken seed by
-    seed, which spread less than the scores themselves.
+    With one seed, both variants see the same data in the same order. Differences are
+    therefore taken seed by seed: they vary less than the scores.
 
     Args:
-        better: Scores by seed of the variant that is better by the claim, in percent,
-            rounded to two decimals.
-        worse: Those of the other.
+        better: Scores by seed of the variant that the claim says is better, in
+            percent, rounded to two decimals.
+        worse: Scores by seed of the other variant.
 
     Returns:
-        The comparison; None without a common seed. The claim is borne out, or
-        contradicted, where the 95 % confidence interval of the mean difference
-        (Student's t), widened by the rounding, is on one side of 0; by one seed alone
-        never.
+        The comparison; None without a common seed. It agrees or disagrees with the
+        claim if the 95 % confidence interval of the mean difference (Student's t),
+        widened by the rounding, is on one side of 0. One seed is never enough.
 
     Example:
         >>> compare({0: 31.0, 1: 32.0}, {0: 30.0, 1: 31.0})
@@ -62,8 +59,8 @@ def compare(
         return Comparison(mean, None, 1, "not told apart")
     std = statistics.stdev(differences)
     count = len(differences)
-    half_width = t.ppf((1 + CONFIDENCE) / 2, count - 1) * std / math.sqrt(count)
-    if abs(mean) <= half_width + ROUNDING:
+    half_width = t.ppf((1 + _CONFIDENCE) / 2, count - 1) * std / math.sqrt(count)
+    if abs(mean) <= half_width + _ROUNDING:
         verdict = "not told apart"
     else:
         verdict = "agrees" if mean > 0 else "disagrees"

@@ -1,4 +1,4 @@
-"""Ablations as a page."""
+"""The page of ablations, in Markdown."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,12 @@ _HEAD = """# Ablations
 
 <!-- Written by tools/analysis/run_ablation.py: change the tables' files, not this. -->
 
-Mean and standard deviation, over the seeds, of scores of the validation at the end of a
-run. Beside each claim stands the mean difference between two rows, taken seed by seed,
-with its standard deviation. A claim is borne out ("agrees"), or contradicted
-("disagrees"), where the 95 % confidence interval of that mean (Student's t), widened by
-0.01, to which scores are rounded, is on one side of 0: of two seeds it hardly ever is.
-Rows that did not run are not here.
-`docs/run_ablations.md` says how to run them.
+Scores are means and standard deviations over the seeds, from the validation at the end
+of a run. Beside each claim is the mean difference between two rows, taken seed by seed,
+with its standard deviation. The verdict is "agrees" or "disagrees" if the 95 %
+confidence interval of that mean (Student's t), widened by 0.01 because scores are
+rounded, is on one side of 0; two seeds hardly ever suffice for that. Rows that have not
+run are left out. `docs/run_ablations.md` says how to run them.
 
 """
 
@@ -27,34 +26,26 @@ Rows that did not run are not here.
 def markdown_page(
     results: Sequence[tuple[AblationTable, Sequence[Mapping[str, Any]]]],
 ) -> str:
-    """A page with a section for each table.
+    """A page in Markdown, with a section for each table.
 
     Args:
-        results: Tables and their records, see :class:`ResultFile`. Rows without any
+        results: Tables and their records, see :class:`ResultFile`. Rows without a
             record are left out.
-
-    Returns:
-        Markdown.
     """
     return _HEAD + "\n".join(_section(table, records) for table, records in results)
 
 
 def _section(table: AblationTable, records: Sequence[Mapping[str, Any]]) -> str:
-    parts = [f"## {table.title}", table.about.strip()]
-    if not records:
-        parts.append("Nothing of it has run.")
-        return "\n\n".join(parts) + "\n"
     by_row: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         by_row.setdefault(record["row"], []).append(record)
-    parts.append(_score_table(table, by_row))
-    claims = _claim_table(table, by_row)
-    if claims:
-        parts.append(claims)
-    if table.notes:
-        parts.append(table.notes.strip())
-    parts.append(_run_list(records))
-    return "\n\n".join(parts) + "\n"
+    parts = [f"## {table.title}", table.about.strip()]
+    if records:
+        parts += [_score_table(table, by_row), _claim_table(table, by_row)]
+        parts += [table.notes.strip(), _run_list(records)]
+    else:
+        parts.append("None of its rows has run.")
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
@@ -106,7 +97,7 @@ def _claim_table(
 
 
 def _run_list(records: Sequence[Mapping[str, Any]]) -> str:
-    """Where each number comes from, folded away."""
+    """The runs that the numbers come from, folded away."""
     machines: dict[str, int] = {}
     rows = []
     for record in records:
@@ -137,7 +128,7 @@ def _run_list(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _option_list(records: Sequence[Mapping[str, Any]]) -> str:
-    """The options that all rows have, and those of each row beside them."""
+    """The options that all rows have, then the other options of each row."""
     rows = {record["row"]: record["cfg_options"] for record in records}
     first, *others = rows.values()
     common = {

@@ -1,4 +1,4 @@
-"""The record of what ablations gave."""
+"""The results of ablations, in a file."""
 
 import json
 from collections.abc import Mapping
@@ -12,15 +12,12 @@ _FACTS = ("commit", "steps", "size", "seconds", "machine", "scores")
 
 
 class ResultFile:
-    """A JSON file with a record for each finished run.
+    """A JSON file with a record for each finished run; the first :meth:`add` makes it.
 
-    A record holds ``table``, ``row``, ``seed``, ``config``, ``cfg_options``,
-    ``steps``, ``size``, ``scores``, and of its last start ``commit``, ``machine`` and
-    ``seconds``. It stands for a run as long as the config's name and the options are
-    the same.
-
-    Args:
-        path: The file; made by the first :meth:`add`.
+    A record has ``table``, ``row``, ``seed``, ``config``, ``cfg_options``, ``steps``,
+    ``size`` and ``scores``; its ``commit``, ``machine`` and ``seconds`` are those of
+    the run's last start. It counts as a run's result while the config's name and the
+    options stay the same.
 
     Raises:
         ValueError: If the file holds something else.
@@ -51,9 +48,9 @@ class ResultFile:
             key: ``table``, ``row``, ``seed``, ``config`` and ``cfg_options``.
 
         Returns:
-            The record, None if there is none with all five.
+            The record; None if no record has all five.
         """
-        # As JSON has it: tuples are lists there.
+        # JSON turns tuples into lists.
         wanted = json.loads(json.dumps({name: key[name] for name in _KEYS}))
         for record in self._records:
             if all(record[name] == wanted[name] for name in _KEYS):
@@ -61,15 +58,14 @@ class ResultFile:
         return None
 
     def add(self, record: dict[str, Any]) -> None:
-        """Adds a record, in place of an older one of the same row and seed."""
-        # As JSON has it: tuples are lists there.
+        """Adds a record. It replaces an older one of the same row and seed."""
+        # JSON turns tuples into lists.
         record = json.loads(json.dumps(record))
-        same = _KEYS[:3]
-        # Another program may have added to the file.
+        # Another program may have added records since.
         kept = [
             old
             for old in self._read()
-            if any(old[name] != record[name] for name in same)
+            if any(old[name] != record[name] for name in ("table", "row", "seed"))
         ]
         self._records = [*kept, record]
         with atomic_write(self.path, "w") as file:

@@ -1,4 +1,4 @@
-"""Trainings of an ablation."""
+"""The trainings of an ablation, and a queue that runs them."""
 
 import copy
 import hashlib
@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 from mmengine.config import Config
 
 from mmseg_fsr.cli.arguments import merge_options
-from mmseg_fsr.report import find_runs, join_runs, last_scores, score_curves
+from mmseg_fsr.report import logged_scores
 
 from .table import AblationTable, Row
 
 
 @dataclass(frozen=True, eq=False)
 class AblationRun:
-    """A row of a table with one seed."""
+    """A row of a table, trained with one seed."""
 
     table: AblationTable
     row: Row
@@ -33,7 +33,7 @@ class AblationRun:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What a record of it must agree with, see :class:`ResultFile`."""
+        """What identifies the run's record, see :class:`ResultFile`."""
         return dict(
             table=self.table.name,
             row=self.row.name,
@@ -43,7 +43,7 @@ class AblationRun:
         )
 
     def folder(self, root: Path) -> Path:
-        """Its work directory below that of all ablations, another for other options."""
+        """The run's work directory below ``root``; other options have another one."""
         name = re.sub(r"[^\w.-]+", "_", self.row.name)
         text = json.dumps(self.key, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -55,7 +55,7 @@ class AblationRun:
         Raises:
             ValueError: If an option does not fit the config.
         """
-        # Merging takes ``_delete_`` out of what it is given.
+        # Merging removes ``_delete_`` from the options that it is given.
         options = copy.deepcopy(self.key["cfg_options"])
         options["randomness.seed"] = self.seed
         cfg = Config.fromfile(self.row.config)
@@ -70,13 +70,10 @@ class AblationRun:
 
     @staticmethod
     def drop_unscored_end(folder: Path, steps: int) -> None:
-        """Lets a run whose last validation was broken off do its last steps again.
+        """Removes the last checkpoint if the validation after it was broken off.
 
-        Resumed from the checkpoint of its last step, it would end without scores.
-
-        Args:
-            folder: Its work directory.
-            steps: Length of the training.
+        The run then repeats its last steps. Resumed from that checkpoint, it would end
+        without scores.
         """
         if _logged_scores(folder)[0] == steps:
             return
@@ -87,18 +84,11 @@ class AblationRun:
             noted.unlink()
 
     def read_scores(self, folder: Path, steps: int) -> dict[str, float]:
-        """The scores of the validation at the end.
-
-        Args:
-            folder: Its work directory.
-            steps: Length of the training.
-
-        Returns:
-            Scores by the validation's names.
+        """The scores of the validation after the last step, by the validation's names.
 
         Raises:
-            ValueError: If the last validation was an earlier one, or lacks a score
-                that the table wants.
+            ValueError: If the last validation came earlier, or lacks a score of the
+                table.
         """
         step, scores = _logged_scores(folder)
         if step != steps:
@@ -110,30 +100,25 @@ class AblationRun:
         return scores
 
     def require_scores(self, scores: Collection[str], where: Path) -> None:
-        """Refuses scores among which one of the table's is missing.
-
-        Args:
-            scores: By the validation's names.
-            where: Folder or file that has them.
+        """Refuses the scores of a folder or file that lack one of the table's.
 
         Raises:
-            ValueError: If one is missing; names it and the table.
+            ValueError: If one is missing. The message names it and the table.
         """
         missing = set(self.table.scores.values()) - set(scores)
         if missing:
             raise ValueError(
                 f"{where}: {self} has no score {', '.join(sorted(missing))}, but "
-                f"{', '.join(scores)}: mend scores of {self.table.path}"
+                f"{', '.join(scores)}: correct scores of {self.table.path}"
             )
 
 
 def _logged_scores(folder: Path) -> tuple[int | None, dict[str, float]]:
     """Step and scores of the last validation; None and nothing without a log."""
     try:
-        records, _ = join_runs(find_runs(folder))
+        return logged_scores(folder)
     except FileNotFoundError:
         return None, {}
-    return last_scores(score_curves(records))
 
 
 def planned_runs(
@@ -141,24 +126,18 @@ def planned_runs(
     rows: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[AblationRun]:
-    """The runs of a table, all rows with the first seed before the second.
+    """The runs of a table: all rows with the first seed, then with the second.
 
     Args:
         table: The table.
-        rows: Names of the rows that are wanted. Defaults to None, all.
-        seeds: The seeds that are wanted. Defaults to None, the table's.
-
-    Returns:
-        Runs.
+        rows: Names of the wanted rows. Defaults to None, all.
+        seeds: The wanted seeds. Defaults to None, all of the table's.
 
     Raises:
-        ValueError: If a row or a seed is none of the table's.
+        ValueError: If the table has no such row or seed.
     """
     names = [row.name for row in table.rows]
-    for kind, wanted, known in (
-        ("row", rows, names),
-        ("seed", seeds, table.seeds),
-    ):
+    for kind, wanted, known in (("row", rows, names), ("seed", seeds, table.seeds)):
         unknown = [str(entry) for entry in wanted or () if entry not in known]
         if unknown:
             raise ValueError(
@@ -181,7 +160,8 @@ def training_size(cfg: Config) -> str:
         cfg: A config whose training pipeline crops or resizes to a ``scale``.
 
     Returns:
-        Height and width of the first ``scale`` in the pipeline, ``'own'`` without any.
+        Height and width of the first ``scale`` in the pipeline, ``'own'`` if it has
+        none.
     """
     pending = [cfg.train_dataloader.dataset]
     while pending:
@@ -208,22 +188,22 @@ def run_queue(
     start: Callable[[Job, Mapping[str, str]], subprocess.Popen | None],
     interval: float = 0.5,
 ) -> Iterator[tuple[Job, int | None, float]]:
-    """Runs a program for each job, one at each place at a time.
+    """Runs a program for each job, one at a time at each place.
 
-    Where the caller is interrupted, the programs under way are asked to end (SIGTERM)
-    and waited for.
+    If the caller is interrupted, the running programs get SIGTERM, and it waits for
+    their end.
 
     Args:
-        jobs: What to do, in this order.
-        places: Variables of the environment for the programs at a place, such as the
-            GPU that they see.
-        start: Starts the program of a job with the variables of a place; None if it
-            may not run now.
+        jobs: The jobs, in the order of their start.
+        places: Environment variables for the programs at a place, such as the GPU that
+            they see.
+        start: Starts the program of a job with the variables of a place. It returns
+            None if the job may not run now.
         interval: Seconds between two looks at the programs. Defaults to 0.5.
 
     Yields:
-        Job, exit code and seconds of each program that has ended, and of each that
-            may not run, whose exit code is None.
+        Job, exit code and seconds of each program that has ended. The exit code is
+            None for a job that may not run.
     """
     waiting, free = deque(jobs), list(places)
     running: list[tuple[subprocess.Popen, Job, Mapping[str, str], float]] = []

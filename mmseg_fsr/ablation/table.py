@@ -1,4 +1,4 @@
-"""What an ablation compares, from a YAML file."""
+"""The YAML table that says what an ablation compares."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ class Row:
     """One variant.
 
     Attributes:
-        name: What tables call it, unique in its table.
+        name: Name of the row, unique in its table.
         config: Path of its config.
-        cfg_options: Settings by dotted key, over those of the config.
+        cfg_options: Settings by dotted key that override those of the config.
     """
 
     name: str
@@ -26,13 +26,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Claim:
-    """What is said of two rows, by the paper or another.
+    """A statement about two rows, from the paper or elsewhere.
 
     Attributes:
-        claim: In words.
-        better: Name of the row that is better by the claim.
-        worse: Name of the other.
-        score: Which score, by its name in the table.
+        claim: The statement in words.
+        better: Name of the row that it says is better.
+        worse: Name of the other row.
+        score: Which score it is about, by its name in the table.
     """
 
     claim: str
@@ -47,14 +47,14 @@ class AblationTable:
 
     Attributes:
         path: The file.
-        title: Heading of its section.
-        about: Markdown below it.
-        seeds: Every row is trained with each.
-        config: Config of rows that name none.
-        scores: Names of columns, and of the validation's scores in them.
+        title: Heading of the table's section.
+        about: Markdown below the heading.
+        seeds: Every row is trained with each of them.
+        scores: The validation's scores, by the names of their columns.
         rows: The variants.
-        cfg_options: Settings of all rows; a row's own come after them.
-        claims: What is said of rows, to hold against the scores.
+        config: Config of rows that name none.
+        cfg_options: Settings of all rows. A row's own settings override them.
+        claims: Statements about rows, to compare with the scores.
         notes: Markdown below the tables.
     """
 
@@ -71,7 +71,7 @@ class AblationTable:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """The file's name without suffix."""
         return self.path.stem
 
 
@@ -79,15 +79,12 @@ def read_table(path: str | Path) -> AblationTable:
     """Reads a table.
 
     Args:
-        path: YAML file with the attributes of :class:`AblationTable` but ``path``;
-            configs are named from its folder.
-
-    Returns:
-        The table.
+        path: YAML file with the attributes of :class:`AblationTable` except ``path``.
+            Paths of configs are relative to its folder.
 
     Raises:
         FileNotFoundError: If the file or a config is missing.
-        ValueError: If the file is no such table; names the file and the key.
+        ValueError: If the file is no such table. The message names file and key.
     """
     path = Path(path)
     try:
@@ -123,7 +120,7 @@ def _checked(
     given: tuple[str, ...] = (),
     defaults: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The values of a data class, without those that are given otherwise."""
+    """The loaded values of a data class, but for those that the caller gives."""
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{where}: expected keys and values, got {loaded!r}")
     known = [f.name for f in fields(kind) if f.name not in given]
@@ -153,7 +150,7 @@ def _mapping(loaded: object, where: str) -> dict[str, Any]:
 
 
 def _require_json(options: object, where: str) -> None:
-    """Results are kept as JSON, with the options that they are of."""
+    """Refuses options that the JSON file of results could not hold."""
     try:
         json.dumps(options)
     except TypeError as error:
@@ -188,8 +185,8 @@ def _check_names(table: AblationTable) -> None:
     names = [row.name for row in table.rows]
     if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"{table.path}: rows: expected at least one, each with a name of its own, "
-            f"got {names}"
+            f"{table.path}: rows: expected one or more, each with its own name, got "
+            f"{names}"
         )
     for claim in table.claims:
         for name, known in (

@@ -1,4 +1,4 @@
-"""Attention of a network while it runs: weights, entropy, and where they are read."""
+"""Attention weights of a running network, and their entropy."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,15 +14,16 @@ from mmseg_fsr.models.aggregators.class_attention_aggregator import ClassAttenti
 def attention_weights(query: Tensor, key: Tensor) -> Tensor:
     """Softmax of the scaled products of queries and keys.
 
-    softmax(q k^T / sqrt(d)), as ``torch.nn.functional.scaled_dot_product_attention``
-    has it inside, in float32 whatever the dtype of the network.
+    This is softmax(q k^T / sqrt(d)), which
+    ``torch.nn.functional.scaled_dot_product_attention`` computes internally. It is
+    computed in float32, whatever the dtype of the network.
 
     Args:
         query: Queries (..., Q, d).
         key: Keys (..., N, d).
 
     Returns:
-        Weights (..., Q, N), float32, in 0..1; those of a query add up to 1.
+        Weights (..., Q, N), float32, in 0..1. The weights of a query add up to 1.
 
     Example:
         >>> attention_weights(torch.zeros(1, 8), torch.rand(4, 8))
@@ -35,13 +36,14 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
 def attention_entropy(query: Tensor, key: Tensor, chunk: int = 256) -> Tensor:
     """Mean over the queries of the entropy of their attention, in nats.
 
-    The entropy of weights p over N keys is -sum p ln p, the natural logarithm: 0 where
-    a query attends to one key alone, ln N where it attends to all alike.
+    The entropy of weights p over N keys is -sum p ln p (natural logarithm). It is 0
+    if a query attends to one key only, and ln N if it attends to all keys alike.
 
     Args:
         query: Queries (..., Q, d).
         key: Keys (..., N, d).
-        chunk: Queries whose weights are in memory at a time. Defaults to 256.
+        chunk: Number of queries whose weights are in memory at a time. Defaults to
+            256.
 
     Returns:
         Entropies (...), float32, in 0..ln N.
@@ -57,43 +59,38 @@ def attention_entropy(query: Tensor, key: Tensor, chunk: int = 256) -> Tensor:
     return torch.cat(entropies, dim=-1).mean(-1)
 
 
-def _split_qkv(num_heads: int, qkv: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys (B, heads, N, d) of one projection (B, N, 3C)."""
-    query, key, _ = qkv.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return query, key
+# Derived classes may compute something else: the type must be one of these.
+_READABLE = (MultiheadAttention, ClassAttention)
 
 
-def _split_heads(num_heads: int, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries (B, heads, Q, d) and keys (B, heads, N, d) of two, (B, Q or N, C)."""
-    query, key = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (q, k))
-    return query, key
-
-
-# The linear layers of an attention that make queries and keys, and how their outputs
-# are split into heads. Classes derived from these may compute something else.
-_READERS = {
-    MultiheadAttention: (("qkv",), _split_qkv),
-    ClassAttention: (("q", "k"), _split_heads),
-}
+def _queries_and_keys(attention: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries (B, heads, Q, d) and keys (B, heads, N, d) of an attention's inputs."""
+    if type(attention) is MultiheadAttention:
+        query, key, _ = attention.qkv(*inputs).chunk(3, dim=-1)
+    else:
+        cls_token, tokens = inputs
+        query, key = attention.q(cls_token), attention.k(tokens)
+    shape = (attention.num_heads, -1)
+    return tuple(x.unflatten(-1, shape).transpose(1, 2) for x in (query, key))
 
 
 def attention_layers(
     backbone: nn.Module, kind: type[nn.Module] | None = None
 ) -> dict[str, nn.Module]:
-    """The attentions of a backbone whose queries and keys can be read.
+    """The attention modules of a backbone whose queries and keys can be read.
 
-    These are mmpretrain's ``MultiheadAttention``, of ``FSRViT`` and of mmpretrain's
-    plain ViTs, and the ``ClassAttention`` of ``ClassAttentionAggregator``.
+    These are mmpretrain's ``MultiheadAttention``, which ``FSRViT`` and mmpretrain's
+    plain ViTs have, and the ``ClassAttention`` of ``ClassAttentionAggregator``.
 
     Args:
-        backbone: The network; a teacher within it is left out.
-        kind: The one of these classes that is wanted. Defaults to None, both.
+        backbone: The network. A teacher within it is left out.
+        kind: Which of the two classes is wanted. Defaults to None, both.
 
     Returns:
-        The attentions in the network's order, by the name of the block that holds
-        each, such as ``layers.0`` and ``aggregator.blocks.0``.
+        The modules in the network's order, by the name of the block that holds each,
+        such as ``layers.0`` and ``aggregator.blocks.0``.
     """
-    kinds = _READERS if kind is None else (kind,)
+    kinds = _READABLE if kind is None else (kind,)
     return {
         name.rpartition(".")[0] or name: module
         for name, module in backbone.named_modules()
@@ -102,11 +99,11 @@ def attention_layers(
 
 
 class AttentionHook:
-    """Forward hooks that reduce the queries and keys of each attention of a backbone.
+    """Reads the attention of every layer while a backbone runs.
 
-    A fused attention gives out no weights. Its inputs, the outputs of the linear layers
-    before it, say all of them: these are read, and what the backbone computes stays as
-    it is. The hooks are there within the ``with`` statement alone.
+    Fused attention does not return its weights. Forward hooks compute the queries and
+    keys again from each module's inputs and hand them to ``reduce``. The output of the
+    backbone stays the same. The hooks are removed at the end of the ``with`` statement.
 
     Args:
         backbone: The network.
@@ -114,8 +111,8 @@ class AttentionHook:
         kind: As in :func:`attention_layers`. Defaults to None.
 
     Attributes:
-        results: What ``reduce`` gave in the last pass in which a layer ran, by the
-            layer's name.
+        results: What ``reduce`` returned for the last pass of a layer, by the layer's
+            name.
 
     Example:
         >>> vit = FSRViT(arch='deit-tiny', img_size=64)
@@ -137,41 +134,17 @@ class AttentionHook:
         self._handles = []
 
     def __enter__(self) -> "AttentionHook":
-        for layer, attention in self._layers.items():
-            linears, split = _READERS[type(attention)]
-            outputs = {}
-            self._handles += [
-                getattr(attention, name).register_forward_hook(
-                    partial(self._keep, outputs, name)
-                )
-                for name in linears
-            ]
-            self._handles.append(
-                attention.register_forward_hook(
-                    partial(self._finish, layer, split, outputs)
-                )
-            )
+        self._handles = [
+            attention.register_forward_hook(partial(self._read, name))
+            for name, attention in self._layers.items()
+        ]
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles.clear()
 
-    @staticmethod
-    def _keep(
-        outputs: dict, name: str, _: nn.Module, args: tuple, output: Tensor
+    def _read(
+        self, name: str, attention: nn.Module, inputs: tuple, output: Tensor
     ) -> None:
-        outputs[name] = output
-
-    def _finish(
-        self,
-        layer: str,
-        split: Callable[..., tuple[Tensor, Tensor]],
-        outputs: dict[str, Tensor],
-        attention: nn.Module,
-        args: tuple,
-        output: Tensor,
-    ) -> None:
-        self.results[layer] = self._reduce(*split(attention.num_heads, **outputs))
-        outputs.clear()
+        self.results[name] = self._reduce(*_queries_and_keys(attention, *inputs))

@@ -1,4 +1,4 @@
-"""Attention as a table, a plot and pictures."""
+"""A table, a plot and pictures of attention."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmseg_fsr.visualization import draw_panel, overlay_heat
 
-COLUMNS = ("checkpoint", "layer", "head", "entropy_mean", "entropy_std")
+_COLUMNS = ("checkpoint", "layer", "head", "entropy_mean", "entropy_std")
 
 
 def write_entropies(
@@ -21,15 +21,15 @@ def write_entropies(
     """Writes a line for every head of every layer of every checkpoint, as CSV.
 
     Args:
-        file: Where to, open for text.
+        file: File to write to, opened for text.
         entropies: Entropies (images, heads), in nats, by checkpoint and layer. Their
             mean and (population) standard deviation over the images are written.
     """
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(_COLUMNS)
     for checkpoint, layers in entropies.items():
         for layer, values in layers.items():
-            # float64: the deviation of close values.
+            # The deviation of close values needs float64.
             values = values.double()
             means, stds = values.mean(0), values.std(0, correction=0)
             for head, (mean, std) in enumerate(zip(means, stds, strict=True)):
@@ -39,13 +39,11 @@ def write_entropies(
 def plot_entropies(entropies: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """Plots the entropy of every head over the layers, checkpoints side by side.
 
-    A point is a head's mean over the images, the line the mean over a layer's heads.
+    A point is the mean of a head over the images. The line is the mean over the heads
+    of a layer. All plots have one scale.
 
     Args:
         entropies: Entropies (images, heads), in nats, by checkpoint and layer.
-
-    Returns:
-        A figure with a plot for each checkpoint, all on one scale.
     """
     num_layers = max(map(len, entropies.values()))
     width = 1.5 + max(3.0, 0.3 * num_layers)
@@ -72,14 +70,15 @@ def plot_entropies(entropies: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 def draw_class_attention(
     image: np.ndarray, maps: Mapping[str, Mapping[str, np.ndarray]]
 ) -> np.ndarray:
-    """Draws an image and the attention of each head to it side by side.
+    """Draws an image, and the attention of each head to it, side by side.
 
-    There is a row for each block of each checkpoint. Blue is 0 and red is the head's
-    own maximum, which its title gives.
+    Each block of each checkpoint has a row. Blue is 0. Red is the head's own maximum,
+    which its title gives.
 
     Args:
         image: RGB picture (H, W, 3), uint8.
-        maps: Weights (heads, H, W) by checkpoint and layer; as many heads everywhere.
+        maps: Weights (heads, H, W) by checkpoint and layer. All layers have the same
+            number of heads.
 
     Returns:
         RGB picture, uint8.
@@ -98,16 +97,16 @@ def draw_class_attention(
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Names without suffix, with as many folders before them as tell them apart.
+    """File names without suffix, with as many folders as are needed to differ.
 
     Args:
-        paths: Different paths of files.
+        paths: Paths of different files.
 
     Returns:
-        A name for each.
+        A name for each path. Suffixes stay if the names differ in nothing else.
 
     Raises:
-        ValueError: If a path is there twice.
+        ValueError: If a path is given twice.
 
     Example:
         >>> short_names(['work/a/iter_9.pth', 'work/b/iter_9.pth'])
@@ -115,12 +114,10 @@ def short_names(paths: Sequence[str]) -> list[str]:
     """
     parts = [PurePath(path).parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
-        # Suffixes count: two files may differ in nothing else.
-        if len({names[-depth:] for names in parts}) == len(paths):
-            stems = [str(PurePath(*names[-depth:]).with_suffix("")) for names in parts]
-            if len(set(stems)) == len(paths):
-                return stems
-            return [str(PurePath(*names[-depth:])) for names in parts]
+        names = [PurePath(*path[-depth:]) for path in parts]
+        if len(set(names)) == len(paths):
+            stems = [str(name.with_suffix("")) for name in names]
+            return stems if len(set(stems)) == len(paths) else list(map(str, names))
     twice = next(
         path for path, names in zip(paths, parts, strict=True) if parts.count(names) > 1
     )

@@ -1,7 +1,8 @@
-"""What the benchmarks in ``tools/analysis`` measure with."""
+"""What the benchmarks in ``tools/analysis`` measure with and report."""
 
 import contextlib
 import functools
+import json
 import os
 import platform
 import time
@@ -13,62 +14,17 @@ from types import ModuleType
 
 import torch
 
-
-def processor_name() -> str:
-    """Name of the processor, of Linux's own list if there is one."""
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        for line in cpu_info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def environment(*packages: ModuleType) -> dict[str, str | int | float]:
-    """What a reader must know to compare the figures of a benchmark.
-
-    Args:
-        *packages: Imported packages that the figures depend on, beside torch.
-
-    Returns:
-        Date, processor, number of CPUs, load of the last minute, threads of torch,
-        and the versions of Python, torch and the packages.
-    """
-    facts = dict(
-        date=str(date.today()),
-        processor=processor_name(),
-        cpus=os.cpu_count(),
-        load=round(os.getloadavg()[0], 2),
-        threads=torch.get_num_threads(),
-        python=platform.python_version(),
-    )
-    return facts | {
-        module.__name__: module.__version__ for module in (torch, *packages)
-    }
-
-
-def markdown_table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table.
-
-    Args:
-        head: Names of the columns.
-        rows: Their cells, as many in each row.
-
-    Returns:
-        Lines without a final newline.
-    """
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+from mmseg_fsr.utils.atomic_write import atomic_write
 
 
 class PartMeter:
-    """Adds up the cost of parts; a part within a part belongs to the outer one.
+    """Adds up the cost of parts. A part within a part counts for the outer one.
 
     Args:
         read: Reads a meter that only rises, such as a clock.
 
     Attributes:
-        amounts: What the meter rose by, by part.
+        amounts: By how much the meter rose, by part.
     """
 
     def __init__(self, read: Callable[[], float]) -> None:
@@ -78,7 +34,7 @@ class PartMeter:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Books the cost within to a part."""
+        """Adds the cost of the ``with`` block to a part."""
         if self._running:
             yield
             return
@@ -92,13 +48,7 @@ class PartMeter:
 
     @contextlib.contextmanager
     def watch(self, owner: object, method: str, name: str) -> Iterator[None]:
-        """Books calls of a method to a part.
-
-        Args:
-            owner: The object whose method it is.
-            method: Name of the method.
-            name: The part.
-        """
+        """Adds the cost of calls of a method of an object to the part ``name``."""
         original: Callable = getattr(owner, method)
 
         @functools.wraps(original)
@@ -116,11 +66,8 @@ class PartMeter:
 class PartTimer(PartMeter):
     """Adds up the time of parts, in seconds.
 
-    On a GPU each boundary waits for the device: parts are measured right, the whole
-    is slower than without the timer.
-
-    Args:
-        device: Where the work is done.
+    On a GPU it waits for the device at each boundary. Times of the parts are right,
+    but the whole is slower than without the timer.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -128,19 +75,31 @@ class PartTimer(PartMeter):
         self.device = device
 
     def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        _wait_for(self.device)
         return time.perf_counter()
+
+
+def time_call(device: torch.device, call: Callable[[], object]) -> float:
+    """Seconds until the device, which must be idle before, has finished a call."""
+    start = time.perf_counter()
+    call()
+    _wait_for(device)
+    return time.perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Starts a new stretch.
+    """Starts a new measurement for :func:`peak_memory`.
 
     Args:
-        device: A GPU, or the CPU, where the memory is the process's (Linux only).
+        device: A GPU, or the CPU, which stands for this process (Linux only).
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -149,25 +108,73 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes held at the peak since the last reset, see :func:`reset_peak_memory`."""
+    """Bytes held at the peak since the last :func:`reset_peak_memory`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     (line,) = (x for x in _STATUS.read_text().splitlines() if x.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
-def time_call(device: torch.device, call: Callable[[], object]) -> float:
-    """Seconds of a call, until the device is done.
+def environment(
+    *packages: ModuleType, device: torch.device | None = None
+) -> dict[str, str | int | float]:
+    """What a reader must know to compare the figures of a benchmark.
 
     Args:
-        device: Where the work is done; idle before the call.
-        call: What to do.
+        *packages: Imported packages that the figures depend on, besides torch.
+        device: Where the work is done, if it may be a GPU. Defaults to None.
 
     Returns:
-        The seconds.
+        Date, processor, number of CPUs, load of the last minute, torch's threads, the
+        versions of Python, torch and the packages, and the device's name if a device
+        is given.
     """
-    start = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    facts = dict(
+        date=str(date.today()),
+        processor=_processor_name(),
+        cpus=os.cpu_count(),
+        load=round(os.getloadavg()[0], 2),
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+    )
+    facts |= {module.__name__: module.__version__ for module in (torch, *packages)}
+    if device is not None:
+        on_gpu = device.type == "cuda"
+        facts["device"] = torch.cuda.get_device_name(device) if on_gpu else "CPU"
+    return facts
+
+
+def _processor_name() -> str:
+    """The processor's name; platform has none on Linux."""
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        for line in cpu_info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def markdown_table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table, without a final newline.
+
+    Args:
+        head: Names of the columns. Two may be equal, which prettytable refuses.
+        rows: Cells of each row, as many as there are columns.
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
+def write_and_print(path: Path | None, report: dict, *tables: str) -> None:
+    """Writes the figures of a benchmark to a file, and prints them as tables.
+
+    Args:
+        path: JSON file to write; None writes none.
+        report: The figures, with ``config`` and ``environment``.
+        *tables: Markdown tables to print below the two.
+    """
+    if path is not None:
+        with atomic_write(path, "w") as file:
+            json.dump(report, file, indent=1)
+    facts = ", ".join(f"{name} {fact}" for name, fact in report["environment"].items())
+    print(f"{report['config']}, {facts}", *tables, sep="\n\n")

@@ -1,4 +1,4 @@
-"""Attention of a trained network on images of a data set."""
+"""Attention of a trained network to the images of a data set."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -22,11 +22,8 @@ from .attention import (
 def require_attention(backbone: nn.Module) -> None:
     """Refuses a backbone without an attention that can be read.
 
-    Args:
-        backbone: The network.
-
     Raises:
-        ValueError: If it has none; names its type and what is supported.
+        ValueError: If it has none. The message names its type and what is supported.
     """
     if attention_layers(backbone):
         return
@@ -42,16 +39,15 @@ def require_attention(backbone: nn.Module) -> None:
 
 @torch.no_grad()
 def dataset_entropies(model: BaseSegmentor, items: Iterable[dict]) -> dict[str, Tensor]:
-    """Entropy of every attention head of a model's backbone for each of some images.
+    """Entropy of every attention head of a model's backbone for each image.
 
     Args:
-        model: The model in evaluation mode; its student, where it has a teacher.
+        model: The model in evaluation mode. If it has a teacher, its student is used.
         items: Items of a data set, one image each.
 
     Returns:
-        Entropies (images, heads), float32, in nats, the mean over an image's queries,
-        by layer in the backbone's order, see
-        :func:`~mmseg_fsr.analysis.attention_layers`.
+        Entropies (images, heads), float32, in nats, averaged over an image's queries,
+        by layer in the order of :func:`~mmseg_fsr.analysis.attention_layers`.
 
     Raises:
         ValueError: If the backbone has no attention that can be read.
@@ -67,42 +63,19 @@ def dataset_entropies(model: BaseSegmentor, items: Iterable[dict]) -> dict[str, 
     return {layer: torch.stack(values) for layer, values in entropies.items()}
 
 
-def fit_to_image(
-    maps: Tensor, stride: int, img_shape: tuple[int, int], ori_shape: tuple[int, int]
-) -> Tensor:
-    """Enlarges maps on the feature grid to the image that was resized for the network.
-
-    Args:
-        maps: Maps (heads, h, w).
-        stride: Pixels per cell of the grid.
-        img_shape: Size of the image after resizing, without padding. What the grid
-            does not cover is 0; what it covers beyond is cut.
-        ori_shape: Size (H, W) of the image as it was.
-
-    Returns:
-        Maps (heads, H, W), each cell of one value.
-    """
-    maps = maps.repeat_interleave(stride, -2).repeat_interleave(stride, -1)
-    rows, cols = (
-        size - grid for size, grid in zip(img_shape, maps.shape[-2:], strict=True)
-    )
-    maps = F.pad(maps, (0, cols, 0, rows))
-    return F.interpolate(maps[None], ori_shape, mode="nearest-exact")[0]
-
-
 @torch.no_grad()
 def class_attention_maps(model: BaseSegmentor, item: dict) -> dict[str, Tensor]:
-    """The class token's attention to an image, for each head.
+    """Attention of the class token to an image, for each head.
 
     Args:
-        model: The model in evaluation mode; its student, where it has a teacher.
+        model: The model in evaluation mode. If it has a teacher, its student is used.
         item: Item of a data set, one image.
 
     Returns:
-        Weights (heads, H, W), float32, on the CPU and of the original image's size, by
-        block of the ``ClassAttentionAggregator``; empty where the class token is made
-        without one, or not at all in evaluation. A head's weights of the cells of the
-        feature grid add up to 1.
+        Weights (heads, H, W), float32, on the CPU, of the original image's size, by
+        block of the ``ClassAttentionAggregator``. A head's weights of the cells of the
+        feature grid add up to 1. The dict is empty if no ``ClassAttentionAggregator``
+        makes the class token, or if evaluation makes no class token at all.
     """
     backbone = model.backbone
     if not attention_layers(backbone, ClassAttention):
@@ -120,3 +93,26 @@ def class_attention_maps(model: BaseSegmentor, item: dict) -> dict[str, Tensor]:
         )
         for layer, weights in hook.results.items()
     }
+
+
+def fit_to_image(
+    maps: Tensor, stride: int, img_shape: tuple[int, int], ori_shape: tuple[int, int]
+) -> Tensor:
+    """Enlarges maps on the feature grid to the size of the original image.
+
+    Args:
+        maps: Maps (heads, h, w).
+        stride: Pixels per cell of the grid.
+        img_shape: Size (H, W) of the resized image, without padding. Pixels that the
+            grid does not cover become 0; cells of the padding are cut off.
+        ori_shape: Size (H, W) of the original image.
+
+    Returns:
+        Maps (heads, H, W) of ``ori_shape``. All pixels of a cell have its value.
+    """
+    maps = maps.repeat_interleave(stride, -2).repeat_interleave(stride, -1)
+    rows, cols = (
+        size - grid for size, grid in zip(img_shape, maps.shape[-2:], strict=True)
+    )
+    maps = F.pad(maps, (0, cols, 0, rows))
+    return F.interpolate(maps[None], ori_shape, mode="nearest-exact")[0]

@@ -1,4 +1,4 @@
-"""Use in Python."""
+"""Trained models in Python: build one, predict with it."""
 
 from .inference import inference_cams, prepare_image
 from .init_model import init_model

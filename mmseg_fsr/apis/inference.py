@@ -1,4 +1,4 @@
-"""Use of a trained model on an image of one's own."""
+"""Prediction for a single image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,11 @@ import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.models.segmentors import WeakSegmentor
+from mmseg_fsr.models.segmentors import CAMSegmentor
 
 
 def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> dict:
-    """Reads an image and takes it through a pipeline that may expect a mask.
+    """Takes an image without a mask through a pipeline.
 
     Args:
         image: Path of a file, or an array (H, W, 3), BGR, uint8.
@@ -20,7 +20,8 @@ def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> d
             image. Those that load annotations are left out.
 
     Returns:
-        What the pipeline ends with.
+        The result of the last transform, such as ``inputs`` (3, h, w) and
+        ``data_samples``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -44,7 +45,7 @@ def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> d
 
 @torch.no_grad()
 def inference_cams(
-    model: WeakSegmentor,
+    model: CAMSegmentor,
     image: str | Path | np.ndarray,
     labels: Sequence[str] | None = None,
 ) -> SegDataSample:
@@ -53,17 +54,23 @@ def inference_cams(
     Args:
         model: What :func:`~mmseg_fsr.apis.init_model` gives.
         image: Path of a file, or an array (H, W, 3), BGR, uint8.
-        labels: Names of the classes in the image, whose CAMs are wanted. Defaults
+        labels: Names of the classes in the image, whose CAMs are computed. Defaults
             to None, those that the classifier predicts.
 
     Returns:
-        A sample with what :meth:`WeakSegmentor.add_cams` adds to mmseg's
-        ``seg_logits`` and ``pred_sem_seg``, all of the image's size.
+        A sample of the image's size (H, W): mmseg's ``seg_logits`` and
+        ``pred_sem_seg``, and what :meth:`~mmseg_fsr.models.segmentors.CAMSegmentor.
+        add_cams` adds to them.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded, ``labels`` is a single string, or a
             label is not one of the model's foreground classes.
+
+    Example:
+        >>> model = init_model("configs/fsr/fsr_vit-b_voc.py", "fsr_vit-b_voc.pth")
+        >>> sample = inference_cams(model, "photo.jpg", ["cat", "sofa"])
+        >>> sample.cams.data.shape  # (20, H, W), in 0..1
     """
     multi_hot = None
     if isinstance(labels, str):

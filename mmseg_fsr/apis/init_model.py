@@ -1,4 +1,4 @@
-"""A trained model to predict with."""
+"""Building a model and loading its weights."""
 
 from pathlib import Path
 
@@ -18,10 +18,11 @@ def init_model(
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
 ) -> BaseSegmentor:
-    """Builds a model and loads its weights, as mmseg's function of that name.
+    """Builds a model and loads its weights, as mmseg's function of that name does.
 
-    That one goes on with what fits; here the file must fit. Nothing in it is executed.
-    The classes and colours are the checkpoint's, else those of the config's data set.
+    mmseg's ignores what does not fit; here weights of another model are an error, and
+    nothing in the file is run. Classes and colours are the checkpoint's, else those of
+    the config's data set.
 
     Args:
         config: The config or its file.
@@ -36,6 +37,10 @@ def init_model(
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If the checkpoint cannot be read or is of another model.
+
+    Example:
+        >>> model = init_model("configs/fsr/fsr_vit-b_voc.py", "fsr_vit-b_voc.pth")
+        >>> model.dataset_meta["classes"]
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,7 +59,7 @@ def init_model(
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     model.load_state_dict(tensors, strict=False)
-    # Without names the palette says nothing.
+    # A palette is of no use without the names of its classes.
     meta = plain_dataset_meta(rest.get("meta"))
     if "classes" in meta:
         model.dataset_meta = meta

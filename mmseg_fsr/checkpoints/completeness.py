@@ -1,4 +1,4 @@
-"""Which checkpoint of a folder is whole."""
+"""Finding the newest whole checkpoint of a run."""
 
 import fnmatch
 import logging
@@ -13,7 +13,7 @@ def is_complete(path: str | Path) -> bool:
     """Whether a checkpoint was written to its end and has not changed since.
 
     Args:
-        path: A file of ``torch.save``, an archive with a checksum of every part.
+        path: A file of ``torch.save``, which has a checksum for every part.
 
     Returns:
         False also where there is no such file.
@@ -30,14 +30,14 @@ def latest_complete_checkpoint(
 ) -> str | None:
     """The checkpoint from which a broken-off run goes on.
 
-    It is the one that the run has noted as its last. Where that is torn or missing,
-    with a warning that names it, it is the newest whole one.
+    It is the one that the run has noted as its last. If that is torn or missing, a
+    warning names it, and the newest whole one takes its place.
 
     Args:
         folder: Folder of the run's checkpoints.
         pattern: Their names, with ``*`` for the step.
-        noted: Path of the one noted last; its name counts, as folders are moved.
-            Defaults to None.
+        noted: Path of the one noted last. Only its name counts, as folders may have
+            been moved. Defaults to None.
 
     Returns:
         Its path; None if no checkpoint is whole.

@@ -1,4 +1,4 @@
-"""Whether weights fit a model."""
+"""Checking that weights fit a model."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,8 @@ from torch import Tensor
 
 from .names import is_of_teacher, part_of
 
-# Parts that predictions do not use: a checkpoint converted from the authors' program
-# has no centres, one for prediction alone no auxiliary head.
+# Parts that predictions do not use. A checkpoint converted from the authors' program
+# has no centres; one for prediction alone has no auxiliary head.
 TRAINING_PARTS = ("distill_head", "auxiliary_head")
 
 
@@ -22,9 +22,9 @@ def check_weights(
     Args:
         own: The model's tensors by name.
         given: The checkpoint's.
-        training: Whether training starts from them; else the model predicts. Defaults
-            to False.
-        resumed: Whether a training goes on with them. Defaults to False.
+        training: Whether the model is to be trained from them; else it predicts.
+            Defaults to False.
+        resumed: Whether training goes on where it stopped. Defaults to False.
 
     Raises:
         ValueError: If they do not fit; the message names the tensors.
@@ -57,5 +57,5 @@ def check_weights(
 
 
 def _only_trains(name: str) -> bool:
-    """Whether a tensor of that name plays no part in predictions."""
+    """Whether predictions can do without a tensor."""
     return is_of_teacher(name) or part_of(name) in TRAINING_PARTS

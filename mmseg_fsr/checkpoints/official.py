@@ -1,9 +1,9 @@
-"""Conversion of checkpoints of the authors' program, and back."""
+"""Conversion of checkpoints of the authors' program to our names, and back."""
 
 import torch
 from torch import Tensor
 
-from .names import Conversion, NameTable, backwards, translate
+from .renaming import Conversion, NameTable, backwards, translate
 from .vit import PATCH_PATH
 
 OFFICIAL_TO_OURS: NameTable = (
@@ -30,7 +30,7 @@ OFFICIAL_TO_OURS: NameTable = (
     ("top_classifier.", "cam_head.top_classifier."),
     ("aux_classifier.", "cam_head.aux_classifier."),
 )
-# Theirs belong to the loss, whose state their checkpoints do not hold.
+# The authors' centres belong to the loss, which their checkpoints leave out.
 CENTERS = ("distill_head.class_center.value", "distill_head.patch_center.value")
 _CLASS_POSITION = "encoder.pos_embed[:, 0]"
 
@@ -44,9 +44,8 @@ def convert_official_state_dict(state_dict: dict[str, Tensor]) -> Conversion:
             prefix ``module.`` of distributed training may be there.
 
     Returns:
-        The same tensors by the names of :class:`~mmseg_fsr.models.segmentors.
-        WeakSegmentor`; the position of the class token, which the network does not
-        use, is left out.
+        The same tensors by the names of our ``WeakSegmentor``, which lacks the position
+        of the class token: the network never uses it.
 
     Raises:
         ValueError: If a name is not one of theirs.
@@ -71,19 +70,19 @@ def convert_official_state_dict(state_dict: dict[str, Tensor]) -> Conversion:
 def convert_to_official(state_dict: dict[str, Tensor]) -> Conversion:
     """Renames the parameters of one of our networks to those of the authors' program.
 
-    The way back of :func:`convert_official_state_dict`, by the same table.
+    It reverses :func:`convert_official_state_dict`.
 
     Args:
-        state_dict: Parameters of a :class:`~mmseg_fsr.models.segmentors.
-            WeakSegmentor` without those of its teacher, or of its teacher.
+        state_dict: Parameters of the student or of the teacher of a ``WeakSegmentor``,
+            by the student's names.
 
     Returns:
-        The same tensors by their names; the position of the class token is 0, the
-        centres of the self-distillation are left out.
+        The same tensors by the authors' names. The position of the class token is 0,
+        the centres of self-distillation are left out.
 
     Raises:
-        ValueError: If a part of their network is missing, or there is one that it
-            does not have; the message names the tensors.
+        ValueError: If a part of the authors' network is missing, or it has no place for
+            a tensor; the message names the tensors.
     """
     table = backwards(OFFICIAL_TO_OURS)
     tensors, unknown = {}, []

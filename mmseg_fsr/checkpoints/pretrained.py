@@ -1,4 +1,4 @@
-"""Loading pretrained weights into a backbone, with a report."""
+"""Loading pretrained weights into a backbone."""
 
 from mmengine.logging import print_log
 from torch import nn
@@ -7,14 +7,14 @@ from .names import part_of, under_prefix
 from .reading import load_state_dict_file
 from .vit import is_timm_layout, timm_to_mmpretrain
 
-# What a network computes itself: one of the two sides may lack it.
+# A network computes these itself: the file or the network may lack them.
 _COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask")
-# Resized to the network's grid or windows while loading.
+# A network resizes these to its grid or windows while loading.
 _RESIZED = ("pos_embed", "relative_position_bias_table")
 
 
 def _some(names: set[str], limit: int = 5) -> str:
-    """The first few of some names, for a message."""
+    """The first names, for a message."""
     shown = ", ".join(sorted(names)[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
@@ -23,8 +23,8 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     """Loads weights in timm's, mmpretrain's or the backbone's own layout.
 
     A ViT's position embedding is resized to the backbone's grid. A class token goes
-    to where the backbone has one: among the patches or in the aggregator. What matched,
-    what keeps its initial value and what the file holds beyond that is logged.
+    to where the backbone has one: among the patches or in the aggregator. The log names
+    the tensors that keep their initial values, and those of the file that are not used.
 
     Args:
         backbone: The module to load into.
@@ -34,8 +34,7 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be read as plain weights, nothing in it
-            matches, or it is of another architecture: tensors of other shapes, or
-            other layers.
+            matches, or it is of another architecture: shapes or layers differ.
     """
     if init_cfg.get("type") != "Pretrained" or "checkpoint" not in init_cfg:
         raise ValueError(
@@ -49,7 +48,7 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
             f"{error}, which is `init_cfg.checkpoint` of {type(backbone).__name__}; "
             "the configs of mmseg_fsr take it from a variable of the environment that "
             "is named after the backbone, such as FSR_VIT_B, or else from pretrain/ "
-            "(docs/configs.md, Pretrained weights)"
+            "(docs/pretrained_weights.md)"
         ) from error
     prefix = init_cfg.get("prefix")
     if prefix is None and any(name.startswith("backbone.") for name in weights):
@@ -74,7 +73,7 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
         for name in matched
         if not name.endswith(_RESIZED) and weights[name].shape != own[name].shape
     }
-    # A part that is there on both sides matches altogether, or has another depth.
+    # A part that both have must match altogether: else its depth differs.
     parts = {part_of(name) for name in weights} - {"aggregator"}
     differing |= {
         f"{name} in one of the two alone"
@@ -87,7 +86,7 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
             f"{filename} holds weights of another architecture: {_some(differing)}; "
             "set the backbone's arch and patch_size to those of the weights"
         )
-    # All of it: backbones rename what older files hold.
+    # Unmatched names as well: backbones rename those of older files while loading.
     missing, unused = backbone.load_state_dict(weights, strict=False)
     loaded = {
         name

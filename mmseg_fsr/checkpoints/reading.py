@@ -1,18 +1,22 @@
-"""Reading checkpoints without running what they hold."""
+"""Reading checkpoints as data: nothing that a file holds is run."""
 
+import pickle
+import re
 import tarfile
-from collections.abc import Callable
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from mmengine.fileio import get_local_path
 from torch import Tensor
 
-from .torch_archive import TorchArchive
+from .allowed_objects import UnknownObjectError, build_objects, only_allowed_objects
 
-T = TypeVar("T")
 _ZIP_START = b"PK\x03\x04"
+# Entries of a checkpoint's dataset_meta by which models name and paint classes.
+_CLASS_KEYS = ("classes", "palette")
 
 
 class Checkpoint(NamedTuple):
@@ -20,8 +24,7 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         state_dict: Tensors by name, on the CPU.
-        rest: Its other entries by key. Objects other than plain values are
-            :class:`~mmseg_fsr.utils.inert_pickle.InertObject`.
+        rest: Its other entries by key.
     """
 
     state_dict: dict[str, Tensor]
@@ -29,79 +32,74 @@ class Checkpoint(NamedTuple):
 
 
 def load_checkpoint_file(filename: str | Path) -> Checkpoint:
-    """Reads a checkpoint; nothing in the file is executed.
-
-    That holds for files of any origin: no object but tensors and plain values is
-    imported, built or called. Files of ``torch.save`` since torch 1.6 are read by
-    :class:`~mmseg_fsr.utils.torch_archive.TorchArchive`, also checkpoints of training,
-    whose logs are objects. Older files go to ``torch.load(weights_only=True)`` and may
-    hold tensors and plain values alone; tar files, which torch before 2.6 unpickles
-    all the same, are refused.
+    """Reads the tensors of a checkpoint, and what else it holds.
 
     Args:
         filename: Path or URL of a file written by ``torch.save``: a state dict, or
             a checkpoint that holds one under ``state_dict`` or ``model``.
 
-    Returns:
-        The tensors of the state dict, and what else is there.
-
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint, is damaged, is of an old format that
-            cannot be read safely, or holds no tensors.
+        ValueError: As :func:`load_file`, or if there are no tensors by name.
+
+    Example:
+        >>> state_dict, rest = load_checkpoint_file("iter_20000.pth")
+        >>> rest["meta"]["dataset_meta"]["classes"]
     """
-    tensors, rest = read_inert(filename, _split)
-    if not tensors:
+    content = load_file(filename)
+    state_dict, rest = {}, {}
+    if isinstance(content, dict):
+        keys = ("state_dict", "model")
+        key = next((k for k in keys if isinstance(content.get(k), dict)), None)
+        given = content if key is None else content[key]
+        state_dict = {k: v for k, v in given.items() if isinstance(v, Tensor)}
+        taken = state_dict if key is None else (key,)
+        rest = {k: v for k, v in content.items() if k not in taken}
+    if not state_dict:
         raise ValueError(
             f"{filename} holds no tensors by name: expected a state dict, or a "
             "checkpoint with one under 'state_dict' or 'model'"
         )
-    return Checkpoint(tensors, rest)
+    return Checkpoint(state_dict, rest)
 
 
 def load_state_dict_file(filename: str | Path) -> dict[str, Tensor]:
-    """The tensors of :func:`load_checkpoint_file`, which see.
-
-    Args:
-        filename: Path or URL of the file.
-
-    Returns:
-        Tensors by name, on the CPU.
+    """Reads the tensors of a checkpoint, as :func:`load_checkpoint_file` does.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read safely, or holds no tensors.
+        ValueError: If it cannot be read, or holds no tensors by name.
     """
     return load_checkpoint_file(filename).state_dict
 
 
-def read_inert(
-    filename: str | Path, take: Callable[[Any, Callable[[Any], Tensor | None]], T]
-) -> T:
-    """Reads a file of ``torch.save`` as data, by a function that takes what it wants.
+def load_file(filename: str | Path) -> Any:
+    """Reads a file of ``torch.save`` by ``torch.load(weights_only=True)``.
+
+    The file may be of any origin. It may hold what
+    :func:`~mmseg_fsr.checkpoints.allowed_objects.build_objects` names and nothing else.
+    Formats for which torch 2.5 leaves ``weights_only`` aside, TorchScript's and tar
+    files, are refused.
 
     Args:
         filename: Path or URL of the file.
-        take: Given what was saved, as :func:`~mmseg_fsr.utils.inert_pickle.load_inert`
-            reads it, and what turns a part of it into a tensor, or None if the part is
-            none. The file is open meanwhile.
 
     Returns:
-        What ``take`` returns.
+        What was saved, tensors on the CPU.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint, is damaged, or is of an old format
-            that cannot be read safely, or the address is of an unknown kind.
+        ValueError: If the file is damaged, is of another format, or holds an object
+            that is not allowed, or the address is of an unknown kind.
     """
     try:
         with get_local_path(str(filename)) as path, open(path, "rb") as file:
-            return _read(filename, file, take)
+            return _load(filename, file)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"weights file {filename} does not exist: correct the path"
         ) from error
-    # Of mmengine: no backend reads such addresses. Its checkpoint loader knows some.
+    # mmengine's file backends know no such address; its checkpoint loader may.
     except KeyError as error:
         raise ValueError(
             f"{filename} is no address that files are read from: download the file and "
@@ -110,71 +108,11 @@ def read_inert(
         ) from error
 
 
-def _read(
-    filename: str | Path,
-    file: BinaryIO,
-    take: Callable[[Any, Callable[[Any], Tensor | None]], T],
-) -> T:
-    try:
-        return take(*_open(file))
-    # A damaged file may fail in any way.
-    except Exception as error:
-        # torch's own message goes on to recommend unpickling.
-        reason = str(error).strip().split("\n")[0].split(". ")[0]
-        raise ValueError(
-            f"{filename} cannot be read as plain weights: it is damaged, or of an old "
-            "format and holds objects other than tensors, which are never unpickled; "
-            "save its state dict alone with torch.save "
-            f"({type(error).__name__}: {reason})"
-        ) from error
-
-
-def _open(file: BinaryIO) -> tuple[Any, Callable[[Any], Tensor | None]]:
-    """What was saved, and what turns a part of it into a tensor."""
-    start = file.read(len(_ZIP_START))
-    file.seek(0)
-    if start == _ZIP_START:
-        archive = TorchArchive(file)
-        return archive.objects(), archive.tensor
-    if tarfile.is_tarfile(file):
-        raise ValueError("it is a tar file, torch's format until 0.1.10")
-    file.seek(0)
-    content = torch.load(file, map_location="cpu", weights_only=True)
-    return content, lambda value: value if isinstance(value, Tensor) else None
-
-
-def _split(
-    content: Any, as_tensor: Callable[[Any], Tensor | None]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not isinstance(content, dict):
-        return {}, {}
-    for key in ("state_dict", "model"):
-        if isinstance(content.get(key), dict):
-            state_dict = content[key]
-            rest = {k: v for k, v in content.items() if k != key}
-            break
-    else:
-        state_dict, rest = content, None
-    tensors = {}
-    for name, value in state_dict.items():
-        tensor = as_tensor(value)
-        if tensor is not None:
-            tensors[name] = tensor
-    if rest is None:
-        rest = {k: v for k, v in content.items() if k not in tensors}
-    return tensors, rest
-
-
-# What models name and paint the classes by.
-_KEPT = ("classes", "palette")
-
-
 def plain_dataset_meta(meta: object) -> dict[str, Any]:
     """Classes and palette of a checkpoint's ``meta``, as far as it has them.
 
     Args:
-        meta: As :func:`~mmseg_fsr.utils.safe_load.load_checkpoint_file` reads it, of
-            any kind.
+        meta: That entry of :attr:`Checkpoint.rest`, of any kind.
 
     Returns:
         ``classes`` and ``palette`` of its ``dataset_meta``, those of text, numbers and
@@ -182,7 +120,7 @@ def plain_dataset_meta(meta: object) -> dict[str, Any]:
     """
     found = meta.get("dataset_meta") if isinstance(meta, dict) else None
     found = found if isinstance(found, dict) else {}
-    return {key: found[key] for key in _KEPT if _is_plain(found.get(key))}
+    return {key: found[key] for key in _CLASS_KEYS if _is_plain(found.get(key))}
 
 
 def _is_plain(value: object) -> bool:
@@ -190,3 +128,72 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return isinstance(value, str | int | float)
+
+
+def _load(filename: str | Path, file: BinaryIO) -> Any:
+    try:
+        with only_allowed_objects():
+            return build_objects(_load_by_torch(file))
+    except UnknownObjectError as error:
+        raise ValueError(
+            f"{filename} cannot be read as plain weights: it holds {error}, which is "
+            "neither a tensor nor another object that checkpoints are known to hold; "
+            "nothing of it was run. Where the file was made, save its state dict alone "
+            "with torch.save"
+        ) from error
+    # A damaged file may fail in any way.
+    except Exception as error:
+        raise ValueError(
+            f"{filename} cannot be read as plain weights: it is damaged, or not of the "
+            "format that torch.save writes by default. If it is whole, save its state "
+            f"dict with torch.save ({type(error).__name__}: {_reason(error)})"
+        ) from error
+
+
+def _load_by_torch(file: BinaryIO) -> Any:
+    start = file.read(len(_ZIP_START))
+    file.seek(0)
+    place: Any = "cpu"
+    if start == _ZIP_START:
+        place = _checked_storages(file)
+    elif tarfile.is_tarfile(file):
+        raise ValueError("it is a tar file, torch's format until 0.1.10")
+    file.seek(0)
+    try:
+        return torch.load(file, map_location=place, weights_only=True)
+    except pickle.UnpicklingError as error:
+        unknown = re.search(r"GLOBAL (\S+) (was not an allowed|whose)", str(error))
+        if unknown is None:
+            raise
+        raise UnknownObjectError(unknown[1]) from error
+
+
+def _checked_storages(file: BinaryIO) -> Any:
+    """Checks a zip file, and gives torch a function that checks what it reads of it.
+
+    Torch compares no checksums, and torch 2.5 reads a storage of the size that the
+    pickle states. As ``map_location`` is a function, torch 2.5 refuses a TorchScript
+    archive that is hidden from :mod:`zipfile`.
+    """
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if any(Path(part.filename).name == "constants.pkl" for part in parts):
+            raise ValueError("it is a TorchScript archive")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"its part {damaged} is damaged")
+    stored = {(part.file_size, part.CRC) for part in parts}
+
+    def check(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage:
+        content = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+        if (storage.nbytes(), zlib.crc32(content)) not in stored:
+            raise ValueError("a tensor's numbers are not those of the file")
+        return storage
+
+    return check
+
+
+def _reason(error: Exception) -> str:
+    """The core of a message; torch's own goes on to recommend unpickling."""
+    text = str(error).split("WeightsUnpickler error:")[-1].strip()
+    return text.split("\n")[0].split(". ")[0]

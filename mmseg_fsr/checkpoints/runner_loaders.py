@@ -1,29 +1,25 @@
-"""mmengine's loading of checkpoints, without running what they hold."""
+"""Has mmengine read checkpoints as data; importing this module does it.
 
-import logging
+Configs name it in ``custom_imports``, and the tools import it. From then on the
+functions here read all files and ``http(s)`` addresses that mmengine loads in the
+process, for ``load_from``, ``resume`` and ``init_cfg`` of any model.
+"""
+
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from mmengine.dist import barrier, get_local_rank
-from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
-from torch import Tensor
 
-from .plain_objects import UnknownObjectError, build_plain
-from .reading import read_inert
+from .reading import load_file
 
 
+@CheckpointLoader.register_scheme(prefixes="", force=True)
 def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Reads a checkpoint for mmengine's runner; nothing in the file is executed.
-
-    Takes the place of mmengine's function of that name, which unpickles. Objects come
-    back as :func:`~mmseg_fsr.utils.plain_objects.build_plain` builds them, which is all
-    that the runner's own checkpoints have. Others, such as a hook of one's own may
-    save, are left out with a warning that names them.
+    """Reads a checkpoint for mmengine's runner; nothing in the file is run.
 
     Args:
         filename: Path of a file written by ``torch.save``.
@@ -31,49 +27,28 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
             None.
 
     Returns:
-        The checkpoint, tensors on the CPU.
+        The checkpoint, tensors on the CPU. The config in its ``meta`` is left out, as
+        mmengine would run it.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint, is damaged, or is of an old format that
-            cannot be read safely.
+        ValueError: As :func:`~mmseg_fsr.checkpoints.reading.load_file`, or if it holds
+            no dict.
     """
-    left_out: list[str] = []
-
-    def take(content: Any, as_tensor: Callable[[Any], Tensor | None]) -> dict:
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, no checkpoint")
-        entries = {}
-        for key, entry in content.items():
-            if isinstance(entry, dict):
-                entries[key] = _build_entries(entry, as_tensor, f"{key}.", left_out)
-            else:
-                entries |= _build_entries({key: entry}, as_tensor, "", left_out)
-        return entries
-
-    checkpoint = read_inert(os.path.expanduser(filename), take)
-    if left_out:
-        print_log(
-            f"{filename}: left out, as they are neither tensors nor plain values: "
-            f"{', '.join(left_out)}",
-            logger="current",
-            level=logging.WARNING,
-        )
-    # mmengine would run it as Python when it resumes.
+    checkpoint = load_file(os.path.expanduser(filename))
+    if not isinstance(checkpoint, dict):
+        kind = type(checkpoint).__name__
+        raise ValueError(f"{filename} holds a {kind} and is no checkpoint")
     if isinstance(checkpoint.get("meta"), dict):
         checkpoint["meta"].pop("config", None)
     return checkpoint
 
 
+@CheckpointLoader.register_scheme(prefixes=("http://", "https://"), force=True)
 def load_from_http(filename: str, map_location: Any = None) -> dict:
     """Reads a checkpoint by its address as :func:`load_from_local` does.
 
-    Args:
-        filename: The address; torch's cache of checkpoints keeps the file.
-        map_location: Not used. Defaults to None.
-
-    Returns:
-        The checkpoint, tensors on the CPU.
+    Torch's cache of checkpoints keeps the file.
 
     Raises:
         OSError: If it cannot be fetched.
@@ -87,29 +62,3 @@ def load_from_http(filename: str, map_location: Any = None) -> dict:
         torch.hub.download_url_to_file(filename, str(path), progress=False)
     barrier()
     return load_from_local(str(path))
-
-
-def read_checkpoints_as_data() -> None:
-    """Has mmengine load checkpoints of files and addresses by the functions here."""
-    CheckpointLoader.register_scheme("", load_from_local, force=True)
-    CheckpointLoader.register_scheme(
-        ("http://", "https://"), load_from_http, force=True
-    )
-
-
-def _build_entries(
-    entries: dict,
-    as_tensor: Callable[[Any], Tensor | None],
-    prefix: str,
-    left_out: list[str],
-) -> dict:
-    built = {}
-    for key, value in entries.items():
-        try:
-            built[key] = build_plain(value, as_tensor)
-        except UnknownObjectError as error:
-            left_out.append(f"{prefix}{key} ({error})")
-    return built
-
-
-read_checkpoints_as_data()

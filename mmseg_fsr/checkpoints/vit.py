@@ -1,10 +1,11 @@
-"""Names of a ViT's parameters in timm, in mmpretrain and here."""
+"""Renaming a ViT's parameters between timm, mmpretrain and this project."""
 
 from torch import Tensor
 
-from .names import Conversion, NameTable, backwards, count_by_part, part_of, translate
+from .names import count_by_part, part_of
+from .renaming import Conversion, NameTable, backwards, translate
 
-# Of timm's ViT and mmpretrain's.
+# From timm's names to mmpretrain's, on the way from image to feature map.
 PATCH_PATH: NameTable = (
     ("pos_embed", "pos_embed"),
     ("patch_embed.proj.", "patch_embed.projection."),
@@ -25,8 +26,8 @@ TIMM_TO_MMPRETRAIN: NameTable = (
 )
 LAYOUTS = ("timm", "mmpretrain", "fsr")
 
-# Parts that the path from image to feature map does not use, by any layout's name:
-# classifiers and norms before them, our class attention, the token of masked training.
+# Parts beside the way from image to feature map, by any layout's name: classifiers and
+# the norms before them, our class attention, the token of masked training.
 _BESIDE = ("head", "fc_norm", "pre_logits", "neck", "ln2", "aggregator", "mask_token")
 
 
@@ -38,28 +39,18 @@ def is_timm_layout(state_dict: dict[str, Tensor]) -> bool:
 def timm_to_mmpretrain(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Renames a timm ViT's parameters to those of mmpretrain's ViT.
 
-    Args:
-        state_dict: Parameters by timm's names; other names pass unchanged, but that
-            those of blocks stay with their block.
-
-    Returns:
-        The same tensors by mmpretrain's names.
+    Unknown names stay as they are; only those that start with ``blocks.`` then start
+    with ``layers.``.
     """
     table = (*TIMM_TO_MMPRETRAIN, ("blocks.", "layers."))
     return {translate(name, table) or name: x for name, x in state_dict.items()}
 
 
 def layout_of(state_dict: dict[str, Tensor]) -> str:
-    """Whose names a ViT's backbone has.
-
-    Args:
-        state_dict: Parameters of the backbone alone, without prefix.
-
-    Returns:
-        One of :data:`LAYOUTS`.
+    """Finds which of :data:`LAYOUTS` a backbone's parameters, without prefix, have.
 
     Raises:
-        ValueError: If they are nobody's.
+        ValueError: If they fit none of these.
     """
     parts = {part_of(name) for name in state_dict}
     if is_timm_layout(state_dict):
@@ -75,10 +66,10 @@ def layout_of(state_dict: dict[str, Tensor]) -> str:
 def convert_vit(state_dict: dict[str, Tensor], to: str) -> Conversion:
     """Renames the parameters of a ViT's backbone.
 
-    Ours has no class token among the patches: what is converted from it is a ViT
-    without one, whose feature map is ours. What is converted to it has the class token
-    as the one that class attention starts from, as in
-    :func:`~mmseg_fsr.utils.pretrained.load_pretrained_backbone`.
+    Our ViT has no class token among the patches. Converted from ``fsr``, the ViT has
+    none either and gives the same feature map. Converted to ``fsr``, its class token is
+    where class attention starts, as in
+    :func:`~mmseg_fsr.checkpoints.pretrained.load_pretrained_backbone`.
 
     Args:
         state_dict: Parameters of the backbone alone, without prefix.
@@ -88,7 +79,7 @@ def convert_vit(state_dict: dict[str, Tensor], to: str) -> Conversion:
         The tensors by the other names, without prefix.
 
     Raises:
-        ValueError: If they are no plain ViT's, or of that layout already.
+        ValueError: If the parameters are not a plain ViT's, or of that layout already.
     """
     source = layout_of(state_dict)
     if source == to:
@@ -102,7 +93,7 @@ def convert_vit(state_dict: dict[str, Tensor], to: str) -> Conversion:
         if common is not None:
             tensors[common] = tensor
         elif to == "fsr" and name == "mask_token":
-            # DINOv2's has the part that ours has.
+            # DINOv2's mask token plays the part of ours.
             tensors[name] = tensor
         elif part_of(name) in _BESIDE:
             beside.append(name)

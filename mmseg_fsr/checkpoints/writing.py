@@ -1,4 +1,4 @@
-"""Writing weight files so that a broken-off run leaves no half of one."""
+"""Writing weight files; a broken-off run leaves no half of one."""
 
 from pathlib import Path
 
@@ -9,23 +9,16 @@ from mmseg_fsr.utils.atomic_write import atomic_write
 
 
 def save_state_dict_file(filename: str | Path, state_dict: dict[str, Tensor]) -> None:
-    """Writes tensors as a checkpoint that mmseg's programs load.
+    """Writes tensors by name as a checkpoint that mmseg's programs load.
 
-    Args:
-        filename: Path of the file; its folder is made if need be.
-        state_dict: Tensors by name.
-
-    Raises:
-        OSError: If the file cannot be written.
+    Path, folder and errors are as in :func:`save_file`.
     """
     # mmseg's init_model looks into `meta` without asking whether it is there.
     save_file(filename, dict(meta={}, state_dict=state_dict))
 
 
 def save_file(filename: str | Path, content: dict) -> None:
-    """Writes what ``torch.save`` takes.
-
-    An older file of that name stays whole until the new one is.
+    """Writes a file by ``torch.save``; an older one is replaced when it is complete.
 
     Args:
         filename: Path of the file; its folder is made if need be.

@@ -1,1 +1,1 @@
-"""What the tools share: arguments, options of a run, ranks on a CPU."""
+"""Parts that the tools share: arguments, options of a run, ranks on a CPU."""

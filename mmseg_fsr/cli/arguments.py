@@ -1,4 +1,4 @@
-"""What the tools share: arguments, config, work directory."""
+"""Arguments of the tools, and the configs that they read."""
 
 import argparse
 import contextlib
@@ -12,61 +12,46 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (reads files as data)
+import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
 
 
 def positive_int(text: str) -> int:
-    """A whole number from 1 on, for argparse.
-
-    Args:
-        text: The argument.
-
-    Returns:
-        The number.
+    """A type of arguments for argparse: whole numbers from 1 on.
 
     Raises:
-        ValueError: If it is none.
+        ArgumentTypeError: If the argument is not such a number.
     """
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text}: expected 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
+    return int(text)
 
 
 def merge_options(cfg: Config, options: dict | None) -> None:
-    """Overrides settings of a config.
+    """Overrides settings of a config, in place, by dotted key.
 
-    A hook in ``custom_hooks``, which is a list, is addressed by its type, as in
-    ``custom_hooks.EMATeacherHook.momentum``.
-
-    Args:
-        cfg: The config, changed in place.
-        options: Settings by dotted key, or None.
+    ``custom_hooks`` is a list, whose hooks are addressed by their type, as in
+    ``custom_hooks.EMATeacherHook.momentum``, or by their number.
 
     Raises:
-        ValueError: If there is no hook of that type.
+        ValueError: If ``custom_hooks`` has no hook of that type.
     """
     numbered = {}
     for key, value in (options or {}).items():
-        words = key.split(".")
-        if words[0] == "custom_hooks" and len(words) > 1 and not words[1].isdigit():
+        first, *rest = key.split(".")
+        if first == "custom_hooks" and rest and not rest[0].isdigit():
             types = [hook["type"] for hook in cfg.get("custom_hooks", [])]
-            if words[1] not in types:
+            if rest[0] not in types:
                 raise ValueError(
-                    f"{key}: custom_hooks has no {words[1]}, but "
+                    f"{key}: custom_hooks has no {rest[0]}, but "
                     f"{', '.join(types) or 'nothing'}"
                 )
-            words[1] = str(types.index(words[1]))
-        numbered[".".join(words)] = value
+            rest[0] = str(types.index(rest[0]))
+        numbered[".".join([first, *rest])] = value
     cfg.merge_from_dict(numbered)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--cfg-options``, settings that override those of the config.
-
-    Args:
-        parser: The parser to extend.
-    """
+    """Adds ``--cfg-options``, which override settings of the config."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -77,11 +62,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that mmseg's own ``train.py`` and ``test.py`` share.
-
-    Args:
-        parser: The parser to extend, its positional arguments already added.
-    """
+    """Adds the arguments that mmseg's own ``train.py`` and ``test.py`` share."""
     parser.add_argument(
         "--work-dir", help="folder of logs and results (default: work_dirs/<config>)"
     )
@@ -92,18 +73,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="what started the processes of a distributed run",
     )
-    # torch.distributed.launch passes one or the other, by its version.
+    # Versions of torch.distributed.launch differ in the spelling.
     parser.add_argument(
         "--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS
     )
 
 
 def add_converter_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the converters of whole data sets share.
-
-    Args:
-        parser: The parser to extend.
-    """
+    """Adds the arguments that converters of whole data sets share."""
     parser.add_argument(
         "--check", action="store_true", help="write nothing, check what is there"
     )
@@ -111,41 +88,32 @@ def add_converter_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         default=os.cpu_count(),
-        help="number of processes (default: that of CPUs)",
+        help="number of processes (default: the number of CPUs)",
     )
     add_overwrite(parser)
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--overwrite``, without which :func:`require_new` refuses.
-
-    Args:
-        parser: The parser to extend.
-    """
+    """Adds ``--overwrite``, for :func:`require_new`."""
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that are there"
+        "--overwrite", action="store_true", help="replace existing files"
     )
 
 
 def require_new(path: str | Path, overwrite: bool) -> None:
-    """Refuses to replace a file unasked.
-
-    Args:
-        path: The file to be written.
-        overwrite: Whether it may be replaced.
+    """Refuses to replace a file without ``--overwrite``.
 
     Raises:
-        FileExistsError: If it is there and may not.
+        FileExistsError: If the file exists and may not be replaced.
     """
     if Path(path).exists() and not overwrite:
         raise FileExistsError(f"{path} exists: replace it with --overwrite")
 
 
 def add_figures_file(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--out`` of a benchmark, which :func:`require_figures_file` checks.
+    """Adds ``--out`` and ``--overwrite`` of a benchmark, for its figures.
 
-    Args:
-        parser: The parser to extend.
+    :func:`require_figures_file` checks them.
     """
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     add_overwrite(parser)
@@ -154,12 +122,7 @@ def add_figures_file(parser: argparse.ArgumentParser) -> None:
 def require_figures_file(
     parser: argparse.ArgumentParser, args: argparse.Namespace
 ) -> None:
-    """Ends the program with one line if the figures could not be written at its end.
-
-    Args:
-        parser: A parser that went through :func:`add_figures_file`.
-        args: What it parsed.
-    """
+    """Ends the program with one line if it could not write its figures at the end."""
     if args.out is None:
         return
     if not args.out.parent.is_dir():
@@ -174,24 +137,23 @@ def require_file(parser: argparse.ArgumentParser, kind: str, path: str) -> None:
     """Ends the program with one line if a file is missing.
 
     Args:
-        parser: Whose usage and exit code are used.
-        kind: What the file is, for the message.
-        path: A local file; anything with ``://`` is left to MMEngine's loader.
+        parser: The parser, whose program's name the message has.
+        kind: What the file is, such as "config", for the message.
+        path: A local file. An address with ``://`` is not checked here.
     """
     if "://" not in path and not Path(path).is_file():
         parser.exit(2, f"{parser.prog}: error: {kind} not found: {path}\n")
 
 
 def read_config(path: str | Path, options: dict | None = None) -> Config:
-    """Reads a config whose parts are then built without a runner.
+    """Reads a config whose parts are built without a runner.
+
+    As a runner would, it makes the config's ``default_scope`` (mmseg's if it has none)
+    the one in which components are looked up from now on.
 
     Args:
         path: The config's file.
         options: Settings that override those of the file. Defaults to None.
-
-    Returns:
-        The config. Names of components without a scope are looked up in its
-        ``default_scope`` from now on, mmseg's if it has none, as a runner would.
     """
     cfg = Config.fromfile(path)
     merge_options(cfg, options)
@@ -200,16 +162,10 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
 
 
 def build_val_dataset(cfg: Config) -> Dataset:
-    """The validation images of a config.
-
-    Args:
-        cfg: What :func:`read_config` gives.
-
-    Returns:
-        The data set.
+    """The validation images of a config that :func:`read_config` gave.
 
     Raises:
-        ValueError: If the config has no ``val_dataloader``, or wrong files.
+        ValueError: If the config has no ``val_dataloader``, or a file is wrong.
         OSError: If a file is missing.
     """
     if cfg.get("val_dataloader") is None:
@@ -218,15 +174,15 @@ def build_val_dataset(cfg: Config) -> Dataset:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Reads the config and applies the common arguments.
+    """Reads a runner's config and applies the common arguments to it.
 
     Args:
-        args: Of a parser that went through :func:`add_common_arguments`, with the
-            config's path as ``args.config``.
+        args: Arguments of :func:`add_common_arguments`, and the config's path as
+            ``args.config``.
 
     Returns:
-        The config, with ``launcher`` and ``work_dir`` set. The work directory is the
-        argument's, else the config's, else ``work_dirs/`` and the config's name.
+        The config, with ``launcher`` and ``work_dir`` set. The work directory is that
+        of ``--work-dir``, else that of the config, else ``work_dirs/<config>``.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = Config.fromfile(args.config)
@@ -242,11 +198,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 @contextlib.contextmanager
 def added_to(problems: list[str]) -> Iterator[None]:
-    """Adds what is wrong with a file to the problems; the program then goes on.
-
-    Args:
-        problems: A line for each problem, for :func:`exit_with`.
-    """
+    """Adds an error about a file to the problems, and the program continues."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -254,11 +206,11 @@ def added_to(problems: list[str]) -> Iterator[None]:
 
 
 def exit_with(problems: Sequence[str], shown: int = 20) -> None:
-    """Ends the program with what went wrong; returns if nothing did.
+    """Prints the problems and ends the program; returns if there are none.
 
     Args:
-        problems: A line for each problem.
-        shown: How many to print. Defaults to 20.
+        problems: One line for each problem.
+        shown: The largest number to print. Defaults to 20.
     """
     for problem in problems[:shown]:
         print(f"error: {problem}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Several processes on a machine without an accelerator."""
+"""Distributed runs on a machine without an accelerator."""
 
 import atexit
 import datetime
@@ -9,40 +9,35 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
 
-def prepare_cpu_distributed(cfg: Config) -> bool:
+def prepare_cpu_distributed(cfg: Config) -> None:
     """Lets a runner of ``launcher='pytorch'`` work without an accelerator.
 
-    MMEngine's own launcher selects a CUDA device and gives it to the model's wrapper;
-    both fail on a CPU. So the process group is set up here, with gloo, from the
-    environment that ``torchrun`` sets (MMEngine then leaves it as it is), and the
-    wrapper is told that there are no device ids. Where there is an accelerator, or
-    another launcher, nothing happens.
+    mmengine's launcher selects a CUDA device and passes it to the model's wrapper; both
+    fail on a CPU. This sets up the process group with gloo, from the environment that
+    ``torchrun`` sets, and mmengine keeps a group that is already there. It also tells
+    the wrapper that there are no device ids. With an accelerator or another launcher it
+    does nothing.
 
     Args:
-        cfg: The run's config with ``launcher`` set. Changed in place:
-            ``model_wrapper_cfg``.
-
-    Returns:
-        Whether the run is a distributed one on CPUs.
+        cfg: Config of the run, whose ``model_wrapper_cfg`` is changed in place.
     """
     if cfg.get("launcher") != "pytorch" or get_device() != "cpu":
-        return False
+        return
     if not is_distributed():
         timeout = cfg.get("env_cfg", {}).get("dist_cfg", {}).get("timeout", 1800)
         torch.distributed.init_process_group(
             backend="gloo", timeout=datetime.timedelta(seconds=timeout)
         )
-        # Left to the interpreter's end, gloo's threads abort the process now and then.
+        # Without this, gloo's threads sometimes abort the process at its end.
         atexit.register(_leave_process_group)
+    # Without a config, this is mmengine's own choice.
     wrapper = cfg.get("model_wrapper_cfg") or dict(
-        # What MMEngine wraps with when the config says nothing.
         type="MMDistributedDataParallel",
         broadcast_buffers=False,
         find_unused_parameters=cfg.get("find_unused_parameters", False),
     )
     wrapper["device_ids"] = None
     cfg.model_wrapper_cfg = wrapper
-    return True
 
 
 def _leave_process_group() -> None:

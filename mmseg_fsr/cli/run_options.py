@@ -1,18 +1,15 @@
-"""What arguments of a testing tool change in a config."""
+"""Changes of a config that arguments of the tools ask for."""
 
 from mmengine.config import Config
 
+from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
+
 
 def require_keys(cfg: Config, argument: str, *keys: str) -> None:
-    """Refuses an argument that the config is not made for.
-
-    Args:
-        cfg: The config.
-        argument: The argument, for the message.
-        *keys: What it needs in the config.
+    """Refuses an argument if the config lacks keys that it needs.
 
     Raises:
-        ValueError: Naming what the config lacks.
+        ValueError: If keys are missing or None; names them.
     """
     missing = [key for key in keys if cfg.get(key) is None]
     if missing:
@@ -22,12 +19,10 @@ def require_keys(cfg: Config, argument: str, *keys: str) -> None:
 
 
 def enable_tta(cfg: Config) -> None:
-    """Tests on augmented versions of each image, as the config says how.
+    """Switches test-time augmentation on, as the config describes it.
 
-    Args:
-        cfg: The config, with ``tta_model`` and ``tta_pipeline``. Changed in place: the
-            first gets the model as its ``module`` and takes its place, the second that
-            of the test data set's pipeline.
+    ``tta_model`` becomes the model, around the former one, and ``tta_pipeline`` the
+    pipeline of the test data.
 
     Raises:
         ValueError: If the config lacks one of them or ``test_dataloader``.
@@ -39,22 +34,21 @@ def enable_tta(cfg: Config) -> None:
 
 
 def enable_crf(cfg: Config) -> None:
-    """Refines the tested predictions by the dense CRF that the config names.
+    """Refines tested predictions by the dense CRF that the config describes.
 
-    Args:
-        cfg: The config, with ``crf`` and metrics as ``test_evaluator``. Changed in
-            place: the latter becomes a ``DenseCRFEvaluator`` of the same metrics.
+    ``test_evaluator`` becomes a ``DenseCRFEvaluator`` of the same metrics.
 
     Raises:
-        ValueError: If the config names no CRF, or has an evaluator of its own.
+        ValueError: If the config lacks ``crf`` or ``test_evaluator``, or has an
+            evaluator of another type.
     """
     require_keys(cfg, "--crf", "crf", "test_evaluator")
-    if "metrics" in cfg.test_evaluator:
+    evaluator = cfg.test_evaluator
+    kind = evaluator.get("type") if "metrics" in evaluator else None
+    if kind not in (None, "Evaluator", "DenseCRFEvaluator"):
         raise ValueError(
-            "--crf takes the place of mmengine's Evaluator, but test_evaluator in the "
-            f"config {cfg.filename} is of type "
-            f"{cfg.test_evaluator.get('type', 'Evaluator')}"
+            "--crf replaces mmengine's Evaluator, but test_evaluator in the config "
+            f"{cfg.filename} is of type {kind}"
         )
-    cfg.test_evaluator = dict(
-        type="DenseCRFEvaluator", metrics=cfg.test_evaluator, crf=cfg.crf
-    )
+    metrics = configured_metrics(evaluator)
+    cfg.test_evaluator = dict(type="DenseCRFEvaluator", metrics=metrics, crf=cfg.crf)

@@ -6,18 +6,15 @@ import torch
 
 
 class BadImages:
-    """Remembers which images were found bad, for all workers of a data loader.
+    """Remembers which of ``num_images`` were bad, for all workers of a data loader.
 
-    There is one flag an image, in memory that processes share: what one of them adds,
-    all see to which the object came by fork or as an argument of a spawned process.
-    Any other copy, by ``copy.deepcopy`` or ``pickle``, goes on for itself.
+    Each image has a flag in memory that processes share. A forked process, and a
+    spawned one that gets this object as an argument, sees what the others add. Any
+    other copy, by ``copy.deepcopy`` or ``pickle``, counts for itself.
 
-    No lock guards the flags, as a worker that is killed would keep it. Two workers
-    that add the same image within the same microseconds may both be told that it is
-    new; it counts as one all the same.
-
-    Args:
-        num_images: Size of the data set.
+    No lock guards the flags, because a worker that is killed would keep it. If two
+    workers add the same image within microseconds, both may be told that it is new; it
+    still counts once.
     """
 
     def __init__(self, num_images: int) -> None:
@@ -26,22 +23,15 @@ class BadImages:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # A spawned worker has got them shared; a copy of another kind has not.
+        # For other copies than a spawned worker's, whose flags are shared already.
         self._flags.share_memory_()
 
     def add(self, index: int) -> bool:
-        """Adds an image.
-
-        Args:
-            index: Its place in the data set.
-
-        Returns:
-            Whether it was not there yet.
-        """
+        """Adds the image at a place in the data set, and says whether it was new."""
         new = not self._flags[index]
         self._flags[index] = True
         return new
 
     def indices(self) -> list[int]:
-        """The places of the bad images in the data set, in ascending order."""
+        """The places of the bad images in the data set, ascending."""
         return self._flags.nonzero().flatten().tolist()

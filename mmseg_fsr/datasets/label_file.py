@@ -31,8 +31,8 @@ def read_label_file(
 ) -> np.ndarray:
     """Reads the image-level labels of the named images.
 
-    Images of the file that are not in ``names`` are passed over, so one file
-    serves several splits.
+    Images of the file that are not in ``names`` are ignored, so one file serves
+    several splits.
 
     Args:
         path: The label file, ``.json``, ``.txt`` or ``.npy``.
@@ -46,8 +46,8 @@ def read_label_file(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty or broken, belongs to another data set,
-            lacks an image, names one twice or one outside of the folder of images, or
-            holds an unknown label.
+            lacks an image, repeats a name, has a name that leads out of the folder of
+            images, or holds an unknown label.
     """
     path = Path(path)
     if not path.is_file():
@@ -94,9 +94,6 @@ def read_label_file(
 def require_writable_suffix(path: Path) -> None:
     """Refuses a file that :func:`write_label_file` cannot write, before any work.
 
-    Args:
-        path: The file to be written.
-
     Raises:
         ValueError: If the suffix is neither ``.json`` nor ``.txt``.
     """
@@ -112,9 +109,9 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
         labels: Name of each image to its class ids or class names.
 
     Raises:
-        ValueError: If the suffix is neither of the two, if there is no image, if a
-            name lies outside of the folder of images, or if a name or label cannot be
-            written to a text file.
+        ValueError: If the suffix is neither of the two, there is no image, a name
+            leads out of the folder of images, or a name or label has white space and
+            the file is ``.txt``.
     """
     path = Path(path)
     require_writable_suffix(path)
@@ -226,9 +223,9 @@ def _read_text(path: Path) -> dict[str, list[Label]]:
 def _read_multi_hot(path: Path, images: int, num_classes: int) -> np.ndarray:
     """A multi-hot array (images, num_classes), float32, checked."""
     try:
-        # Mapped, not read: the shape is checked before the memory is claimed.
+        # The file is mapped, not read: its shape is checked before memory is claimed.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    # A damaged header is parsed as Python and fails in many ways.
+    # NumPy parses the header as Python, so a damaged one raises errors of any kind.
     except Exception as error:
         raise ValueError(
             f"label file {path} is not a plain NumPy array (pickled objects are not "

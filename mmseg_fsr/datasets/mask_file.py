@@ -5,18 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine import fileio
-from PIL import ExifTags, Image
+from PIL import Image
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
+from .image_file import decode_file, read_image
+
 # VOC's cream, the usual colour of pixels that do not count.
 _IGNORED_COLOR = (224, 224, 192)
-# EXIF orientations of images that lie on their side.
-_SIDEWAYS = (5, 6, 7, 8)
-# What Pillow raises for a file that it cannot read, or of too many pixels.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
@@ -24,25 +21,18 @@ def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
 
     Args:
         path: A PNG with one channel or a palette.
-        backend_args: Of MMEngine's file backend. Defaults to None, by the path.
+        backend_args: Arguments of MMEngine's file backend. Defaults to None, chosen by
+            the path.
 
     Returns:
         (H, W) uint8.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded, has several channels, or values that are
-            no whole numbers from 0 to 255.
+        ValueError: If it cannot be decoded, has several channels, or has values that
+            are not whole numbers from 0 to 255.
     """
-    try:
-        with Image.open(io.BytesIO(fileio.get(path, backend_args))) as image:
-            mask = np.asarray(image)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"mask {path} does not exist: add it or remove its name from the split"
-        ) from error
-    except _UNREADABLE as error:
-        raise ValueError(f"mask {path} cannot be decoded: {error}") from error
+    mask = decode_file(path, "mask", "unchanged", backend_args)
     if mask.ndim != 2:
         raise ValueError(
             f"mask {path} has {mask.shape[2]} channels, expected one of class ids: "
@@ -57,15 +47,47 @@ def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
     return ids
 
 
+def check_mask(
+    mask: np.ndarray,
+    title: str,
+    image: str | Path,
+    num_classes: int,
+    size: Sequence[int] | None = None,
+) -> None:
+    """Refuses a mask that does not belong to its image or its data set.
+
+    Args:
+        mask: (H, W) class ids, of the image turned the way its EXIF data say.
+        title: What to call the mask in an error.
+        image: The image's file.
+        num_classes: Number of classes with the background.
+        size: Height and width of the image. Defaults to None, read from the file.
+
+    Raises:
+        FileNotFoundError: If the image is to be read and does not exist.
+        ValueError: If the image cannot be decoded or has another size, or the mask
+            has ids other than those of the classes and 255.
+    """
+    unknown = set(np.unique(mask).tolist()) - {*range(num_classes), IGNORE_INDEX}
+    if unknown:
+        raise ValueError(
+            f"{title} has class ids {sorted(unknown)}: expected 0 to "
+            f"{num_classes - 1}, and {IGNORE_INDEX} for pixels that do not count"
+        )
+    height, width = size or read_image(image).shape[:2]
+    if mask.shape != (height, width):
+        raise ValueError(
+            f"{title} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} "
+            f"{width} x {height}"
+        )
+
+
 def encode_mask(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
     """Encodes a mask as a palette PNG, which viewers show in colour.
 
     Args:
         mask: (H, W) class ids, 255 for pixels that do not count.
         palette: RGB colours, 0..255, by class id.
-
-    Returns:
-        The contents of the file.
     """
     colors = np.zeros((256, 3), np.uint8)
     colors[: len(palette)] = palette
@@ -80,51 +102,6 @@ def encode_mask(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
 def write_mask(
     path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]]
 ) -> None:
-    """Writes a mask as :func:`encode_mask` encodes it.
-
-    Args:
-        path: The file; it appears under its name only once it is complete.
-        mask: (H, W) class ids, 255 for pixels that do not count.
-        palette: RGB colours, 0..255, by class id.
-    """
+    """Writes a mask as :func:`encode_mask` does, under its name only once complete."""
     with atomic_write(path, "wb") as file:
         file.write(encode_mask(mask, palette))
-
-
-def check_mask(mask: np.ndarray, title: str, image: Path, num_classes: int) -> None:
-    """Refuses a mask that does not belong to its image or its data set.
-
-    Args:
-        mask: (H, W) class ids, of the image turned the way its EXIF data say.
-        title: What to call it in an error.
-        image: The image's file.
-        num_classes: Number of classes with the background.
-
-    Raises:
-        FileNotFoundError: If there is no such image.
-        ValueError: If the image cannot be decoded or has another size, or the mask
-            has ids other than those of the classes and 255.
-    """
-    unknown = set(np.unique(mask).tolist()) - {*range(num_classes), IGNORE_INDEX}
-    if unknown:
-        raise ValueError(
-            f"{title} has class ids {sorted(unknown)}: expected 0 to "
-            f"{num_classes - 1} and {IGNORE_INDEX}"
-        )
-    try:
-        with Image.open(image) as picture:
-            width, height = picture.size
-            # Only its pixels show a truncated file; an eighth of them is enough.
-            picture.draft(None, (1, 1))
-            picture.load()
-            if picture.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
-                width, height = height, width
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"image {image} does not exist") from error
-    except _UNREADABLE as error:
-        raise ValueError(f"image {image} cannot be decoded: {error}") from error
-    if mask.shape != (height, width):
-        raise ValueError(
-            f"{title} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} "
-            f"{width} x {height}"
-        )

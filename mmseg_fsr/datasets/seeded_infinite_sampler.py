@@ -33,13 +33,12 @@ class SeededIndex(int):
 
 @contextlib.contextmanager
 def seeded_by(index: int) -> Iterator[None]:
-    """Has random numbers inside depend on the place in the data order alone.
+    """Makes random numbers inside depend on the place in the data order alone.
 
     Afterwards they go on as if none had been drawn.
 
     Args:
-        index: Index of an item. With any other than a :class:`SeededIndex` nothing
-            happens.
+        index: Index of an item. Nothing changes unless it is a :class:`SeededIndex`.
     """
     if not isinstance(index, SeededIndex):
         yield
@@ -51,29 +50,22 @@ def seeded_by(index: int) -> Iterator[None]:
 
 @DATA_SAMPLERS.register_module()
 class SeededInfiniteSampler(InfiniteSampler):
-    """mmengine's ``InfiniteSampler``, in whose order every sample has its own seed.
+    """mmengine's ``InfiniteSampler``, which also gives every sample a seed of its own.
 
-    What :class:`~mmseg_fsr.datasets.ImageLabelDataset` augments with it depends on the
-    seed and the place in the order: on how many workers load it, or where a run was
-    broken off, it does not. The n ranks of a run take every n-th sample, so together
-    they see the batches of one process with n times the batch size.
+    The augmentations of an :class:`~mmseg_fsr.datasets.ImageLabelDataset` then depend
+    on the seed and the place in the order, not on the number of workers nor on where a
+    run was interrupted. The n ranks of a run take every n-th sample, so together they
+    see the batches of one process with n times the batch size.
 
     In training :class:`~mmseg_fsr.engine.hooks.StepSeedHook` gives it the run's seed.
-    mmengine's ``ConcatDataset`` and ``RepeatDataset`` drop the seeds of samples.
-
-    Args:
-        *args: Those of ``InfiniteSampler``.
-        **kwargs: The same by name.
+    mmengine's ``ConcatDataset`` and ``RepeatDataset`` drop the seeds of samples. The
+    arguments are those of ``InfiniteSampler``.
     """
 
     start = 0
 
     def skip(self, num_samples: int) -> None:
-        """Begins later in the order, without loading what comes before.
-
-        Args:
-            num_samples: Samples of this rank to pass over, from the order's beginning.
-        """
+        """Begins after that many samples of this rank, without loading them."""
         self.start = num_samples
 
     def __iter__(self) -> Iterator[SeededIndex]:

@@ -5,6 +5,18 @@ from mmseg.registry import DATASETS
 
 from .image_label_dataset import ImageLabelDataset
 
+# COCO-Stuff lists the things of COCO first, then the stuff.
+_NUM_THINGS = 80
+
+
+def _voc_palette(num_classes: int) -> list[list[int]]:
+    """Distinct colours by PASCAL VOC's rule: the id's bits, over the channels."""
+    palette = [[0, 0, 0] for _ in range(num_classes)]
+    for index, colour in enumerate(palette):
+        for bit in range(8):
+            colour[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+    return palette
+
 
 @DATASETS.register_module()
 class VOCImageLabelDataset(ImageLabelDataset):
@@ -17,25 +29,6 @@ class VOCImageLabelDataset(ImageLabelDataset):
     METAINFO = PascalVOCDataset.METAINFO
 
 
-_NUM_THINGS = 80
-
-
-def voc_palette(num_classes: int) -> list[list[int]]:
-    """Colours by PASCAL VOC's rule: the bits of the id, spread over the channels.
-
-    Args:
-        num_classes: Number of colours, at most 256.
-
-    Returns:
-        Distinct RGB colours, black first.
-    """
-    palette = [[0, 0, 0] for _ in range(num_classes)]
-    for index, colour in enumerate(palette):
-        for bit in range(8):
-            colour[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
-    return palette
-
-
 @DATASETS.register_module()
 class COCO2014ImageLabelDataset(ImageLabelDataset):
     """MS COCO 2014, background and 80 things, with image-level labels.
@@ -46,5 +39,5 @@ class COCO2014ImageLabelDataset(ImageLabelDataset):
 
     METAINFO = dict(
         classes=("background", *COCOStuffDataset.METAINFO["classes"][:_NUM_THINGS]),
-        palette=voc_palette(_NUM_THINGS + 1),
+        palette=_voc_palette(_NUM_THINGS + 1),
     )

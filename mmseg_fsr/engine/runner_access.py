@@ -1,9 +1,9 @@
-"""What hooks and tools ask of a runner, its private state included.
+"""What hooks and tools ask of mmengine's runner.
 
-mmengine's ``Runner`` keeps in private attributes what this package has to know: whether
-it trains (``train_loop`` builds the loop where there is none yet), and what it resumes
-or loads, which its hooks may choose before it is read. They are touched here alone, so
-that another mmengine needs changes in one file.
+The runner keeps two facts in private attributes: whether it trains, and which
+checkpoint it will load. Its public ``train_loop`` would build the loop of a run that
+only tests, and no property gives the other. This file alone touches them, so another
+mmengine needs changes here alone.
 """
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -20,33 +20,34 @@ def unwrapped_model(runner: Runner) -> nn.Module:
 
 
 def undistributed_model(runner: Runner) -> nn.Module:
-    """The model inside the wrapper of distributed runs alone."""
+    """The segmentor, or the model of test-time augmentation around it."""
     model = runner.model
     return model.module if is_model_wrapper(model) else model
 
 
 def is_training_run(runner: Runner) -> bool:
-    """Whether the runner trains: it builds its loop before it loads a checkpoint."""
+    """Whether the runner trains; known from ``before_run`` on."""
+    # A config until `Runner.train` builds the loop.
     return isinstance(runner._train_loop, BaseLoop)
 
 
 def is_resumed(runner: Runner) -> bool:
-    """Whether the run goes on from a checkpoint, with its optimiser and step."""
+    """Whether the run continues from a checkpoint, with its optimiser and step."""
     return runner._resume
 
 
 def checkpoint_to_load(runner: Runner) -> str | None:
-    """The file that the runner loads; None for the last one of a resumed run."""
+    """The checkpoint's file; None without one, or for the last one of a resumed run."""
     return runner._load_from
 
 
 def load_checkpoint_from(runner: Runner, path: str | None) -> None:
-    """Has the runner load or resume from this file."""
+    """Sets the file that the runner will load or resume from."""
     runner._load_from = path
 
 
 def loaded_checkpoint(runner: Runner) -> str | None:
-    """The file that the runner has loaded, as far as it says so."""
-    if runner._load_from is None and runner._resume:
+    """The file that the runner has loaded; None if it has not loaded one itself."""
+    if checkpoint_to_load(runner) is None and is_resumed(runner):
         return find_latest_checkpoint(runner.work_dir)
-    return runner._load_from
+    return checkpoint_to_load(runner)

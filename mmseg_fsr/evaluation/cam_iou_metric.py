@@ -11,22 +11,32 @@ from torch import Tensor
 
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
-# How a pixel's ground truth relates to the class of its strongest CAM.
+# A pixel's ground truth, seen from the class of its strongest CAM.
 IS_BACKGROUND, IS_CLASS, IS_OTHER = range(3)
 
 DEFAULT_BKG_THR = 0.5
 
 
-def configured_bkg_thr(evaluators: dict | Sequence[dict] | None) -> float | None:
-    """The background threshold at which a config scores its CAM seeds.
+def configured_metrics(evaluator: dict | Sequence[dict] | None) -> Sequence[dict]:
+    """The metrics of a config.
 
     Args:
-        evaluators: ``val_evaluator`` or ``test_evaluator`` of the config.
-
-    Returns:
-        ``bkg_thr`` of the :class:`CAMIoUMetric` of the top CAMs; None without one.
+        evaluator: ``val_evaluator`` or ``test_evaluator`` of the config: one metric,
+            several, an evaluator such as ``DenseCRFEvaluator`` with its ``metrics``, or
+            None.
     """
-    for metric in [evaluators] if isinstance(evaluators, dict) else evaluators or []:
+    if isinstance(evaluator, dict):
+        return configured_metrics(evaluator.get("metrics", [evaluator]))
+    return evaluator or []
+
+
+def configured_bkg_thr(evaluator: dict | Sequence[dict] | None) -> float | None:
+    """The background threshold at which a config scores the seeds of its top CAMs.
+
+    It is ``bkg_thr`` of a :class:`CAMIoUMetric` in :func:`configured_metrics`; None
+    without one.
+    """
+    for metric in configured_metrics(evaluator):
         if metric["type"] == "CAMIoUMetric" and metric.get("field", "cams") == "cams":
             return metric.get("bkg_thr", DEFAULT_BKG_THR)
     return None
@@ -35,18 +45,18 @@ def configured_bkg_thr(evaluators: dict | Sequence[dict] | None) -> float | None
 def seed_histogram(
     cams: Tensor, label: Tensor, thresholds: Tensor, ignore_index: int
 ) -> Tensor:
-    """Counts pixels so that seeds at any of the thresholds can be scored.
+    """Counts pixels, which is enough to score seeds at all thresholds at once.
 
     Args:
-        cams: (K, H, W) float, 0 for classes the image does not have.
+        cams: (K, H, W) float, 0 for classes that the image does not have.
         label: (H, W) int64: 0 background, k + 1 for class k.
         thresholds: (T,) float, ascending.
         ignore_index: Label of pixels that do not count.
 
     Returns:
-        (3, K, T + 1) int64, number of pixels by ground truth (background, class of the
-        strongest CAM, another), class of the strongest CAM, and number of thresholds
-        that the strongest CAM exceeds.
+        Numbers of pixels (3, K, T + 1) int64. The axes are the ground truth
+        (background, the class of the strongest CAM, another class), the class of the
+        strongest CAM, and the number of thresholds that this CAM exceeds.
     """
     num_classes = cams.shape[0]
     value, index = cams.max(0)
@@ -55,7 +65,7 @@ def seed_histogram(
     relation = relation.masked_fill(label == BACKGROUND, IS_BACKGROUND)
     num_levels = len(thresholds) + 1
     code = (relation * num_classes + index) * num_levels + exceeded
-    # Pixels that do not count go to a bin of their own, cut off again.
+    # Pixels that do not count go to a last bin, which is cut off.
     num_bins = 3 * num_classes * num_levels
     code = code.masked_fill(label == ignore_index, num_bins)
     counts = torch.bincount(code.flatten(), minlength=num_bins + 1)
@@ -69,10 +79,10 @@ def seed_areas(histogram: Tensor) -> tuple[Tensor, Tensor]:
         histogram: (3, K, T + 1), see :func:`seed_histogram`.
 
     Returns:
-        Correct and predicted pixels of background and each class, both (T, K + 1) of
-        the histogram's dtype.
+        Numbers of correct and of predicted pixels, both (T, K + 1) with the background
+        first, of the histogram's dtype.
     """
-    # Foreground at threshold t are the pixels that exceed more than t of them.
+    # Pixels that exceed more than t thresholds are foreground at threshold t.
     up_to = histogram.cumsum(2)
     below, above = up_to[..., :-1], up_to[..., -1:] - up_to[..., :-1]
     correct = torch.cat([below[IS_BACKGROUND].sum(0, keepdim=True), above[IS_CLASS]])
@@ -84,28 +94,28 @@ def seed_areas(histogram: Tensor) -> tuple[Tensor, Tensor]:
 class CAMIoUMetric(IoUMetric):
     """IoU of the seeds that class activation maps give.
 
-    A pixel belongs to its strongest class where that CAM exceeds a background
-    threshold. Scored at one fixed threshold, and at the best of several: how good
-    CAMs are apart from the choice of the threshold.
+    A pixel gets the class of its strongest CAM if that exceeds a background threshold,
+    else it is background. Seeds are scored at one fixed threshold and at the best of
+    several, which tells how good the CAMs are whatever the threshold.
 
-    Data samples hold ``cams`` (any name, see ``field``) of (K, H, W) float in
-    0..1, at the size of ``gt_sem_seg`` and 0 for classes that the image does not
-    have. The classes of the data set are background and these K.
+    Data samples hold ``cams`` (or another ``field``), (K, H, W) float in 0..1 of the
+    size of ``gt_sem_seg``, 0 for classes that the image does not have. The classes of
+    the data set are the background and these K.
 
     Args:
         field: Name of the CAMs in the data samples. Defaults to ``'cams'``.
         bkg_thr: The fixed background threshold. Defaults to 0.5 (VOC; 0.45 for COCO).
         thresholds: Thresholds to find the best of. Defaults to 0.05, 0.1, ..., 0.95.
         ignore_index: Ground truth of pixels that do not count. Defaults to 255.
-        collect_device: Where results of several processes are put together, ``'cpu'``
-            or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix: Prefix of the names. Defaults to None, ``'cam'``.
+        collect_device: ``'cpu'`` or ``'gpu'``, where results of several processes are
+            collected. Defaults to ``'cpu'``.
+        prefix: Prefix of the names. Defaults to None, which means ``'cam'``.
 
     Raises:
         ValueError: If a threshold is not in 0..1, or there is none.
 
-    Returns of ``evaluate``, in percent but for the threshold: ``mIoU``, ``aAcc``
-    and ``mAcc`` at ``bkg_thr``; ``best_mIoU`` and its ``best_thr``.
+    ``evaluate`` returns ``mIoU``, ``aAcc`` and ``mAcc`` at ``bkg_thr`` and
+    ``best_mIoU``, all in percent, and ``best_thr``, the threshold of the latter.
     """
 
     default_prefix = "cam"
@@ -133,11 +143,10 @@ class CAMIoUMetric(IoUMetric):
         self.thresholds = sorted({bkg_thr, *thresholds})
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Counts the pixels of one batch.
+        """Counts the pixels of a batch of predictions with ground truth.
 
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ground truth.
+        Raises:
+            ValueError: If the CAMs do not fit the mask or the number of classes.
         """
         num_classes = len(self.dataset_meta["classes"])
         for data_sample in data_samples:
@@ -158,35 +167,28 @@ class CAMIoUMetric(IoUMetric):
             )
             valid = (label >= 0) & (label < num_classes) & (label != self.ignore_index)
             label_area = torch.bincount(label[valid], minlength=num_classes)
-            # An image has few of the classes: keep what is not 0.
+            # An image has few classes, so most counts are 0 and are not kept.
             flat = histogram.flatten().cpu()
             bins = flat.nonzero()[:, 0]
             self.results.append((bins, flat[bins], label_area.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Scores the seeds from the pixel counts of all images.
-
-        Args:
-            results: Counts by image, see :meth:`process`.
-
-        Returns:
-            ``aAcc``, ``mIoU``, ``mAcc``, ``best_mIoU``, ``best_thr``.
-        """
+        """Scores the seeds from the pixel counts of all images."""
         bins, counts, label_areas = zip(*results, strict=True)
         num_classes = len(self.dataset_meta["classes"])
         histogram = torch.zeros(
             3 * (num_classes - 1) * (len(self.thresholds) + 1), dtype=torch.int64
         ).index_add_(0, torch.cat(bins), torch.cat(counts))
-        # Doubles, as mmseg's mean over classes is NumPy's of true divisions.
+        # float64, as NumPy divides in mmseg's mean over the classes.
         correct, predicted = seed_areas(histogram.view(3, num_classes - 1, -1).double())
         label_area = torch.stack(label_areas).sum(0).double()
         union = predicted + label_area - correct
-        # A class neither in the masks nor predicted gives 0 / 0 and is left out.
+        # A class that is neither in the masks nor predicted gives 0 / 0: left out.
         mean_iou = np.nanmean((correct / union).numpy(), axis=1)
         swept = [self.thresholds.index(t) for t in self.sweep]
         best = max(swept, key=lambda t: mean_iou[t])
         fixed = self.thresholds.index(self.bkg_thr)
-        # mmseg's tables do not say what they are of.
+        # mmseg's table in the log has no title.
         print_log(f"{self.prefix}: seeds at threshold {self.bkg_thr}", logger="current")
         metrics = super().compute_metrics(
             [(correct[fixed], union[fixed], predicted[fixed], label_area)]

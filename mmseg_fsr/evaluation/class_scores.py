@@ -1,4 +1,4 @@
-"""IoU of label maps of one image, or of several together."""
+"""IoU of label maps, of one image or of many together."""
 
 import numpy as np
 from mmseg.evaluation import IoUMetric
@@ -8,55 +8,50 @@ from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 
 class ClassScores:
-    """IoU of each class, of label maps by name, from pixel counts.
+    """Counts pixels of named kinds of label maps, and gives the IoU of each class.
 
-    Pixels whose truth is 255 count nowhere.
+    A kind is for example "prediction" or "seeds". Pixels whose truth is 255 do not
+    count.
 
     Args:
-        num_classes: C, with the background.
+        num_classes: Number of classes C, with the background.
+
+    Attributes:
+        by_name: Intersection and union in pixels by kind, (2, C) float64.
+        images: Number of images whose truth shows each class, (C,) int64.
     """
 
     def __init__(self, num_classes: int) -> None:
-        # Intersection and union in pixels, (2, C) float64.
         self.by_name: dict[str, np.ndarray] = {}
-        # Images whose truth shows each class.
         self.images = np.zeros(num_classes, np.int64)
 
     def add(self, name: str, label: Tensor, truth: Tensor) -> None:
-        """Counts the pixels of an image's label map, by mmseg's ``IoUMetric``.
+        """Counts the pixels of a label map with mmseg's ``IoUMetric``.
 
         Args:
-            name: What the label map is; once an image.
+            name: The kind of label map; each kind once an image.
             label: Class ids (H, W), integer.
-            truth: True class ids (H, W), integer, 255 where not scored.
+            truth: True class ids (H, W), integer; 255 is not scored.
         """
         intersect, union, _, area = IoUMetric.intersect_and_union(
             label, truth.to(label), len(self.images), IGNORE_INDEX
         )
         counts = np.stack([intersect.numpy(), union.numpy()]).astype(np.float64)
         self.by_name[name] = self.by_name.get(name, 0) + counts
+        # Once an image, whatever the number of kinds.
         if name == next(iter(self.by_name)):
             self.images += area.numpy() > 0
 
     def include(self, other: "ClassScores") -> None:
-        """Adds the counts of other images.
-
-        Args:
-            other: Their scores, of as many classes.
-        """
+        """Adds the counts of other images, of the same number of classes."""
         for name, counts in other.by_name.items():
             self.by_name[name] = self.by_name.get(name, 0) + counts
         self.images += other.images
 
     def iou(self, name: str) -> list[float | None]:
-        """IoU of each class.
+        """IoU of each of the C classes in a kind of label map, in 0..1.
 
-        Args:
-            name: What was scored.
-
-        Returns:
-            C values in 0..1, None where a class is neither in the truth nor in the
-            label map.
+        It is None for a class that is neither in the truth nor in the label maps.
         """
         return [
             float(inner / outer) if outer else None
@@ -64,24 +59,13 @@ class ClassScores:
         ]
 
     def mean(self, name: str) -> float | None:
-        """Mean IoU over the classes that truth or label map shows.
+        """Mean IoU, in 0..1, over the classes that truth or label maps show.
 
-        Args:
-            name: What was scored.
-
-        Returns:
-            In 0..1; None if no pixel is scored.
+        It is None if no pixel is scored.
         """
         values = [value for value in self.iou(name) if value is not None]
         return sum(values) / len(values) if values else None
 
     def present(self, name: str) -> list[int]:
-        """Ids of the classes that truth or label map shows.
-
-        Args:
-            name: What was scored.
-
-        Returns:
-            In rising order.
-        """
+        """Ids of the classes that truth or label maps show, ascending."""
         return np.flatnonzero(self.by_name[name][1]).tolist()

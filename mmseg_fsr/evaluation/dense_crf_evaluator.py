@@ -1,4 +1,4 @@
-"""Evaluator of predictions that a dense CRF has refined."""
+"""Evaluator that refines predictions by a dense CRF."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,19 +15,19 @@ from mmseg_fsr.models.postprocessing import DenseCRF
 
 
 def refine_sample(crf: DenseCRF, sample: SegDataSample) -> None:
-    """Refines a prediction by its image as it is on disk, in place.
+    """Refines a prediction with its image's file, in place.
 
-    ``seg_logits`` become the logarithms of the refined probabilities, so that their
-    softmax is the CRF's result, and ``pred_sem_seg`` their class.
+    ``seg_logits`` become the logarithms of the CRF's probabilities, whose softmax gives
+    these probabilities again. ``pred_sem_seg`` becomes the most probable class.
 
     Args:
         crf: The CRF.
-        sample: With ``seg_logits`` (C, H, W), ``pred_sem_seg`` (1, H, W) and
+        sample: Holds ``seg_logits`` (C, H, W), ``pred_sem_seg`` (1, H, W) and
             ``img_path``.
 
     Raises:
-        ValueError: If the sample has no path, or its logits are of one class, of
-            another size than the image or not those of ``pred_sem_seg``.
+        ValueError: If the sample has no path, or if its logits are of one class only,
+            have another size than the image or do not give ``pred_sem_seg``.
     """
     path = sample.get("img_path")
     if path is None:
@@ -57,7 +57,7 @@ def refine_sample(crf: DenseCRF, sample: SegDataSample) -> None:
             " which mmseg's segmentors give where ori_shape is the file's"
         )
     probs = crf(image[None], logits.float().softmax(dim=0)[None])[0]
-    # 0 has no logarithm.
+    # A probability of 0 has no logarithm.
     tiny = torch.finfo(probs.dtype).tiny
     sample.seg_logits = PixelData(data=probs.clamp(min=tiny).log())
     sample.pred_sem_seg = PixelData(data=probs.argmax(dim=0, keepdim=True))
@@ -65,14 +65,18 @@ def refine_sample(crf: DenseCRF, sample: SegDataSample) -> None:
 
 @EVALUATOR.register_module()
 class DenseCRFEvaluator(Evaluator):
-    """mmengine's ``Evaluator`` of what a dense CRF makes of the predictions.
+    """mmengine's ``Evaluator``, which first refines the predictions by a dense CRF.
 
-    The samples are refined in place: hooks after the evaluator, and written label maps,
-    get the refined ones too.
+    Samples are refined in place, so written label maps and later hooks get the refined
+    predictions too.
 
     Args:
-        metrics: Configs of the metrics, as of ``Evaluator``.
+        metrics: Configs of the metrics, as for ``Evaluator``.
         crf: Config of the CRF. Defaults to ``dict(type='DenseCRF')``.
+
+    Example:
+        In a config: ``test_evaluator = dict(type='DenseCRFEvaluator',
+        metrics=[dict(type='IoUMetric')], crf=dict(type='DenseCRF'))``.
     """
 
     def __init__(self, metrics: Any, crf: dict = dict(type="DenseCRF")) -> None:
@@ -84,12 +88,8 @@ class DenseCRFEvaluator(Evaluator):
     ) -> None:
         """Refines and scores a batch.
 
-        Args:
-            data_samples: Predictions, see :func:`refine_sample`.
-            data_batch: The loader's batch. Defaults to None.
-
         Raises:
-            ValueError: If a sample cannot be refined.
+            ValueError: If :func:`refine_sample` cannot refine a sample.
         """
         for sample in data_samples:
             refine_sample(self.crf, sample)

@@ -1,4 +1,4 @@
-"""Scores of the classifier."""
+"""Scores of the image classifier."""
 
 from collections.abc import Sequence
 
@@ -30,31 +30,27 @@ def image_f1(predicted: Tensor, target: Tensor) -> Tensor:
 class ImageLabelMetric(BaseMetric):
     """F1 and mAP of the predicted classes of images.
 
-    The classes of an image are the foreground classes in its mask. F1 is that of the
-    classes with a positive logit, averaged over images, as FSR (AAAI 2024) scores its
-    classifier (mmpretrain's ``MultiLabelMetric`` averages over classes or over all
-    decisions instead). mAP is mmpretrain's average precision, its mean over the
-    classes that any image has.
+    The classes of an image are the foreground classes in its mask. The predicted ones
+    have a positive logit. F1 is the mean over images, as in FSR (AAAI 2024);
+    mmpretrain's ``MultiLabelMetric`` averages over classes or over all decisions
+    instead. mAP is the mean of mmpretrain's average precision over the classes that any
+    image has.
 
-    Data samples hold ``pred_label`` with ``score``, the logits (K,) of the
-    foreground classes, and ``gt_sem_seg``.
+    Data samples hold ``pred_label.score``, the logits (K,) of the foreground classes,
+    and ``gt_sem_seg`` (1, H, W).
 
     Args:
-        collect_device: Where results of several processes are put together, ``'cpu'``
-            or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix: Prefix of the name. Defaults to None, ``'cls'``.
+        collect_device: ``'cpu'`` or ``'gpu'``, where results of several processes are
+            collected. Defaults to ``'cpu'``.
+        prefix: Prefix of the names. Defaults to None, which means ``'cls'``.
 
-    Returns of ``evaluate``, in percent: ``f1`` and ``mAP``.
+    ``evaluate`` returns ``f1`` and ``mAP`` in percent.
     """
 
     default_prefix = "cls"
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Scores the images of one batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ground truth.
+        """Keeps logits and true classes of a batch of predictions with ground truth.
 
         Raises:
             ValueError: If the logits are not one for each foreground class.
@@ -73,18 +69,11 @@ class ImageLabelMetric(BaseMetric):
             self.results.append((logits.float().cpu(), target.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Scores all images.
-
-        Args:
-            results: Logits and target (K,) of each image.
-
-        Returns:
-            ``f1`` and ``mAP``.
-        """
+        """Scores all images by their logits and targets (K,)."""
         logits, target = map(torch.stack, zip(*results, strict=True))
         precision = AveragePrecision.calculate(logits, target, average=None)
         return {
             "f1": round(100 * image_f1(logits > 0, target > 0).mean().item(), 2),
-            # Of a class that is nowhere there is no precision.
+            # A class of no image has no precision.
             "mAP": round(precision[target.any(0)].mean().item(), 2),
         }

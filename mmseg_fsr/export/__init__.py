@@ -1,4 +1,4 @@
-"""Writing the labels of a trained model as masks, for a second stage."""
+"""Export of a trained model's labels as masks, for a second stage."""
 
 from .export_loop import PseudoLabelExportLoop
 

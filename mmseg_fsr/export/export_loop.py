@@ -1,4 +1,4 @@
-"""Test loop that writes label maps."""
+"""Test loop that writes label maps instead of scoring."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,35 +33,40 @@ from .split_dataset import ReadableBatch, ReadableItems, collate_readable
 class PseudoLabelExportLoop(TestLoop):
     """Writes a label map for each image of the test data set.
 
-    Label maps are palette PNGs of the images' size, under the images' names, with the
-    ids that the data set's masks have. ``manifest.json`` beside them says how they
-    were made and what they hold. Label maps that are there are not made again; in a
-    distributed run each process writes its share of the others. An image that cannot
-    be read is noted in ``problems``, and the rest is done.
+    Label maps are palette PNGs of the images' size with the ids of the data set's
+    masks. They have the names of their images. ``manifest.json`` beside them holds the
+    settings and the report. Existing label maps are not made again; in a distributed
+    run each process writes its share of the missing ones. An image that cannot be read
+    adds a line to ``problems``, and the loop continues.
 
     Args:
         runner: The runner, of a :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`.
         dataloader: Config of the test data loader; its data set is an
             :class:`~mmseg_fsr.datasets.ImageLabelDataset`.
         evaluator: Not used; the report counts and scores the files.
-        out: The folder.
-        source: What the labels come from, see
+        out: The folder of the label maps.
+        source: ``'cam'``, ``'par'`` or ``'seg'``, see
             :func:`~mmseg_fsr.export.label_maps.label_map`.
-        checkpoint: The file whose weights the runner loads.
-        bkg_thr: Background threshold of ``source='cam'``. Defaults to None.
+        checkpoint: The file with the runner's weights, for the manifest.
+        bkg_thr: Background threshold of ``source='cam'``, in 0..1. Defaults to None.
         crf: Config of a CRF that refines the labels. Defaults to None.
-        masks: Folder of masks that the report scores the label maps with. Defaults to
-            None, ``seg_map_path`` of the data set if it has one.
-        settings: More of what the labels depend on, plain values, for the manifest.
-            Defaults to none.
+        masks: Folder of masks to score the label maps with. Defaults to None, which
+            means ``seg_map_path`` of the data set if it has one.
+        settings: Further plain values that the labels depend on, for the manifest.
+            Defaults to None.
         overwrite: Whether label maps of other settings are replaced. Defaults to
             False.
 
+    Attributes:
+        problems: One line for each image that could not be read.
+        report: Counts and scores, see
+            :func:`~mmseg_fsr.export.label_report.report_labels`. ``run`` sets it, to
+            None on all processes but the first.
+
     Raises:
         FileExistsError: If ``out`` holds label maps of other settings, or masks.
-        ValueError: If ``source`` is unknown, its threshold is not in 0..1,
-            ``masks`` has no mask of the images, or the model is mmseg's
-            ``SegTTAModel``.
+        ValueError: If ``source`` is unknown, its threshold is not in 0..1, ``masks``
+            has no mask of the images, or the model is mmseg's ``SegTTAModel``.
     """
 
     def __init__(
@@ -94,6 +99,8 @@ class PseudoLabelExportLoop(TestLoop):
         self.crf = None if crf is None else MODELS.build(crf)
 
         def plan() -> tuple[LabelFolder, list[int]]:
+            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+            image_labels = [info.get("gt_label") for info in infos]
             settings_of_labels = dict(
                 source=source,
                 **self._thresholds(unwrapped_model(runner)),
@@ -107,7 +114,7 @@ class PseudoLabelExportLoop(TestLoop):
                     )
                 ),
                 checkpoint_sha256=file_sha256(checkpoint),
-                labels_sha256=labels_sha256(self.names, self._labels()),
+                labels_sha256=labels_sha256(self.names, image_labels),
                 mmseg_fsr=__version__,
             )
             origin = dict(
@@ -119,7 +126,7 @@ class PseudoLabelExportLoop(TestLoop):
             return folder, folder.missing(self.names, overwrite)
 
         self.folder, self.missing = _on_first_process(plan)
-        # A share without repetitions, however many processes there are.
+        # Without repeated images, whatever the number of processes.
         sampler = dict(type="DefaultSampler", shuffle=False, round_up=False)
         items = ReadableItems(self.dataset, self.missing)
         super().__init__(
@@ -131,14 +138,10 @@ class PseudoLabelExportLoop(TestLoop):
         )
 
     def run(self) -> dict:
-        """Writes what is missing, then the report.
-
-        Returns:
-            No scores: they are in ``report``, on the first process.
-        """
+        """Writes the missing label maps, then the report, which has the scores."""
         _on_first_process(lambda: self.folder.begin(self.names, self.overwrite))
         metrics = super().run()
-        # Also waits until every process has written its share.
+        # This also waits until every process has written its share.
         shares = all_gather_object(self.problems)
         self.problems = [problem for share in shares for problem in share]
         self.report = self._complete() if is_main_process() else None
@@ -146,12 +149,7 @@ class PseudoLabelExportLoop(TestLoop):
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: ReadableBatch) -> None:
-        """Predicts and writes one batch.
-
-        Args:
-            idx: Its number.
-            data_batch: What could be read of it.
-        """
+        """Predicts and writes the images of one batch that could be read."""
         self.runner.call_hook(
             "before_test_iter", batch_idx=idx, data_batch=data_batch.data
         )
@@ -170,10 +168,10 @@ class PseudoLabelExportLoop(TestLoop):
         )
 
     def _label(self, sample: SegDataSample) -> None:
-        """Writes the label map of a sample, refined where there is a CRF."""
+        """Writes the label map of a sample, which a CRF may refine."""
         labels = labels_of_sample(sample, len(self.mask_ids))
         classes = present_class_ids(labels)
-        # Where there is nothing but background a CRF has nothing to decide.
+        # With the background alone a CRF has nothing to decide.
         if self.crf is None or len(classes) == 1:
             label = label_map(sample, labels, self.source, self.bkg_thr)
         else:
@@ -203,13 +201,8 @@ class PseudoLabelExportLoop(TestLoop):
             return dict(low_thr=generator.low_thr, high_thr=generator.high_thr)
         return {}
 
-    def _labels(self) -> list[np.ndarray | None]:
-        """The given labels of all images."""
-        count = len(self.dataset)
-        return [self.dataset.get_data_info(i).get("gt_label") for i in range(count)]
-
     def _find_masks(self, given: str | None) -> dict[str, Path]:
-        """Masks by image name: those that are there."""
+        """The masks that exist, by image name."""
         folder = given or self.dataset.data_prefix.get("seg_map_path")
         if folder is None:
             return {}
@@ -239,11 +232,7 @@ class PseudoLabelExportLoop(TestLoop):
 
 
 def _require_merged_logits(runner: Runner) -> None:
-    """Refuses mmseg's ``SegTTAModel``, whose samples keep logits of one version alone.
-
-    Raises:
-        ValueError: If the model merges its versions as ``SegTTAModel`` does.
-    """
+    """Refuses mmseg's ``SegTTAModel``, which merges labels but not logits."""
     model = undistributed_model(runner)
     if isinstance(model, SegTTAModel) and (
         type(model).merge_preds is SegTTAModel.merge_preds
@@ -255,7 +244,7 @@ def _require_merged_logits(runner: Runner) -> None:
 
 
 def _on_first_process(function: Callable[[], Any]) -> Any:
-    """Runs a function on the first process; all get its result, or its error."""
+    """All processes get its result, or its error."""
     outcome: list[Any] = [None, None]
     if is_main_process():
         try:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from mmengine.fileio import get_local_path
 from mmseg_fsr.datasets.split_file import check_image_name
 from mmseg_fsr.utils.atomic_write import atomic_write
 
-_LEFT_OUT = ("init_cfg", "cams")
+MANIFEST = "manifest.json"
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 of the contents of a file, by path or URL, in hexadecimal."""
+    """SHA-256 of the contents of a local file or a URL, as hexadecimal digits."""
     digest = hashlib.sha256()
     with get_local_path(str(path)) as local, open(local, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -26,30 +26,25 @@ def file_sha256(path: str | Path) -> str:
 
 
 def config_sha256(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of settings of plain values.
+    """SHA-256 of settings that labels depend on, as hexadecimal digits.
 
-    Left out are initial weights, which a checkpoint replaces, and whether CAMs are
-    asked for, which the source of the labels decides.
+    The order of the keys has no effect. ``init_cfg`` and ``cams`` do not count, at any
+    depth: a checkpoint replaces initial weights, and the source of the labels decides
+    about CAMs.
 
     Args:
-        settings: Such as a config's ``model``.
-
-    Returns:
-        Hexadecimal digits, the same in any order of the keys.
+        settings: Plain values, such as a config's ``model``.
     """
-    text = json.dumps(_without(settings, _LEFT_OUT), sort_keys=True, default=str)
+    text = json.dumps(_counted(settings), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def labels_sha256(names: Sequence[str], labels: Sequence[np.ndarray | None]) -> str:
-    """SHA-256 of the images' names, in their order, and their labels.
+    """SHA-256 of the images' names in their order and of their labels, hexadecimal.
 
     Args:
         names: Names of the images.
-        labels: Multi-hot arrays (K,), or None where labels come from masks.
-
-    Returns:
-        Hexadecimal digits.
+        labels: Multi-hot arrays (K,), or None for images whose labels come from masks.
     """
     digest = hashlib.sha256()
     for name, label in zip(names, labels, strict=True):
@@ -58,38 +53,23 @@ def labels_sha256(names: Sequence[str], labels: Sequence[np.ndarray | None]) -> 
     return digest.hexdigest()
 
 
-def _without(value: Any, keys: Collection[str]) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _without(v, keys) for k, v in value.items() if k not in keys}
-    if isinstance(value, list | tuple):
-        return [_without(item, keys) for item in value]
-    return value
-
-
-MANIFEST = "manifest.json"
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
 class LabelFolder:
-    """Label maps ``<image name>.png`` and ``manifest.json`` beside them.
+    """A folder of label maps ``<image name>.png`` and their ``manifest.json``.
 
-    The manifest is there before the first label map, so that a run that was broken
-    off goes on with the same settings or not at all.
+    The manifest is written before the first label map. A run that was broken off can
+    therefore only go on with the same settings.
 
     Args:
         root: The folder; it need not exist.
-        settings: What the contents of the label maps depend on, of plain values.
-        origin: What else the manifest says from the start.
+        settings: What the contents of the label maps depend on, as plain values.
+        origin: Further entries of the manifest.
     """
 
     def __init__(
         self, root: Path, settings: Mapping[str, Any], origin: Mapping[str, Any]
     ) -> None:
         self.root = root
-        # As it is read back: no tuples.
+        # As JSON gives them back: lists for tuples.
         self.settings = json.loads(json.dumps(settings))
         self.origin = dict(origin)
 
@@ -103,7 +83,7 @@ class LabelFolder:
         return self.root / f"{name}.png"
 
     def missing(self, names: Sequence[str], overwrite: bool) -> list[int]:
-        """Which label maps are still to be written; changes nothing.
+        """Tells which label maps have yet to be written; changes nothing.
 
         Args:
             names: Names of all images.
@@ -138,16 +118,14 @@ class LabelFolder:
         return missing
 
     def begin(self, names: Sequence[str], overwrite: bool) -> None:
-        """Writes the manifest of an export that has begun.
+        """Writes the manifest of an export that begins or goes on.
 
-        Args:
-            names: Names of all images.
-            overwrite: Whether to remove the label maps of these names first.
+        With ``overwrite`` it first removes the label maps of all these names.
         """
         old = self._read()
         started = _now()
         if overwrite:
-            # Before the new manifest: broken off here, the old one still holds.
+            # Before the new manifest: a run that ends here leaves the old one valid.
             for name in names:
                 self.path(name).unlink(missing_ok=True)
         elif old is not None:
@@ -158,11 +136,7 @@ class LabelFolder:
         )
 
     def complete(self, report: Mapping[str, Any]) -> None:
-        """Adds the date and what was counted to the manifest.
-
-        Args:
-            report: Plain values by name.
-        """
+        """Adds the date of the end and a report, of plain values, to the manifest."""
         self._write({**self._read(), "finished": _now(), **report})
 
     def _read(self) -> dict | None:
@@ -185,7 +159,7 @@ class LabelFolder:
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs, such as ``source: cam there, par now``."""
+    """Lines such as ``source: cam there, par now``."""
     return [
         f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} now"
         for key in sorted(old.keys() | new.keys())
@@ -196,3 +170,16 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def _counted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        left_out = ("init_cfg", "cams")
+        return {k: _counted(v) for k, v in value.items() if k not in left_out}
+    if isinstance(value, list | tuple):
+        return [_counted(item) for item in value]
+    return value
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Label maps, and logits for a CRF, from what a model predicts."""
+"""Label maps of an image from a model's prediction, and logits for a CRF."""
 
 import torch
 from mmseg.structures import SegDataSample
@@ -9,59 +9,53 @@ from mmseg_fsr.utils.label_ids import BACKGROUND
 
 SOURCES = ("cam", "par", "seg")
 
-# Probability of a pixel's own label before a CRF: what pydensecrf's examples give to
-# `unary_from_labels`, and pseudo labels in the literature with them.
+# Probability of a pixel's label before a CRF, as in pydensecrf's examples for
+# `unary_from_labels` and in papers that follow them.
 LABEL_CONFIDENCE = 0.7
 
 
 def present_class_ids(labels: Tensor) -> Tensor:
-    """Ids of the background and the classes of an image.
+    """Ids (P,) int64 of the background and then of an image's classes, ascending.
 
     Args:
         labels: Multi-hot image labels (K,).
-
-    Returns:
-        (P,) int64, ascending, the background first.
     """
     classes = labels.nonzero()[:, 0] + 1
     return torch.cat([classes.new_tensor([BACKGROUND]), classes])
 
 
-def label_probabilities(
-    label: Tensor, classes: Tensor, confidence: float = LABEL_CONFIDENCE
-) -> Tensor:
-    """Class probabilities that say how far a label map is trusted.
+def label_probabilities(label: Tensor, classes: Tensor) -> Tensor:
+    """Class probabilities that trust a label map to a degree.
 
     Args:
-        label: (H, W) int64, ids in ``classes``, or another where undecided.
-        classes: Ids of P classes, int64.
-        confidence: Probability of a pixel's own label; the others share the rest.
-            Defaults to 0.7.
+        label: (H, W) int64: ids in ``classes``, any other id where undecided.
+        classes: Ids of P classes, (P,) int64.
 
     Returns:
-        (P, H, W) float32; uniform where undecided.
+        (P, H, W) float32: 0.7 for a pixel's label, the rest shared by the other
+        classes; uniform where undecided.
     """
     count = len(classes)
     own = label == classes[:, None, None]
-    rest = (1 - confidence) / max(count - 1, 1)
-    probabilities = torch.where(own, confidence if count > 1 else 1.0, rest)
+    rest = (1 - LABEL_CONFIDENCE) / max(count - 1, 1)
+    probabilities = torch.where(own, LABEL_CONFIDENCE if count > 1 else 1.0, rest)
     return torch.where(own.any(0), probabilities, 1 / count)
 
 
 def label_map(
     sample: SegDataSample, labels: Tensor, source: str, bkg_thr: float | None = None
 ) -> Tensor:
-    """The label map of an image by one of the sources.
+    """The label map of an image from one of the sources.
 
     Args:
-        sample: A prediction of ``WeakSegmentor``, with CAMs unless ``source`` is
+        sample: A prediction of ``WeakSegmentor``; it needs CAMs unless ``source`` is
             ``'seg'``.
         labels: Multi-hot image labels (K,).
-        source: ``'cam'``, the class of the strongest CAM where it exceeds
-            ``bkg_thr``; ``'par'``, the refined pseudo label, undecided pixels
-            included; ``'seg'``, the decoder's strongest class among background and
-            the image's own.
-        bkg_thr: Background threshold of ``'cam'``. Defaults to None.
+        source: ``'cam'`` is the class of the strongest CAM if that exceeds ``bkg_thr``,
+            else background. ``'par'`` is the refined pseudo label with its undecided
+            pixels. ``'seg'`` is the decoder's strongest class among the background and
+            the image's classes.
+        bkg_thr: Background threshold of ``'cam'``, in 0..1. Defaults to None.
 
     Returns:
         (H, W) int64: 0 background, k + 1 for class k, 255 undecided (``'par'`` only).
@@ -81,12 +75,8 @@ def class_logits(
 ) -> Tensor:
     """Logits of the background and an image's classes, for a CRF.
 
-    Args:
-        sample: As for :func:`label_map`.
-        labels: As for :func:`label_map`.
-        source: As for :func:`label_map`. The decoder's logits are its own; those of
-            the other two are the logarithm of :func:`label_probabilities`.
-        bkg_thr: As for :func:`label_map`.
+    The arguments are those of :func:`label_map`. ``source='seg'`` gives the decoder's
+    logits, the others the logarithm of :func:`label_probabilities`.
 
     Returns:
         (P, H, W) float32, in the order of :func:`present_class_ids`.

@@ -1,4 +1,4 @@
-"""What the label maps of a folder hold, and how good they are."""
+"""Counts and scores of label maps in files."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,15 @@ from mmseg_fsr.evaluation import ClassScores
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
-# What ClassScores calls the label maps.
+# The one kind of label maps that is scored here.
 _LABELS = "labels"
 
 
 def class_lookup(mask_ids: Sequence[int]) -> np.ndarray:
-    """Table from ids in masks to classes.
+    """Table (256,) uint8 that translates ids in masks to classes.
 
     Args:
-        mask_ids: Id of each class in masks.
-
-    Returns:
-        (256,) uint8; 255 for ids of no class.
+        mask_ids: Id of each class in masks, in 0..254. Other ids become 255.
     """
     lookup = np.full(256, IGNORE_INDEX, np.uint8)
     lookup[list(mask_ids)] = np.arange(len(mask_ids))
@@ -39,25 +36,26 @@ def report_labels(
     mask_ids: Sequence[int],
     masks: Mapping[str, Path],
 ) -> dict[str, Any]:
-    """Counts images and pixels of each class, and scores what has a mask.
+    """Counts images and pixels of each class, and scores label maps that have a mask.
 
     Undecided pixels are scored as background, as by ``PseudoLabelIoUMetric``.
 
     Args:
         label_maps: Files of label maps by image name.
         classes: Names of the classes, the background first.
-        mask_ids: Their ids in label maps and masks.
-        masks: Files of the masks by image name; may lack some.
+        mask_ids: Ids of the classes in label maps and masks.
+        masks: Files of masks by image name; images may lack one.
 
     Returns:
-        ``labels`` and ``pixels``, numbers of both; ``undecided``, the share of the
-        pixels that are 255; ``classes``, ``images`` and ``pixels`` of each by its name;
-        where a mask has a pixel to score also ``scores``: ``images`` with masks and,
-        in percent, ``mIoU`` and ``IoU`` of each class, None for one that is nowhere.
+        ``labels``: the number of label maps. ``pixels``: the number of pixels.
+        ``undecided``: the share of pixels that are 255, in 0..1. ``classes``: by name,
+        the ``images`` and ``pixels`` that show the class. If a mask has a pixel to
+        score, also ``scores``: the number of ``images`` with masks, ``mIoU``, and
+        ``IoU`` by class, both in percent, None for a class in no mask and label map.
 
     Raises:
-        ValueError: If a file cannot be decoded, or a mask has another size than the
-            label map.
+        ValueError: If a file cannot be decoded, or a mask and its label map have
+            different sizes.
     """
     lookup = class_lookup(mask_ids)
     scores = ClassScores(len(classes))
@@ -98,17 +96,20 @@ def report_labels(
 
 
 def report_table(report: Mapping[str, Any]) -> PrettyTable:
-    """The counts and scores of :func:`report_labels`, a row a class."""
+    """What :func:`report_labels` returns as a table, with a row for each class.
+
+    The last row is that of undecided pixels.
+    """
     ious = report.get("scores", {}).get("IoU", {})
-    table = PrettyTable(["", "images", "% of pixels", *(["IoU"] if ious else [])])
+    table = PrettyTable(["", "images", "% of pixels", "IoU"])
     table.align = "r"
     table.align[""] = "l"
     for name, counts in report["classes"].items():
-        share = 100 * counts["pixels"] / max(report["pixels"], 1)
-        iou = [_percent(ious[name])] if ious else []
-        table.add_row([name, counts["images"], _percent(share), *iou])
-    undecided = _percent(100 * report["undecided"])
-    table.add_row(["undecided", "", undecided, *([""] if ious else [])])
+        share = _percent(100 * counts["pixels"] / max(report["pixels"], 1))
+        table.add_row([name, counts["images"], share, _percent(ious.get(name))])
+    table.add_row(["undecided", "", _percent(100 * report["undecided"]), ""])
+    if not ious:
+        table.del_column("IoU")
     return table
 
 

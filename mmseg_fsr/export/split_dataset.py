@@ -1,4 +1,4 @@
-"""The images whose labels are exported."""
+"""The images whose labels are exported: settings of their data set, and loading."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,18 @@ from mmseg_fsr.datasets import ImageLabelDataset
 
 
 def prediction_pipeline(pipeline: Sequence[dict]) -> list[dict]:
-    """A test pipeline that carries image labels instead of masks.
+    """Makes a test pipeline carry image labels instead of masks.
 
     Args:
-        pipeline: Steps, those of ``TestTimeAug`` included, with mmseg's
-            ``PackSegInputs``.
+        pipeline: Steps with mmseg's ``PackSegInputs``; may have ``TestTimeAug``.
 
     Returns:
-        The steps without ``LoadAnnotations``, packed by ``PackImageLabelSegInputs``.
+        The steps without ``LoadAnnotations``, with ``PackImageLabelSegInputs``.
     """
     steps = []
     for step in pipeline:
         if isinstance(step, list | tuple):
-            # An empty list of alternatives would leave TestTimeAug no version.
+            # TestTimeAug makes no version of an image from an empty list.
             steps += [inner] if (inner := prediction_pipeline(step)) else []
             continue
         if step["type"] == "LoadAnnotations":
@@ -44,24 +43,24 @@ def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
     """Settings of the data set of a split.
 
     Args:
-        cfg: Config of an FSR training.
-        split: ``'train'`` or ``'val'``, or the path of a list of names of images, whose
-            folder and labels are the training data set's.
+        cfg: Config of a training.
+        split: ``'train'``, ``'val'``, or the path of a list of image names. The images
+            of a list are in the folder of the training data and have its labels.
 
     Returns:
-        Settings of an ``ImageLabelDataset``, with the pipeline of ``test_dataloader``.
-        It has masks only where it has no label file: their classes are the image labels
-        then, as in validation.
+        Settings of an ``ImageLabelDataset`` with the pipeline of ``test_dataloader``.
+        Without a label file it loads masks, whose classes are then the image labels, as
+        in validation.
 
     Raises:
-        FileNotFoundError: If there is no such list.
-        ValueError: If the data set is of another kind, or has neither image labels
-            nor masks, or there is no ``test_dataloader``.
+        FileNotFoundError: If the list does not exist.
+        ValueError: If the data set is of another type, has neither image labels nor
+            masks, or the config lacks its data loader or ``test_dataloader``.
     """
     if cfg.get("test_dataloader") is None:
         raise ValueError(
             f"{cfg.filename} has no test_dataloader, whose pipeline loads the images: "
-            "keep it where there are no masks, and set val_dataloader alone to None"
+            "keep it, and without masks set only val_dataloader to None"
         )
     pipeline = cfg.test_dataloader.dataset.pipeline
     key = "val_dataloader" if split == "val" else "train_dataloader"
@@ -92,29 +91,18 @@ def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
     else:
         dataset["pipeline"] = prediction_pipeline(pipeline)
     dataset["test_mode"] = True
-    # Every image gets a label or a line that says why not.
+    # Training may skip bad images; the export names each of them.
     dataset.pop("on_bad_image", None)
     return dataset
 
 
 @dataclass(frozen=True)
-class Unreadable:
-    """Stands for an item that could not be loaded.
-
-    Args:
-        problem: What is wrong; names the file.
-    """
-
-    problem: str
-
-
-@dataclass(frozen=True)
 class ReadableBatch:
-    """A batch of what could be loaded.
+    """A batch without the items that could not be loaded.
 
     Args:
-        data: The batch, or None if nothing of it could be loaded.
-        problems: A line for each item that could not.
+        data: The batch, or None if none of its items could be loaded.
+        problems: One line for each item that could not.
     """
 
     data: dict | None
@@ -122,12 +110,7 @@ class ReadableBatch:
 
 
 class ReadableItems(Dataset):
-    """Some items of a data set, with :class:`Unreadable` where loading fails.
-
-    Args:
-        dataset: The data set.
-        indices: Which of its items.
-    """
+    """Some items of a data set; an error's message stands for one that fails."""
 
     def __init__(self, dataset: ImageLabelDataset, indices: Sequence[int]) -> None:
         self.dataset = dataset
@@ -141,18 +124,11 @@ class ReadableItems(Dataset):
         try:
             return self.dataset[self.indices[index]]
         except (OSError, ValueError) as error:
-            return Unreadable(str(error))
+            return str(error)
 
 
 def collate_readable(items: Sequence[Any]) -> ReadableBatch:
-    """Makes a batch of the items that could be loaded.
-
-    Args:
-        items: Items of :class:`ReadableItems`.
-
-    Returns:
-        The batch, as mmengine's ``pseudo_collate`` makes it, and the problems.
-    """
-    readable = [item for item in items if not isinstance(item, Unreadable)]
-    problems = [item.problem for item in items if isinstance(item, Unreadable)]
+    """Makes a batch of :class:`ReadableItems`, with ``pseudo_collate``."""
+    readable = [item for item in items if not isinstance(item, str)]
+    problems = [item for item in items if isinstance(item, str)]
     return ReadableBatch(pseudo_collate(readable) if readable else None, problems)

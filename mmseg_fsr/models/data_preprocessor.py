@@ -17,10 +17,10 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
     mostly uint8, and there stacked, converted and normalised as one batch a view.
     Single images, as in testing, take ``SegDataPreProcessor``'s own way.
 
-    No copy makes the host wait for the device where the data loader has
-    ``pin_memory=True``. It pins the views; labels, which it does not, are below the
-    64 KB up to which CUDA copies without waiting (CUDA C++ Programming Guide,
-    "Concurrent Execution between Host and Device").
+    With ``pin_memory=True`` in the data loader no copy makes the host wait for the
+    device. The loader pins the views. It does not pin the labels, but CUDA copies less
+    than 64 KB without waiting (CUDA C++ Programming Guide, "Concurrent Execution
+    between Host and Device").
 
     Args:
         mean: Mean of each channel, in the order that the network gets, usually R,
@@ -55,7 +55,7 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         # mmengine's argument `non_blocking`, which mmseg's class does not hand on.
         self._non_blocking = True
 
-    # torch.compile would compile it anew for the names of each step's images.
+    # torch.compile would compile this anew for the image names of each step.
     @torch.compiler.disable
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Batches what the data loader gives.
@@ -75,7 +75,7 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
         """
         if not isinstance(data["inputs"], Mapping):
             return super().forward(data, training)
-        # Before stacking: what is stacked on the host is pinned no more.
+        # Before stacking: a tensor that is stacked on the host is not pinned.
         data = self.cast_data(data)
         return dict(
             inputs={

@@ -8,15 +8,15 @@ from torch import nn
 class TeacherMixin:
     """Gives a module a ``teacher``, a copy of itself without gradient.
 
-    Stands before ``nn.Module``'s classes among the bases; the class calls
+    It stands before ``nn.Module``'s classes among the bases. The class calls
     :meth:`add_teacher` once it has all its parts.
     :class:`~mmseg_fsr.engine.hooks.EMATeacherHook` sets the teacher's weights before
     training and averages them in training.
 
     Attributes:
         teacher: The copy, whose own ``teacher`` is None; None without one.
-        teacher_unset: Whether the module got initial weights that its teacher has not:
-            such a module is not trained.
+        teacher_unset: Whether the module got initial weights that its teacher does not
+            have yet. Training then refuses to begin.
     """
 
     def add_teacher(self, teacher: dict | None) -> None:
@@ -40,7 +40,7 @@ class TeacherMixin:
             )
         self.teacher_train_mode = teacher["train_mode"]
         self.teacher = copy.deepcopy(self).requires_grad_(False)
-        # The initial weights are copied into it before training.
+        # Keeps mmengine from initialising it: the hook copies the student's weights.
         self.teacher._is_init = True
 
     def init_weights(self) -> None:
@@ -57,8 +57,8 @@ class TeacherMixin:
         if mode and self.teacher_unset:
             raise RuntimeError(
                 f"{type(self).__name__} has a teacher that no hook sets and averages: "
-                "add dict(type='EMATeacherHook') to custom_hooks, a list that replaces "
-                "the one of _base_ as a whole"
+                "add dict(type='EMATeacherHook') to custom_hooks (a custom_hooks of "
+                "your own replaces the whole list of _base_)"
             )
         super().train(mode)
         if self.teacher is not None:

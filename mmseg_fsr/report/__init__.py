@@ -19,6 +19,7 @@ from .run_files import (
     find_checkpoint,
     find_config,
     find_runs,
+    logged_scores,
     read_environment,
     run_date,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "join_runs",
     "label_uri",
     "last_scores",
+    "logged_scores",
     "loss_chart",
     "loss_curves",
     "photo_uri",

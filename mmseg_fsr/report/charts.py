@@ -1,11 +1,11 @@
-"""Curves as the page draws them."""
+"""The curves that the page's script draws."""
 
 from collections.abc import Mapping
 
 from .training_log import Curve
 
 TEACHER = "teacher/"
-# What the metrics of mmseg_fsr.evaluation score, by their default prefixes.
+# What each metric of mmseg_fsr.evaluation scores, by its default prefix.
 _METRIC_TITLES = {
     "": "Segmentation",
     "cam": "CAM seeds",
@@ -17,13 +17,9 @@ _NUM_COLORS = 9
 
 
 def metric_title(name: str) -> str:
-    """What a score is of.
+    """What a score such as ``cam/mIoU`` measures, here ``CAM seeds``.
 
-    Args:
-        name: A logged name such as ``cam/mIoU``, without ``teacher/``.
-
-    Returns:
-        Such as ``CAM seeds``; the prefix itself where it is none of this package's.
+    A prefix that is not this package's stays as it is.
     """
     prefix = name.rpartition("/")[0]
     return _METRIC_TITLES.get(prefix, prefix)
@@ -34,13 +30,9 @@ def _steps(curves: Mapping[str, Curve]) -> int:
 
 
 def loss_chart(curves: Mapping[str, Curve]) -> dict:
-    """The losses, the total in the colour of text.
+    """Chart of :func:`~mmseg_fsr.report.loss_curves`, as the page's script reads it.
 
-    Args:
-        curves: See :func:`~mmseg_fsr.report.training_log.loss_curves`.
-
-    Returns:
-        What the page's script draws.
+    The total has the colour of text.
     """
     return dict(
         title="Loss",
@@ -64,13 +56,13 @@ def loss_chart(curves: Mapping[str, Curve]) -> dict:
 
 
 def score_chart(curves: Mapping[str, Curve]) -> dict:
-    """The mIoU of everything scored, the teacher's dashed in the student's colour.
+    """Chart of the mIoU of all that was scored, as the page's script reads it.
+
+    The teacher's curve is dashed and has the colour of the student's. Scores at a best
+    threshold are hidden at first.
 
     Args:
-        curves: See :func:`~mmseg_fsr.report.training_log.score_curves`.
-
-    Returns:
-        What the page's script draws; scores at a best threshold are off at first.
+        curves: Curves from :func:`~mmseg_fsr.report.score_curves`.
     """
     wanted = {name: curve for name, curve in curves.items() if name.endswith("mIoU")}
     has_teacher = any(name.startswith(TEACHER) for name in wanted)

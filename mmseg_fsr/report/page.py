@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no other."""
+"""The report as one HTML file that needs no other file."""
 
 import base64
 import hashlib
@@ -11,30 +11,20 @@ _GENERATOR = "mmseg_fsr report"
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is a page of :func:`render_page`.
-
-    Args:
-        path: An existing file.
-
-    Returns:
-        Whether its head names this program.
-    """
+    """Whether the head of an existing file says that :func:`render_page` made it."""
     with path.open("rb") as file:
         return f'content="{_GENERATOR}"'.encode() in file.read(2000)
 
 
 def render_page(**report: Any) -> str:
-    """Fills the page's template.
+    """Fills the page's template with values, and gives its HTML.
 
-    Whatever the values hold is shown as text, never run: the template escapes it, and
-    the page's content security policy allows its own script alone, by its hash, and
-    nothing from any network.
+    All values are shown as text and never run: the template escapes them. The page's
+    content security policy allows only its own script, by its hash, and nothing from
+    a network.
 
     Args:
-        **report: What ``templates/report.html`` names.
-
-    Returns:
-        HTML.
+        **report: The values that ``templates/report.html`` names.
 
     Raises:
         jinja2.UndefinedError: If a value that the template names is missing.

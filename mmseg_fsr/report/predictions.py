@@ -1,4 +1,4 @@
-"""What a model makes of validation images, as a page shows it."""
+"""Predictions of a model, as the page shows them."""
 
 import sys
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from mmseg_fsr.utils.label_ids import BACKGROUND
 
 from .gallery import WorstImages, cam_uri, label_uri, photo_uri
 
-# Longer sides of the pictures; CAMs are smooth, and enlarged again in the page.
+# Longer sides of the pictures in pixels. The page enlarges CAMs, which are smooth.
 LONGEST, LONGEST_CAM = 400, 160
 
 
@@ -34,25 +34,25 @@ def predict(
     shown: int,
     threshold: float,
 ) -> tuple[ClassScores, list[dict]]:
-    """Predicts the first images and scores them where there are masks.
+    """Predicts the first images, and scores them if they have masks.
 
     Args:
         model: The trained model, in evaluation mode.
-        dataset: The validation images, or those of the training.
-        count: How many to predict.
-        shown: How many to draw, the worst ones.
-        threshold: CAM seeds are the CAMs above it, in 0..1.
+        dataset: The validation images, or the training images.
+        count: Number of images to predict.
+        shown: Number of images to draw, those with the lowest IoU.
+        threshold: CAMs above it are CAM seeds; in 0..1.
 
     Returns:
-        The scores of all together by ``prediction``, ``pseudo_label`` and ``cams``,
-        and what the page shows of the worst: a dict for each with name, size,
+        The scores of all images together, by ``prediction``, ``pseudo_label`` and
+        ``cams``, and a dict for each drawn image, worst first, with name, size,
         pictures as data URIs, and IoU.
     """
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     clear = BACKGROUND if classes[BACKGROUND] == "background" else None
     total, worst = ClassScores(len(classes)), WorstImages(shown)
     print(f"Predicting {count} of {len(dataset)} images", flush=True)
-    # Its default is what stdout was when mmengine was imported: not the terminal.
+    # By default it would write to what stdout was when mmengine was imported.
     for index in track_iter_progress(list(range(count)), file=sys.stdout):
         (sample,) = model.val_step(pseudo_collate([dataset[index]]))
         sample = sample.cpu()
@@ -70,31 +70,32 @@ def predict(
 
 
 def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
-    """Label maps to score, of those that the model gives.
+    """The label maps of a prediction that can be scored.
 
-    CAM seeds and undecided pseudo labels count as the metrics of
-    :mod:`mmseg_fsr.evaluation` count them.
+    CAM seeds and undecided pixels count as in the metrics of
+    :mod:`mmseg_fsr.evaluation`.
 
     Args:
         sample: A prediction, on the CPU.
-        threshold: CAM seeds are the CAMs above it, in 0..1.
+        threshold: CAMs above it are CAM seeds; in 0..1.
 
     Returns:
-        Class ids (H, W) by ``prediction``, ``pseudo_label`` and ``cams``.
+        Class ids (H, W) by ``prediction``, and by ``pseudo_label`` and ``cams`` if
+        the model gives them.
     """
     labels = {"prediction": sample.pred_sem_seg.data[0]}
     if "pseudo_sem_seg" in sample:
         labels["pseudo_label"] = undecided_as_background(sample.pseudo_sem_seg.data[0])
     if "cams" in sample:
         cams = sample.cams.data[None]
-        # They are 0 for classes that the image does not have: any may take part.
+        # CAMs of absent classes are 0, so all classes can take part.
         own = present_classes(torch.ones(cams.shape[:2]))
         (labels["cams"],) = cams_to_label(own.select(cams), own, threshold, threshold)
     return labels
 
 
 def _name_of(path: str, dataset: Dataset) -> str:
-    """With its folders, in which images may have one name, where these are known."""
+    """The image's name, with folders if the data set's own folder is known."""
     if not isinstance(dataset, BaseSegDataset):
         return Path(path).stem
     return image_name(path, dataset.data_prefix["img_path"], dataset.img_suffix)
@@ -103,7 +104,7 @@ def _name_of(path: str, dataset: Dataset) -> str:
 def _draw_layers(
     sample: SegDataSample, palette: Sequence[Sequence[int]], clear: int | None
 ) -> dict[str, str]:
-    """Pictures to lay over the image, those that the sample has, as data URIs."""
+    """The pictures of a sample that lie over its image, as data URIs."""
     layers = {}
     if "cams" in sample:
         cams = sample.cams.data.float().numpy()
@@ -126,7 +127,7 @@ def _describe(
     palette: Sequence[Sequence[int]],
     clear: int | None,
 ) -> dict:
-    """An image as the page's script takes it."""
+    """An image as the page's script reads it."""
     height, width = sample.pred_sem_seg.data.shape[-2:]
     if scores.by_name:
         present = scores.present("prediction")

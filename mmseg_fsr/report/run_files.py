@@ -1,4 +1,4 @@
-"""What a run left in its work directory, and what that says of it."""
+"""What a training left in its work directory, and facts about it."""
 
 import re
 import shlex
@@ -8,24 +8,26 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from .training_log import join_runs, last_scores, score_curves
+
 _ENVIRONMENT = re.compile(
     r"^    (Python|PyTorch|TorchVision|OpenCV|MMEngine|GPU [\d,]+|CUDA available|seed"
     r"|GPU number): (.+)$"
 )
 _END_OF_ENVIRONMENT = "Config:"
+# Of these, what describes the run and not its machine.
+_OF_THE_RUN = ("seed", "GPU number", "CUDA available")
 
 
 def find_runs(work_dir: Path) -> list[Path]:
-    """The timestamped folders of a run and of those that resumed it.
-
-    Args:
-        work_dir: The work directory.
+    """The timestamped folders of a training and of the runs that resumed it.
 
     Returns:
-        Folders that hold ``vis_data/scalars.json``, oldest first. A test leaves none.
+        Folders in the work directory that hold ``vis_data/scalars.json``, oldest first.
+        A test writes none.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no such folder.
     """
     runs = sorted(path.parents[1] for path in work_dir.glob("*/vis_data/scalars.json"))
     if not runs:
@@ -36,19 +38,31 @@ def find_runs(work_dir: Path) -> list[Path]:
     return runs
 
 
-def find_config(work_dir: Path, run: Path) -> Path:
-    """The config that training dumped.
+def logged_scores(work_dir: Path) -> tuple[int | None, dict[str, float]]:
+    """The :func:`~mmseg_fsr.report.last_scores` of the logs in a work directory.
 
-    A test in the same work directory dumps its own config over that of the training,
-    which then only the run's folder still holds.
+    Raises:
+        FileNotFoundError: If there is no log.
+        ValueError: If a log is damaged or empty.
+    """
+    records, _ = join_runs(find_runs(work_dir))
+    return last_scores(score_curves(records))
+
+
+def find_config(work_dir: Path, run: Path) -> Path:
+    """The config that training wrote.
+
+    A test in the same work directory overwrites it with its own config. Then only the
+    run's folder still has that of the training.
 
     Args:
         work_dir: The work directory.
         run: Folder of a training in it.
 
     Returns:
-        The ``.py`` file of the work directory that is the run's config, else
-        ``vis_data/config.py`` of the run, else the only ``.py`` file there is.
+        The ``.py`` file of the work directory that equals ``vis_data/config.py`` of
+        the run, else that file itself. If the run has none, the only ``.py`` file of
+        the work directory.
 
     Raises:
         FileNotFoundError: If there is no config, or several and none is the run's.
@@ -67,13 +81,9 @@ def find_config(work_dir: Path, run: Path) -> Path:
 
 
 def find_checkpoint(work_dir: Path) -> Path:
-    """The checkpoint that ``last_checkpoint`` names, also where the folder was moved.
+    """The checkpoint that ``last_checkpoint`` of a work directory names.
 
-    Args:
-        work_dir: The work directory.
-
-    Returns:
-        Path of the file.
+    It is found even if the folder was moved.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -96,10 +106,10 @@ def read_environment(run: Path) -> dict[str, str]:
     """Versions, devices and seed of a run, from the head of its log.
 
     Args:
-        run: Its folder, with ``<name>/<name>.log``.
+        run: The run's folder, with ``<name>/<name>.log``.
 
     Returns:
-        Values by mmengine's names; empty without a log. Of Python's the version alone.
+        Values by mmengine's names, Python's without its build. Empty without a log.
     """
     path = run / f"{run.name}.log"
     found: dict[str, str] = {}
@@ -117,22 +127,14 @@ def read_environment(run: Path) -> dict[str, str]:
 
 
 def run_date(run: Path) -> str:
-    """When a run began, from its folder's name.
+    """When a run began, by the name of its folder, such as ``2026-11-23 18:40``.
 
-    Args:
-        run: Its folder, as mmengine names it.
-
-    Returns:
-        Such as ``2026-11-23 18:40``; the name itself if it is no time.
+    A name that is no time, as mmengine's names are, stays as it is.
     """
     try:
         return f"{datetime.strptime(run.name, '%Y%m%d_%H%M%S'):%Y-%m-%d %H:%M}"
     except ValueError:
         return run.name
-
-
-# Facts of the run rather than of its machine.
-_OF_THE_RUN = ("seed", "GPU number", "CUDA available")
 
 
 def describe_run(
@@ -143,18 +145,15 @@ def describe_run(
     steps: int,
     environment: Mapping[str, str],
 ) -> list[tuple[str, str]]:
-    """Rows about the run.
+    """Names and values of facts about the run.
 
     Args:
         cfg: Its config.
         work_dir: Its work directory.
         checkpoint: The weights that the page predicts with.
-        runs: The run's folder and those of runs that resumed it.
+        runs: The folders of the run and of those that resumed it.
         steps: The last step of its logs.
         environment: What :func:`read_environment` found.
-
-    Returns:
-        Names and values.
     """
     randomness = cfg.get("randomness", {})
     rows = [
@@ -163,7 +162,7 @@ def describe_run(
         ("Model", cfg.model.type),
         ("Begun", ", resumed ".join(map(run_date, runs))),
         ("Steps logged", f"{steps:,}"),
-        # Where the config has none, the log has the one that was drawn.
+        # If the config has no seed, the log has the one that was drawn.
         ("Seed", environment.get("seed", randomness.get("seed"))),
         ("Deterministic", randomness.get("deterministic", False)),
         ("Processes", environment.get("GPU number", "unknown")),
@@ -172,14 +171,7 @@ def describe_run(
 
 
 def describe_environment(environment: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Rows about the machine that trained.
-
-    Args:
-        environment: What :func:`read_environment` found.
-
-    Returns:
-        Names and values.
-    """
+    """Names and values of what :func:`read_environment` found about the machine."""
     rows = [item for item in environment.items() if item[0] not in _OF_THE_RUN]
     if environment.get("CUDA available") == "False":
         rows.append(("Device", "CPU"))
@@ -193,19 +185,17 @@ def commands(
     environment: Mapping[str, str],
     begun: Config,
 ) -> str:
-    """Command lines that train and report anew, beside the old run.
+    """Shell commands that train and report again, in a folder beside the old one.
 
     Args:
         cfg: The run's config.
         config: Its file.
         work_dir: The run's work directory.
         environment: What :func:`read_environment` found.
-        begun: The config that it began with, before it was resumed; else the same.
-
-    Returns:
-        Two lines, quoted for a shell.
+        begun: The config of the first run, before it was resumed; ``cfg`` if it was
+            not.
     """
-    # "." and ".." are no names to build on.
+    # "." and ".." cannot be part of a new name.
     named = work_dir.resolve() if work_dir.name in ("", "..") else work_dir
     again = str(named.with_name(f"{named.name}_again"))
     if cfg.get("launcher", "none") == "none":

@@ -1,4 +1,4 @@
-"""Scores as the page's tables."""
+"""The tables of scores in the page."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,20 +6,20 @@ from mmseg_fsr.evaluation import ClassScores
 
 from .charts import TEACHER, metric_title
 
-# How tables call the label maps that are scored.
+# Names of the scored label maps in tables.
 COLUMN_TITLES = {
     "prediction": "Prediction",
     "pseudo_label": "Pseudo label",
     "cams": "CAM seeds",
 }
 
-# The one score that stands for each thing scored, in the order of the page.
+# The headline score of each metric, in the order of the page.
 _HEADLINES = ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1")
 _UNITS = {"mIoU": "mIoU, %", "f1": "F1, %"}
 
 
 def _owners(scores: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Whose scores there are: a title and the names' prefix for each."""
+    """Whose scores there are: pairs of title and prefix of the names."""
     owners = [("Student", ""), ("Teacher", TEACHER)]
     teachers = [name for name in scores if name.startswith(TEACHER)]
     if not teachers:
@@ -31,10 +31,10 @@ def score_tiles(scores: Mapping[str, float]) -> list[dict]:
     """The headline scores.
 
     Args:
-        scores: Of one validation, in percent, by logged name.
+        scores: Scores of one validation, in percent, by logged name.
 
     Returns:
-        Title, unit and pairs of owner and value, of what was scored.
+        ``title``, ``unit`` and ``values``, pairs of owner and score, of each metric.
     """
     tiles = []
     for name in _HEADLINES:
@@ -50,13 +50,13 @@ def score_tiles(scores: Mapping[str, float]) -> list[dict]:
 
 
 def score_table(scores: Mapping[str, float]) -> dict:
-    """All scores, a row for each and a column for student and teacher.
+    """All scores, one row each, with columns for student and teacher.
 
     Args:
-        scores: Of one validation by logged name.
+        scores: Scores of one validation by logged name.
 
     Returns:
-        ``columns``, and ``rows`` of ``name`` and ``values``, None where not scored.
+        ``columns``, and ``rows`` with ``name`` and ``values``; None was not scored.
     """
     owners = _owners(scores)
     names = dict.fromkeys(name.removeprefix(TEACHER) for name in scores)
@@ -75,14 +75,15 @@ def class_table(
     """The table of classes.
 
     Args:
-        scores: Of the predicted images.
+        scores: Scores of the predicted images.
         classes: Names of the C classes.
-        colors: Their colours, as CSS writes them.
-        threshold: That of the CAM seeds.
+        colors: Their CSS colours.
+        threshold: Threshold of the CAM seeds, in 0..1.
 
     Returns:
-        ``columns``, ``notes`` on how they count, ``mean`` of each column, and ``rows``
-        of ``name``, ``color``, ``iou`` and ``images``; no rows without any truth.
+        ``columns``, ``notes`` on how they are counted, the ``mean`` of each column,
+        and ``rows`` with ``name``, ``color``, ``iou`` and ``images``. There are no
+        rows without ground truth.
     """
     names = [name for name in COLUMN_TITLES if name in scores.by_name]
     notes = []

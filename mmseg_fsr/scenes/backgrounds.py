@@ -1,4 +1,8 @@
-"""Textured grounds for the drawn scenes; none of them hints at a class."""
+"""Textured grounds for the drawn scenes; none of them hints at a class.
+
+Each ground gets the turned coordinates ``x`` and ``y`` (H, W) of a picture of side 1,
+and returns its colours (H, W, 3).
+"""
 
 import math
 from collections.abc import Callable
@@ -10,7 +14,7 @@ from .noise import fractal_noise, hsv, mix, smoothstep
 Ground = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 
 
-def sand(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _sand(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Grains over soft dunes, beige to grey."""
     dunes = fractal_noise(rng, x.shape, (3, 3))
     grains = fractal_noise(rng, x.shape, (40, 40), octaves=2)
@@ -19,7 +23,7 @@ def sand(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return base * shade[..., None]
 
 
-def grass(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _grass(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Upright blades in dull greens, with yellow patches."""
     blades = fractal_noise(rng, x.shape, (9, 45), octaves=2)
     patches = fractal_noise(rng, x.shape, (3, 3))
@@ -29,7 +33,7 @@ def grass(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return mix(dark, light, smoothstep(-0.9, 0.9, blades + 0.5 * patches))
 
 
-def floor_boards(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _floor_boards(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Long boards with a grain, each of its own brown or grey."""
     width = rng.uniform(0.2, 0.34)
     board = np.floor(y / width)
@@ -42,7 +46,7 @@ def floor_boards(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.n
     return base * shade[..., None]
 
 
-def water(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _water(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Ripples that warp one another, teal to slate."""
     warp = fractal_noise(rng, x.shape, (4, 4))
     ripple = np.sin(rng.uniform(22, 34) * y + 3.4 * warp + rng.uniform(0, 6))
@@ -53,7 +57,7 @@ def water(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return mix(dark, light, smoothstep(-1.4, 1.9, ripple))
 
 
-def tiles(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _tiles(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Pale square tiles with dark joints, each of a slightly different tone."""
     size = rng.uniform(0.22, 0.36)
     column, row = np.floor(x / size), np.floor(y / size)
@@ -67,7 +71,7 @@ def tiles(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return base * shade[..., None]
 
 
-def cloth(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _cloth(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Woven bands that cross in a plaid of one hue."""
     bands = [rng.uniform(9, 24) for _ in range(2)]
     crossing = (np.sin(bands[0] * x) > 0.2, np.sin(bands[1] * y) > 0.2)
@@ -78,7 +82,7 @@ def cloth(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return mix(dark, light, np.mean(crossing, axis=0)) * (1 + 0.1 * weave)[..., None]
 
 
-GROUNDS: tuple[Ground, ...] = (sand, grass, floor_boards, water, tiles, cloth)
+_GROUNDS: tuple[Ground, ...] = (_sand, _grass, _floor_boards, _water, _tiles, _cloth)
 
 
 def draw_ground(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -91,8 +95,8 @@ def draw_ground(rng: np.random.Generator, size: int) -> np.ndarray:
     Returns:
         Float32 RGB (S, S, 3), about 0..1.
     """
-    ground = GROUNDS[rng.integers(len(GROUNDS))]
-    angle = rng.normal(0, 0.2) if ground is grass else rng.uniform(0, np.pi)
+    ground = _GROUNDS[rng.integers(len(_GROUNDS))]
+    angle = rng.normal(0, 0.2) if ground is _grass else rng.uniform(0, np.pi)
     place = np.arange(size, dtype=np.float32) / size - 0.5
     x, y = place[None, :], place[:, None]
     cos, sin = math.cos(angle), math.sin(angle)

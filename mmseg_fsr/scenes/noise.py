@@ -1,4 +1,4 @@
-"""Random smooth textures, the raw material of the drawn scenes."""
+"""Random smooth textures and colours, the raw material of the drawn scenes."""
 
 import cv2
 import numpy as np
@@ -36,13 +36,7 @@ def fractal_noise(
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """Rises smoothly from 0 at ``low`` to 1 at ``high`` (or falls, if high < low).
 
-    Args:
-        low: Where the result is 0.
-        high: Where the result is 1.
-        value: Array of any shape.
-
-    Returns:
-        Array of ``value``'s shape, within 0..1.
+    The result has the shape of ``value``, which may have any.
     """
     t = np.clip((value - low) * (1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
@@ -68,15 +62,9 @@ def mix(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Colour from hue (in turns, wraps round), saturation and value in 0..1.
+    """Float32 RGB (3,), within 0..1, from hue, saturation and value in 0..1.
 
-    Args:
-        hue: Hue in turns; 0 is red, 1/3 green, 2/3 blue.
-        saturation: Saturation in 0..1.
-        value: Value in 0..1.
-
-    Returns:
-        Float32 RGB (3,), within 0..1.
+    The hue is in turns and wraps round: 0 is red, 1/3 green, 2/3 blue.
     """
     ramp = np.abs((np.array([hue, hue + 2 / 3, hue + 1 / 3]) % 1) * 6 - 3) - 1
     colour = 1 - saturation * (1 - np.clip(ramp, 0, 1))

@@ -1,10 +1,10 @@
-"""The five kinds of objects of the drawn scenes.
+"""The five kinds of objects of the drawn scenes, and clutter of no class.
 
 Each function draws one object in its own frame, where it fills about the unit
-disc: it gets the coordinates ``u`` (to the right) and ``v`` (down), float32
-(H, W), and the direction of the light, and returns the signed distance to its
-outline (negative inside, in the same units) and its colours. The texture of
-each kind covers its whole body, so that any part of it tells the kind.
+disc. It gets the coordinates ``u`` (to the right) and ``v`` (down), float32
+(H, W), and the direction of the light. It returns the signed distance to the
+object's outline (negative inside, in the same units) and its colours. The texture
+of each kind covers its whole body, so that any part of it tells the kind.
 """
 
 import math
@@ -17,7 +17,7 @@ from .noise import fractal_noise, hsv, mix, smoothstep
 Drawing = tuple[np.ndarray, np.ndarray]
 Drawer = Callable[[np.random.Generator, np.ndarray, np.ndarray, np.ndarray], Drawing]
 
-WHITE = np.array([0.96, 0.95, 0.92], np.float32)
+_WHITE = np.array([0.96, 0.95, 0.92], np.float32)
 
 
 def _relief(height: np.ndarray, u: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def _relief(height: np.ndarray, u: np.ndarray, light: np.ndarray) -> np.ndarray:
 def _hue(
     rng: np.random.Generator, usual: tuple[float, float], rare: tuple[float, float]
 ) -> float:
-    """A hue that speaks for the kind of object, or one time in five does not."""
+    """A hue that is usual for the kind of object, or, one time in five, a rare one."""
     return rng.uniform(*(rare if rng.uniform() < 0.2 else usual))
 
 
@@ -40,7 +40,7 @@ def _random_rotation(rng: np.random.Generator) -> np.ndarray:
     return (matrix * np.sign(np.diag(upper))).astype(np.float32)
 
 
-def draw_ball(
+def _draw_ball(
     rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
 ) -> Drawing:
     """A chequered ball: two shades of a colour on a glossy sphere."""
@@ -59,7 +59,7 @@ def draw_ball(
     return radius - 1, colour
 
 
-def draw_crate(
+def _draw_crate(
     rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
 ) -> Drawing:
     """A wooden crate: planks and a brace inside a nailed frame."""
@@ -89,7 +89,7 @@ def draw_crate(
     return distance, base * shade[..., None].astype(np.float32)
 
 
-def draw_fish(
+def _draw_fish(
     rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
 ) -> Drawing:
     """A fish: rows of scales, a pale belly, ribbed fins and an eye."""
@@ -118,20 +118,20 @@ def draw_fish(
     across = (v / pitch + 0.5 * (row % 2)) % 1 - 0.5
     scale = np.hypot(u / pitch - row, across * 1.2)
     colour = mix(back, belly, smoothstep(-0.3, 1.0, v / tall))
-    colour = mix(colour, WHITE, 0.55 * smoothstep(0.2, 0.75, scale) * (scale < 0.85))
+    colour = mix(colour, _WHITE, 0.55 * smoothstep(0.2, 0.75, scale) * (scale < 0.85))
     colour = mix(colour, edge, 0.8 * smoothstep(0.78, 0.95, scale))
     ribs = 0.5 + 0.5 * np.sin(34 * np.where(tail < fin, v - 0.4 * v * u, u))
     colour = mix(colour, mix(edge, back, ribs), smoothstep(0.0, 0.03, body))
     gill = np.abs(np.hypot(u - 0.95, v) - 0.5)
     colour = mix(colour, edge, 0.7 * smoothstep(0.05, 0.02, gill) * (body < 0))
     eye = np.hypot(u - 0.68, v + 0.12)
-    colour = mix(colour, WHITE, smoothstep(0.11, 0.09, eye))
-    colour = mix(colour, 0 * WHITE, smoothstep(0.07, 0.05, eye))
+    colour = mix(colour, _WHITE, smoothstep(0.11, 0.09, eye))
+    colour = mix(colour, 0 * _WHITE, smoothstep(0.07, 0.05, eye))
     height = 0.5 * np.sqrt(np.clip(-body, 0, None))
     return distance, colour * _relief(height, u, light)[..., None]
 
 
-def draw_leaf(
+def _draw_leaf(
     rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
 ) -> Drawing:
     """A leaf: a midrib, side veins and a toothed edge, green or autumnal."""
@@ -161,7 +161,7 @@ def draw_leaf(
     return distance, colour * _relief(-0.12 * np.abs(v), u, light)[..., None]
 
 
-def draw_starfish(
+def _draw_starfish(
     rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
 ) -> Drawing:
     """A starfish: five tapering arms strewn with pale bumps."""
@@ -188,10 +188,33 @@ def draw_starfish(
     return distance, colour * _relief(height, u, light)[..., None]
 
 
+def _draw_pebble(
+    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
+) -> Drawing:
+    """A plain rounded stone, of no class."""
+    distance = np.hypot(u, v) + 0.1 * fractal_noise(rng, u.shape, (2, 2), 1) - 0.9
+    base = hsv(rng.uniform(), rng.uniform(0.02, 0.3), rng.uniform(0.35, 0.75))
+    shade = 0.9 + 0.35 * (u * light[0] + v * light[1])
+    shade = shade + 0.08 * fractal_noise(rng, u.shape, (10, 10), 2)
+    return distance, base * shade[..., None]
+
+
+def _draw_paper(
+    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
+) -> Drawing:
+    """A plain scrap, of no class, in a colour that objects have too."""
+    distance = np.maximum(np.abs(u) - 0.9, np.abs(v + 0.1 * u) - rng.uniform(0.4, 0.8))
+    base = hsv(rng.uniform(), rng.uniform(0.2, 0.8), rng.uniform(0.5, 0.9))
+    shade = 1 + 0.1 * fractal_noise(rng, u.shape, (2, 2), 1) + 0.1 * u * light[0]
+    return distance, base * shade[..., None]
+
+
 DRAWERS: dict[str, Drawer] = {
-    "ball": draw_ball,
-    "crate": draw_crate,
-    "fish": draw_fish,
-    "leaf": draw_leaf,
-    "starfish": draw_starfish,
+    "ball": _draw_ball,
+    "crate": _draw_crate,
+    "fish": _draw_fish,
+    "leaf": _draw_leaf,
+    "starfish": _draw_starfish,
 }
+# What lies around the objects and has no class.
+CLUTTER: tuple[Drawer, Drawer] = (_draw_pebble, _draw_paper)

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 
 from .backgrounds import draw_ground
-from .noise import fractal_noise, hsv
-from .objects import DRAWERS, Drawer
+from .objects import CLUTTER, DRAWERS, Drawer
 
 CLASSES: tuple[str, ...] = ("background", *DRAWERS)
 PALETTE: tuple[tuple[int, int, int], ...] = (
@@ -19,9 +18,13 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
     (190, 90, 200),
 )
 
+# Scenes are drawn this many times as large, then made smaller.
 _OVERSAMPLING = 2
+# The share of an earlier object's pixels that later ones leave in sight.
 _MIN_VISIBLE = 0.4
+# How often a place for an object is tried.
 _PLACEMENTS = 12
+# How far drawings go from their centre, in radii.
 _REACH = 1.28
 
 
@@ -42,109 +45,16 @@ class Scene(NamedTuple):
         return [int(label) for label in np.unique(self.mask) if label]
 
 
-def _draw_pebble(
-    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clutter of no class: a plain rounded stone."""
-    distance = np.hypot(u, v) + 0.1 * fractal_noise(rng, u.shape, (2, 2), 1) - 0.9
-    base = hsv(rng.uniform(), rng.uniform(0.02, 0.3), rng.uniform(0.35, 0.75))
-    shade = 0.9 + 0.35 * (u * light[0] + v * light[1])
-    shade = shade + 0.08 * fractal_noise(rng, u.shape, (10, 10), 2)
-    return distance, base * shade[..., None]
-
-
-def _draw_paper(
-    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, light: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clutter of no class: a plain scrap in a colour that objects have too."""
-    distance = np.maximum(np.abs(u) - 0.9, np.abs(v + 0.1 * u) - rng.uniform(0.4, 0.8))
-    base = hsv(rng.uniform(), rng.uniform(0.2, 0.8), rng.uniform(0.5, 0.9))
-    shade = 1 + 0.1 * fractal_noise(rng, u.shape, (2, 2), 1) + 0.1 * u * light[0]
-    return distance, base * shade[..., None]
-
-
-def _paint(
-    canvas: np.ndarray,
-    drawer: Drawer,
-    rng: np.random.Generator,
-    centre: np.ndarray,
-    radius: float,
-    light: np.ndarray,
-) -> np.ndarray:
-    """Paints one object with its shadow onto the canvas.
-
-    Args:
-        canvas: Float32 RGB (S, S, 3), changed in place.
-        drawer: What to draw.
-        rng: Source of randomness.
-        centre: x and y of the object's centre in pixels.
-        radius: Its half size in pixels.
-        light: Unit vector (3,) towards the light: right, down, to the viewer.
-
-    Returns:
-        Float32 (S, S), the share of each pixel that the object covers.
-    """
-    size = canvas.shape[0]
-    angle = rng.uniform(0, 2 * np.pi)
-    squash = rng.uniform(0.88, 1.0, 2)
-    left, top = np.floor(np.maximum(centre - _REACH * radius, 0)).astype(int)
-    right, bottom = np.ceil(np.minimum(centre + _REACH * radius, size)).astype(int)
-    x = (np.arange(left, right, dtype=np.float32) + 0.5 - centre[0]) / radius
-    y = (np.arange(top, bottom, dtype=np.float32) + 0.5 - centre[1]) / radius
-    x, y = x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    u = (cos * x + sin * y) / np.float32(squash[0])
-    v = (cos * y - sin * x) / np.float32(squash[1])
-    own_light = np.array(
-        [
-            cos * light[0] + sin * light[1],
-            cos * light[1] - sin * light[0],
-            light[2],
-        ],
-        np.float32,
-    )
-    distance, colour = drawer(rng, u, v, own_light)
-    covered = np.zeros((size, size), np.float32)
-    alpha = covered[top:bottom, left:right]
-    alpha[:] = np.clip(0.5 - distance * radius, 0, 1)
-
-    _cast_shadow(canvas, covered, centre, radius, -0.22 * radius * light[:2])
-    window = canvas[top:bottom, left:right]
-    window += (colour - window) * alpha[..., None]
-    return covered
-
-
-def _cast_shadow(
-    canvas: np.ndarray,
-    covered: np.ndarray,
-    centre: np.ndarray,
-    radius: float,
-    offset: np.ndarray,
-) -> None:
-    """Darkens the canvas, in place, by the blurred outline moved by ``offset``."""
-    reach = (_REACH + 0.35) * radius
-    left, top = np.floor(np.maximum(centre - reach, 0)).astype(int)
-    right, bottom = np.ceil(np.minimum(centre + reach, len(canvas))).astype(int)
-    move = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], np.float32)
-    outline = covered[top:bottom, left:right]
-    shadow = cv2.warpAffine(outline, move, outline.shape[::-1])
-    shadow = cv2.GaussianBlur(shadow, (0, 0), 0.1 * radius)
-    canvas[top:bottom, left:right] *= (1 - 0.5 * shadow)[..., None]
-
-
 def draw_scene(index: int, seed: int = 0, size: int = 128) -> Scene:
-    """Draws a scene of one to four objects, wholly decided by index and seed.
+    """Draws a scene of one to four objects; index and seed alone decide it.
 
-    Objects may hide one another, but each keeps a good part of itself in sight;
-    a class is in the mask exactly if it can be seen.
+    Objects may hide one another, but a good part of each stays in sight. A class is in
+    the mask exactly if it can be seen.
 
     Args:
         index: Number of the scene, not negative.
         seed: Seed of the series, not negative. Defaults to 0.
         size: Side S of the picture in pixels, at least 32. Defaults to 128.
-
-    Returns:
-        The picture and its mask.
 
     Raises:
         ValueError: If ``index`` or ``seed`` is negative or ``size`` below 32.
@@ -155,14 +65,14 @@ def draw_scene(index: int, seed: int = 0, size: int = 128) -> Scene:
         raise ValueError(f"size must be at least 32 pixels, got {size}")
     rng = np.random.default_rng((seed, index))
     fine = size * _OVERSAMPLING
-    # Enlarged, the ground is a little out of focus, as in a photograph.
+    # Enlarging the ground puts it a little out of focus, as in a photograph.
     canvas = draw_ground(rng, size)
     canvas = cv2.resize(canvas, (fine, fine), interpolation=cv2.INTER_LINEAR)
     towards = rng.uniform(0, 2 * np.pi)
     light = np.array([0.6 * np.cos(towards), 0.6 * np.sin(towards), 0.8], np.float32)
 
     for _ in range(rng.integers(0, 4)):
-        drawer = _draw_pebble if rng.uniform() < 0.6 else _draw_paper
+        drawer = CLUTTER[0] if rng.uniform() < 0.6 else CLUTTER[1]
         radius = fine * rng.uniform(0.03, 0.09)
         _paint(canvas, drawer, rng, rng.uniform(0, fine, 2), radius, light)
 
@@ -193,10 +103,61 @@ def draw_scene(index: int, seed: int = 0, size: int = 128) -> Scene:
     return Scene(image, mask)
 
 
+def _paint(
+    canvas: np.ndarray,
+    drawer: Drawer,
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    radius: float,
+    light: np.ndarray,
+) -> np.ndarray:
+    """Paints an object and its shadow onto the canvas; returns its share (S, S)."""
+    size = canvas.shape[0]
+    angle = rng.uniform(0, 2 * np.pi)
+    squash = rng.uniform(0.88, 1.0, 2)
+    left, top = np.floor(np.maximum(centre - _REACH * radius, 0)).astype(int)
+    right, bottom = np.ceil(np.minimum(centre + _REACH * radius, size)).astype(int)
+    x = (np.arange(left, right, dtype=np.float32) + 0.5 - centre[0]) / radius
+    y = (np.arange(top, bottom, dtype=np.float32) + 0.5 - centre[1]) / radius
+    x, y = x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    u = (cos * x + sin * y) / np.float32(squash[0])
+    v = (cos * y - sin * x) / np.float32(squash[1])
+    turned = cos * light[0] + sin * light[1], cos * light[1] - sin * light[0]
+    own_light = np.array([*turned, light[2]], np.float32)
+    distance, colour = drawer(rng, u, v, own_light)
+    covered = np.zeros((size, size), np.float32)
+    alpha = covered[top:bottom, left:right]
+    alpha[:] = np.clip(0.5 - distance * radius, 0, 1)
+
+    _cast_shadow(canvas, covered, centre, radius, -0.22 * radius * light[:2])
+    window = canvas[top:bottom, left:right]
+    window += (colour - window) * alpha[..., None]
+    return covered
+
+
+def _cast_shadow(
+    canvas: np.ndarray,
+    covered: np.ndarray,
+    centre: np.ndarray,
+    radius: float,
+    offset: np.ndarray,
+) -> None:
+    """Darkens the canvas, in place, by the blurred outline moved by ``offset``."""
+    reach = (_REACH + 0.35) * radius
+    left, top = np.floor(np.maximum(centre - reach, 0)).astype(int)
+    right, bottom = np.ceil(np.minimum(centre + reach, len(canvas))).astype(int)
+    move = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], np.float32)
+    outline = covered[top:bottom, left:right]
+    shadow = cv2.warpAffine(outline, move, outline.shape[::-1])
+    shadow = cv2.GaussianBlur(shadow, (0, 0), 0.1 * radius)
+    canvas[top:bottom, left:right] *= (1 - 0.5 * shadow)[..., None]
+
+
 def _leaves_visible(
     owner: np.ndarray, areas: list[int], centre: np.ndarray, radius: float
 ) -> bool:
-    """Whether a disc there would leave enough of every earlier object in sight."""
+    """Whether a disc in that place leaves enough of every earlier object in sight."""
     size = owner.shape[0]
     place = (np.arange(size, dtype=np.float32) + 0.5) * _OVERSAMPLING
     x, y = place[None, :] - centre[0], place[:, None] - centre[1]

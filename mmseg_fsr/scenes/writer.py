@@ -16,7 +16,7 @@ from .scene import CLASSES, PALETTE, draw_scene
 
 MANIFEST = "scenes.json"
 _VERSION = 1
-# The splits draw from far apart, so that the size of one never moves the other.
+# The splits begin far apart, so that the size of one does not change the other.
 _FIRST_INDEX = {"train": 0, "val": 1_000_000}
 
 Progress = Callable[[int, int], None]
@@ -31,7 +31,7 @@ def write_scenes(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> bool:
-    """Writes a data set of scenes, or leaves it as it is if it is already there.
+    """Writes a data set of scenes, unless the same one is there already.
 
     The folder gets ``JPEGImages/*.jpg``, ``SegmentationClass/*.png`` (palette
     images of class ids), ``ImageSets/Segmentation/{train,val}.txt``,

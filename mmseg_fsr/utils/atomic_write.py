@@ -1,4 +1,4 @@
-"""Writing files so that a broken-off run leaves no half of one."""
+"""Writes files so that an interrupted run leaves no half of one."""
 
 import contextlib
 import errno
@@ -16,8 +16,8 @@ _CANNOT_WRITE_ON = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
     """Opens a file that appears under its name only once it is complete.
 
-    It is written aside, in the same folder, and then renamed: an older file of that
-    name stays whole until the new one is, and for good if writing fails.
+    It is written to another file in the same folder, which is then renamed. An older
+    file of that name stays until the new one is complete, or if writing fails.
 
     Args:
         path: The file to write, in an existing folder.
@@ -27,12 +27,12 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
         The open file.
 
     Raises:
-        OSError: If the file cannot be written, as on a full disk or where its folder
-            is missing; names the file.
+        OSError: If the file cannot be written, as on a full disk or in a missing
+            folder. The error names the file.
     """
     path = Path(path)
     try:
-        # Cut, as a name has 255 bytes at most and a character up to four of them.
+        # The name is cut: names have 255 bytes at most, a character up to four.
         prefix = f".{path.name[:60]}."
         handle, draft = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     except OSError as error:
@@ -41,7 +41,7 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
     try:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
-        # mkstemp's files are their owner's alone.
+        # Only their owner can read mkstemp's files.
         os.chmod(draft, 0o644)
         os.replace(draft, path)
     except BaseException as error:
@@ -52,11 +52,11 @@ def atomic_write(path: str | Path, mode: str) -> Iterator[IO]:
 
 
 def remove_drafts(folder: str | Path, pattern: str) -> None:
-    """Removes what killed processes have left of :func:`atomic_write`.
+    """Removes the incomplete files that a killed :func:`atomic_write` has left.
 
     Args:
         folder: An existing folder, in which nothing is being written.
-        pattern: Names of the files that were to be written, of up to 60 characters,
+        pattern: Names of the files that were being written, of up to 60 characters,
             with ``*`` for any part.
     """
     for draft in Path(folder).glob(f".{pattern}.*"):
@@ -74,7 +74,7 @@ def write_unless_other(
         overwrite: Whether to replace a file of other contents.
 
     Raises:
-        FileExistsError: If there is one, not to be replaced.
+        FileExistsError: If there is one and it may not be replaced.
     """
     draft = path.with_name(f".{path.stem}.new{path.suffix}")
     try:

@@ -1,4 +1,4 @@
-"""Where a run stands, as every schedule of the method reads it."""
+"""The progress of a run, which the method's schedules depend on."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,7 @@ from mmengine.logging import MessageHub
 
 
 class TrainingProgress(NamedTuple):
-    """Step of a run, counted from 1, and the number of steps of the run.
-
-    Attributes:
-        step: The step under way, in ``1..max_iters``.
-        max_iters: Number of steps of the whole run.
-    """
+    """The current step of a run, in ``1..max_iters``, and the number of its steps."""
 
     step: int
     max_iters: int
@@ -20,12 +15,9 @@ class TrainingProgress(NamedTuple):
 def training_progress() -> TrainingProgress:
     """Reads the progress that mmengine's runner publishes.
 
-    Returns:
-        The step under way and the length of the run.
-
     Raises:
-        RuntimeError: Outside a training loop, where the runner has published
-            no ``iter`` or no ``max_iters``.
+        RuntimeError: Outside a training loop, where no runner has published ``iter``
+            and ``max_iters``.
     """
     info = MessageHub.get_current_instance().runtime_info
     if "iter" not in info or "max_iters" not in info:

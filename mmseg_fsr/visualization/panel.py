@@ -1,4 +1,4 @@
-"""Pictures of one image side by side."""
+"""Overlays on a picture, and panels of pictures side by side."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,6 @@ import torch
 from torch import Tensor
 
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX
-
-
-def to_picture(images: Tensor) -> np.ndarray:
-    """The first image of a batch.
-
-    Args:
-        images: RGB (B, 3, H, W) float, 0..255, on any device; rounded and clamped.
-
-    Returns:
-        RGB picture (H, W, 3), uint8.
-    """
-    rounded = images[0].round().clamp(0, 255).to(torch.uint8)
-    return rounded.permute(1, 2, 0).cpu().numpy()
-
 
 IGNORED_COLOR = (224, 224, 224)
 MASKED_COLOR = (96, 96, 96)
@@ -33,31 +19,41 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_SCALE = 0.45
 
 
-def colorize_labels(
-    label: np.ndarray,
-    palette: Sequence[Sequence[int]],
-    ignore_index: int = IGNORE_INDEX,
-) -> np.ndarray:
+def to_picture(images: Tensor) -> np.ndarray:
+    """The first image of a batch.
+
+    Args:
+        images: RGB images (B, 3, H, W), float, 0..255, on any device. Values are
+            rounded and clamped.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+    """
+    rounded = images[0].round().clamp(0, 255).to(torch.uint8)
+    return rounded.permute(1, 2, 0).cpu().numpy()
+
+
+def colorize_labels(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Paints class ids in the palette's colours.
 
     Args:
-        label: Class ids (H, W), integer.
+        label: Class ids (H, W), integer. 255 is painted light grey, like ids outside of
+            the palette.
         palette: RGB colours, 0..255, by class id.
-        ignore_index: Id that is painted light grey. Defaults to 255.
 
     Returns:
         RGB picture (H, W, 3), uint8.
     """
     colors = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
     colors[: len(palette)] = palette
-    colors[ignore_index] = IGNORED_COLOR
+    colors[IGNORE_INDEX] = IGNORED_COLOR
     return colors[label.astype(np.uint8)]
 
 
 def overlay_cams(
     image: np.ndarray, cams: np.ndarray, palette: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """Lights up an image where its strongest CAM is high, in the class's colour.
+    """Colours an image by its strongest CAM: the higher, the more of its class colour.
 
     Args:
         image: RGB picture (H, W, 3), uint8.
@@ -74,7 +70,7 @@ def overlay_cams(
 
 
 def overlay_heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Lays the heat of one CAM over an image: blue is 0, red is 1.
+    """Draws one CAM over an image as heat: blue is 0, red is 1.
 
     Args:
         image: RGB picture (H, W, 3), uint8.
@@ -92,11 +88,11 @@ def overlay_heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
 def overlay_band(
     image: np.ndarray, band: np.ndarray, color: Sequence[int]
 ) -> np.ndarray:
-    """Tints the pixels of a band.
+    """Tints some pixels of an image.
 
     Args:
         image: RGB picture (H, W, 3), uint8.
-        band: Its pixels (H, W), bool.
+        band: Pixels to tint (H, W), bool.
         color: RGB, 0..255.
 
     Returns:
@@ -113,7 +109,7 @@ def overlay_blocks(
 
     Args:
         image: RGB picture (H, W, 3), uint8.
-        masked: Masked blocks (h, w), bool, true = masked; h divides H, w divides W.
+        masked: Masked blocks (h, w), bool, true = masked. h divides H, w divides W.
         uncertain: Uncertain blocks (h, w), bool. Defaults to None, no frames.
 
     Returns:
@@ -129,7 +125,7 @@ def overlay_blocks(
     framed = np.zeros_like(masked) if uncertain is None else uncertain
     for row, col in np.ndindex(*masked.shape):
         block = picture[row * rows : (row + 1) * rows, col * cols : (col + 1) * cols]
-        # The grid, and within it the frames: those of neighbours do not touch.
+        # Frames lie within the lines of the grid: those of neighbours do not touch.
         block[-1:] = block[:, -1:] = _GRID_COLOR
         if framed[row, col]:
             inner = block[:-1, :-1]
@@ -146,14 +142,14 @@ def _write(picture: np.ndarray, text: str, left: int, bottom: int) -> None:
 
 
 def draw_legend(colors: dict[str, Sequence[int]], width: int) -> np.ndarray:
-    """Lists names beside squares of their colours, in as many lines as needed.
+    """Draws names beside squares of their colours, in as many lines as needed.
 
     Args:
         colors: RGB colours, 0..255, by name.
         width: Width of the picture in pixels.
 
     Returns:
-        RGB picture (H, width, 3), uint8; H is 0 without any name.
+        RGB picture (H, width, 3), uint8. H is 0 without names.
     """
     lines, left = 0, width
     places = []
@@ -176,12 +172,13 @@ def draw_panel(
     legend: dict[str, Sequence[int]],
     width: int = 256,
 ) -> np.ndarray:
-    """Puts pictures of one image side by side under their titles, above a legend.
+    """Draws pictures side by side under their titles, and a legend below them.
 
     Args:
-        pictures: RGB pictures (H, W, 3), uint8, of one size, by title.
-        legend: RGB colours, 0..255, by what they stand for.
-        width: Width of each picture in pixels; heights follow. Defaults to 256.
+        pictures: RGB pictures (H, W, 3), uint8, all of one size, by title.
+        legend: RGB colours, 0..255, by their meaning.
+        width: Width of each picture in pixels. Heights keep the aspect ratio. Defaults
+            to 256.
 
     Returns:
         RGB picture, uint8.
@@ -189,13 +186,9 @@ def draw_panel(
     columns = []
     for title, picture in pictures.items():
         height = round(picture.shape[0] * width / picture.shape[1])
-        scaled = cv2.resize(
-            picture,
-            (width, height),
-            interpolation=cv2.INTER_AREA
-            if picture.shape[1] > width
-            else cv2.INTER_NEAREST,
-        )
+        shrinks = picture.shape[1] > width
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+        scaled = cv2.resize(picture, (width, height), interpolation=method)
         column = np.full((height + _TITLE_HEIGHT, width + _GAP, 3), 255, np.uint8)
         column[_TITLE_HEIGHT:, :width] = scaled
         _write(column, title, _GAP, _TITLE_HEIGHT - 8)

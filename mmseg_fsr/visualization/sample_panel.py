@@ -1,4 +1,4 @@
-"""The panels of a predicted sample."""
+"""Panels of a predicted sample, and of how its blocks are masked."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,15 +25,16 @@ _LABEL_FIELDS = {
     "pred_sem_seg": "prediction",
     "gt_sem_seg": "ground truth",
 }
+_CONFIDENT_COLOR = (0, 150, 60)
 
 
 class MaskedView(NamedTuple):
-    """View 2 of a training step and what the student does not see of it.
+    """View 2 of a training step, and the blocks that are hidden from the student.
 
     Attributes:
         image: RGB picture (H, W, 3), uint8, of the size of the sample's image.
         masked: Masked blocks (h, w), bool.
-        uncertain: Uncertain blocks (h, w), bool; None while blocks are random.
+        uncertain: Uncertain blocks (h, w), bool; None in the random phase.
     """
 
     image: np.ndarray
@@ -49,21 +50,21 @@ def draw_sample(
     max_cams: int | None = None,
     masked_view: MaskedView | None = None,
 ) -> np.ndarray:
-    """Draws what is known of an image side by side, above a legend.
+    """Draws an image and all that a sample holds about it, side by side.
 
-    From left to right: the image, its CAMs, pseudo label, prediction, ground truth
-    and masked view. What the sample does not have is left out.
+    From left to right these are the image, its CAMs, pseudo label, prediction, ground
+    truth and masked view. What the sample does not have is left out.
 
     Args:
         image: RGB picture (H, W, 3), uint8.
-        sample: Any of ``cams`` (K, H, W), ``pseudo_sem_seg``, ``pred_sem_seg`` and
-            ``gt_sem_seg`` (1, H, W), tensors on any device.
+        sample: Sample with any of ``cams`` (K, H, W), ``pseudo_sem_seg``,
+            ``pred_sem_seg`` and ``gt_sem_seg`` (1, H, W), tensors on any device.
         classes: Names of background and the K classes.
         palette: Their RGB colours, 0..255.
-        max_cams: None draws the CAMs of all classes into one picture, in their
-            colours; a number draws one picture a class of the image, at most so many.
-            The image's classes are those of ``gt_label``, or else those whose CAM is
-            not 0. Defaults to None.
+        max_cams: None draws the CAMs of all classes into one picture, in the classes'
+            colours. A number draws one picture for each class of the image, up to that
+            number. The image's classes are those of ``gt_label``, or without it those
+            whose CAM is not 0. Defaults to None.
         masked_view: View 2 of the step. Defaults to None.
 
     Returns:
@@ -109,7 +110,7 @@ def _legend(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
 ) -> dict[str, Sequence[int]]:
-    """Colours of the classes that some labels show, and of undecided pixels."""
+    """Colours of the classes in the labels, and of undecided pixels if any."""
     shown = sorted(set().union(*(np.unique(label).tolist() for label in labels)))
     colors = {classes[i]: palette[i] for i in shown if i < len(classes)}
     if IGNORE_INDEX in shown:
@@ -117,18 +118,15 @@ def _legend(
     return colors
 
 
-_CONFIDENT_COLOR = (0, 150, 60)
-
-
 def draw_uncertainty(
     cam: np.ndarray, low_thr: float, high_thr: float, masked_view: MaskedView
 ) -> np.ndarray:
-    """Draws an image, its CAM, the band between two thresholds, and its masked blocks.
+    """Draws an image, its CAM, the pixels between thresholds, and its masked blocks.
 
     Args:
-        cam: Strongest CAM of the image's classes (H, W) in 0..1.
-        low_thr: Up to this value a pixel is confident background.
-        high_thr: From this value on a pixel is confident foreground.
+        cam: Strongest CAM of the image's classes (H, W), in 0..1.
+        low_thr: Pixels up to this value are confident background.
+        high_thr: Pixels from this value on are confident foreground.
         masked_view: The image, of the CAM's size, and its blocks.
 
     Returns:

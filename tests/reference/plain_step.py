@@ -1,17 +1,16 @@
 """The plain step with the work that the authors' program does and nothing uses.
 
-The same numbers as :class:`~tests.reference.plain_fsr.PlainFSR`, whose loops over
-pixels are
-array operations here, as in any program that is to run. What is wasted:
+It gives the numbers of :class:`~tests.reference.plain_fsr.PlainFSR`, with array
+operations in place of loops over pixels. The wasted work:
 
 - the projector runs on every token of both views, and in every pass for CAMs;
-- CAMs of view 2 pass through the whole network, are computed in the random phase too,
-  and a second time, with a pseudo label, for pictures;
-- attention is written out, its matrix kept for the backward pass;
+- CAMs of view 2 pass through the whole network, also in the random phase, and are
+  computed a second time, with a pseudo label, for pictures;
+- attention is written out, and its matrix kept for the backward pass;
 - pixel-adaptive refinement computes its kernel anew for each image and threshold;
-- the dense energy loss is computed on the CPU, wherever the rest is.
+- the dense energy loss is computed on the CPU, also if the rest is on a GPU.
 
-It is what ``tools/analysis/benchmark_step.py`` compares the package with.
+``tests/reference/compare_speed.py`` compares the package with it.
 """
 
 import torch

@@ -1,10 +1,10 @@
 """Feeds readers of strangers' files mutated bytes, guided by coverage (atheris).
 
-Each kind of file is read in a process of its own, from seeds on: a crash, a hang or an
-error that is not documented ends it, and the input is kept.
+Each kind of file has a process of its own, which begins with the seeds. A crash, a hang
+or an undocumented error ends it, and the input is kept.
 
 Example:
-    python tests/soak_fuzz.py --runs 100000
+    python tests/soak/fuzz.py --runs 100000
 """
 
 import argparse

@@ -1,13 +1,11 @@
 """Trains the tests' smallest config for long and measures what grows.
 
 Example:
-    python tests/soak_memory.py --steps 2000
+    python tests/soak/memory.py --steps 2000
 """
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +16,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.support.project_files import TOOLS  # noqa: E402
+from tests.support.ranks import run_tool_apart  # noqa: E402
 from tests.support.tiny_config import write_tiny_config  # noqa: E402
 
 # Bytes a step: 80 MB over the 80,000 steps of the longest schedule.
@@ -44,19 +44,14 @@ def soak(steps: int, warm_up: int, folder: Path) -> dict:
     config = folder / "long.py"
     config.write_text(
         f"_base_ = {str(base)!r}\n"
-        "custom_imports = dict(imports=['mmseg_fsr', 'tests.support.run_watch'])\n"
-        f"custom_hooks = [*_base_.custom_hooks, {notes!r}]\n"
+        "custom_imports = dict(\n"
+        "    imports=[*_base_.custom_imports.imports, 'tests.support.run_watch'])\n"
         f"train_cfg = dict(max_iters={steps}, val_interval={max(1, steps // 10)})\n"
         "train_dataloader = dict(num_workers=2, persistent_workers=True)\n"
-        "default_hooks = dict(logger=dict(interval=50), checkpoint=dict(\n"
-        f"    interval={max(1, steps // 20)}, max_keep_ckpts=2))\n"
+        f"default_hooks = dict(notes={notes!r}, logger=dict(interval=50),\n"
+        f"    checkpoint=dict(interval={max(1, steps // 20)}, max_keep_ckpts=2))\n"
     )
-    subprocess.run(
-        [sys.executable, ROOT / "tools/train.py", config, "--work-dir", folder / "w"],
-        env=os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+    run_tool_apart(TOOLS / "train.py", config, "--work-dir", folder / "work")
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     return dict(
         growth=slopes([row for row in rows if row["step"] > warm_up]),

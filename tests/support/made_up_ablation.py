@@ -1,6 +1,5 @@
 """A table of ablations in a folder, with configs that hold next to nothing."""
 
-import textwrap
 from pathlib import Path
 
 TABLE = """
@@ -32,19 +31,23 @@ def write_table(folder: Path, text: str = TABLE) -> Path:
     for name in ("base", "other"):
         (folder / f"{name}.py").write_text(CONFIG)
     path = folder / "made_up.yaml"
-    path.write_text(textwrap.dedent(text))
+    path.write_text(text)
     return path
 
 
 def record(row: str, seed: int, **scores: float) -> dict:
-    """What came out of a run of the table."""
+    """The result of a run of the table."""
+    options = {"train_cfg.max_iters": 4, "model.size": [8, 8]}
+    config = "base.py"
+    if row == "without it":
+        options["model.part"] = None
+        config = "other.py"
     return dict(
         table="made_up",
         row=row,
         seed=seed,
-        config="other.py" if row == "without it" else "base.py",
-        cfg_options={"train_cfg.max_iters": 4, "model.size": [8, 8]}
-        | ({"model.part": None} if row == "without it" else {}),
+        config=config,
+        cfg_options=options,
         commit="abc",
         steps=4,
         size="7 x 9",

@@ -28,13 +28,24 @@ IMAGES = [
     ("five", 0.5, [0, 2]),
     ("six", None, [0]),
 ]
-LAYERS = ("photo", "cams", "pseudo_label", "prediction", "truth")
+STEPS = range(10, 90, 10)
+CURVES = {
+    "loss": lambda step: 2 - step / 100,
+    "loss_seg": lambda step: 0.0 if step < 30 else 10.0 / step,
+    "loss_energy": lambda step: None if step == 40 else -1e-5,
+    "mIoU": lambda step: 40 + step / 10,
+    "cam/mIoU": lambda step: 30 + step / 10,
+    "cam/best_mIoU": lambda step: 35 + step / 10,
+    "teacher/mIoU": lambda step: 38 + step / 10,
+}
+CONFIG = f"name = {NASTY!r}\n</pre></script>{'y' * 300}"
 
 
 def image_item(name: str, iou: float | None, classes: list[int]) -> dict:
     """An image in the form that the page's script takes."""
     rng = np.random.default_rng(0)
     label = np.full(SIZE, classes[-1])
+    scores = dict(prediction=iou, cams=0.5)
     return dict(
         name=name,
         width=SIZE[1],
@@ -46,34 +57,41 @@ def image_item(name: str, iou: float | None, classes: list[int]) -> dict:
             prediction=label_uri(label, PALETTE, 100, 0),
             truth=label_uri(label.T.reshape(SIZE), PALETTE, 100, 0),
         ),
-        iou=dict(prediction=iou, cams=0.5),
-        classes=[dict(id=i, iou=dict(prediction=iou, cams=0.5)) for i in classes],
+        iou=scores,
+        classes=[dict(id=i, iou=scores) for i in classes],
     )
 
 
-def page_values(steps: int = 8, images: int = len(IMAGES)) -> dict:
-    """Values for ``render_page``; ``steps`` trained and validated, ``images`` shown."""
-    at = range(10, 10 * steps + 1, 10)
-    losses = {
-        "loss": [(step, 2 - step / 100) for step in at],
-        "loss_seg": [(step, 0.0 if step < 30 else 10.0 / step) for step in at],
-        "loss_energy": [(step, None if step == 40 else -1e-5) for step in at],
+def made_up_page() -> str:
+    """The page of these values."""
+    curves = {
+        name: [(step, value(step)) for step in STEPS] for name, value in CURVES.items()
     }
-    scores = {
-        name: [(step, base + step / 10) for step in at]
-        for name, base in (
-            ("mIoU", 40.0),
-            ("cam/mIoU", 30.0),
-            ("cam/best_mIoU", 35.0),
-            ("teacher/mIoU", 38.0),
-        )
-    }
+    losses = {name: curve for name, curve in curves.items() if "loss" in name}
+    scores = {name: curve for name, curve in curves.items() if "loss" not in name}
     last = {name: curve[-1][1] for name, curve in scores.items()}
     charts = [loss_chart(losses), score_chart(scores)]
-    return dict(
+    named = list(zip(CLASSES, COLORS, strict=True))
+    keys = ("photo", "cams", "pseudo_label", "prediction", "truth")
+    gallery = dict(
+        images=[image_item(*image) for image in IMAGES],
+        classes=[
+            dict(name=name, color=color, background=name == "background")
+            for name, color in named
+        ],
+        layers=[dict(key=key, title=key.title()) for key in keys],
+        scoreColumns=[dict(key="prediction", title="Prediction")],
+        left="prediction",
+        right="truth",
+    )
+    rows = [
+        dict(name=name, color=color, iou=[(i * 7 % 5) / 5, None], images=i)
+        for i, (name, color) in enumerate(named)
+    ]
+    return render_page(
         title=f"run {NASTY}",
         facts=["config", "2026-01-01"],
-        last_step=10 * steps,
+        last_step=STEPS[-1],
         tiles=score_tiles(last),
         score_table=score_table(last),
         runs=2,
@@ -82,41 +100,20 @@ def page_values(steps: int = 8, images: int = len(IMAGES)) -> dict:
             columns=["Prediction", "CAM seeds"],
             notes=["A note."],
             mean=[0.5, None],
-            rows=[
-                dict(name=name, color=COLORS[i], iou=[(i * 7 % 5) / 5, None], images=i)
-                for i, name in enumerate(CLASSES)
-            ],
+            rows=rows,
         ),
         predicted=9,
         total=12,
         model="iter_1.pth",
-        gallery_note=f"The {images} worst of 9 predicted images.",
+        gallery_note="The 6 worst of 9 predicted images.",
         ignored_color="#e0e0e0",
         run=[("Work directory", NASTY)],
         environment=[],
         page_environment=[("torch", "2")],
         commands="python tools/train.py a_config_with_a_long_name.py " + "x" * 200,
-        config=f"name = {NASTY!r}\n</pre></script>{'y' * 300}",
+        config=CONFIG,
         config_name="work_dirs/" + "z" * 60 + "/config.py",
         version="0",
         date="2026-01-01 00:00",
-        data=dict(
-            charts=charts,
-            gallery=dict(
-                images=[image_item(*image) for image in IMAGES[:images]],
-                classes=[
-                    dict(name=name, color=color, background=name == "background")
-                    for name, color in zip(CLASSES, COLORS, strict=True)
-                ],
-                layers=[dict(key=key, title=key.title()) for key in LAYERS],
-                scoreColumns=[dict(key="prediction", title="Prediction")],
-                left="prediction",
-                right="truth",
-            ),
-        ),
+        data=dict(charts=charts, gallery=gallery),
     )
-
-
-def made_up_page(**changes) -> str:
-    """The page of these values."""
-    return render_page(**page_values(**changes))

@@ -1,4 +1,4 @@
-"""The pictures of a panel, cut out of it."""
+"""The pictures of a panel."""
 
 import numpy as np
 
@@ -6,19 +6,8 @@ TITLE, WIDTH, GAP = 24, 256, 4
 
 
 def tiles_of(panel: np.ndarray, height: int, width: int) -> list[np.ndarray]:
-    """Cuts a panel into its pictures.
-
-    Args:
-        panel: What ``draw_panel`` gave for images of one size, 256 px wide each.
-        height: Height of the images.
-        width: Width of the images.
-
-    Returns:
-        RGB pictures, 256 px wide, from left to right.
-    """
+    """Cuts a panel of images of one size (height, width) into pictures 256 px wide."""
     count, rest = divmod(panel.shape[1], WIDTH + GAP)
     assert rest == 0
-    rows = slice(TITLE, TITLE + round(height * WIDTH / width))
-    return [
-        panel[rows, i * (WIDTH + GAP) : i * (WIDTH + GAP) + WIDTH] for i in range(count)
-    ]
+    rows = panel[TITLE : TITLE + round(height * WIDTH / width)]
+    return [tile[:, :WIDTH] for tile in np.split(rows, count, axis=1)]

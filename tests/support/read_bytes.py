@@ -1,11 +1,12 @@
-"""Readers of what strangers write, given the bytes of a file.
+"""Gives the readers of strangers' files any bytes.
 
-Whatever the bytes are, a reader returns or raises one of the errors that it documents,
-which names the file. Anything else is a defect, and an ``AssertionError`` here.
+Whatever the bytes are, a reader must return, or raise an error that it documents and
+that names the file. Anything else is a defect, and an ``AssertionError`` here.
 """
 
 from collections.abc import Callable
 from pathlib import Path
+from posixpath import normpath
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def _read_split(path: Path) -> None:
     assert names
     assert len(set(names)) == len(names)
     for name in names:
-        assert name == name.strip()
+        assert name == normpath(name)
         check_image_name(name, "what was read")
 
 
@@ -73,7 +74,7 @@ def read_bytes(kind: str, content: bytes, folder: Path) -> bool:
         folder: Where to write it.
 
     Returns:
-        Whether the file was taken; False if it was refused as documented.
+        Whether the file was read; False if it was refused as documented.
     """
     suffix, read = READERS[kind]
     path = folder / f"file{suffix}"

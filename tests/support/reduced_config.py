@@ -1,36 +1,82 @@
 """Configs made small enough to train a step on a CPU."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from mmengine.config import Config, ConfigDict
-from mmpretrain.models.backbones import SwinTransformer, VisionTransformer
+from mmpretrain.models.backbones import ConvNeXt, SwinTransformer, VisionTransformer
 
-NUM_BLOCKS = 2
+# Blocks of a ViT, or of a stage, and the part of their channels that is left.
+NUM_BLOCKS, NARROWER = 2, 8
+WIDTHS = ("in_channels", "aux_in_channels", "out_channels", "embed_dims")
+ZOOS = {
+    "FSRViT": VisionTransformer.arch_zoo,
+    "mmpretrain.VisionTransformer": VisionTransformer.arch_zoo,
+    "mmpretrain.SwinTransformer": SwinTransformer.arch_zoo,
+    "mmpretrain.ConvNeXt": ConvNeXt.arch_settings,
+}
 
 
-def _reduce(backbone: ConfigDict) -> None:
-    """Takes layers out of deep backbones, and drop path out of all."""
-    if "drop_path_rate" in backbone:
-        # It would drop a block from all of a few images now and then.
-        backbone.drop_path_rate = 0.0
-    if backbone.type == "ResNet":
-        backbone.depth = 50
-    if backbone.get("arch") == "tiny" and "Swin" in backbone.type:
-        arch = SwinTransformer.arch_zoo["tiny"]
-        backbone.arch = arch | dict(depths=[NUM_BLOCKS] * 4)
+def _narrower(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_narrower(item) for item in value]
+    return value // NARROWER
+
+
+def _narrow(part: ConfigDict, names: Sequence[str] = WIDTHS) -> None:
+    for name in names:
+        if part.get(name):
+            part[name] = _narrower(part[name])
+
+
+def _expand(backbone: ConfigDict) -> None:
+    """Writes an architecture out that is known by its name."""
+    if backbone.type in ZOOS and isinstance(backbone.arch, str):
+        backbone.arch = dict(ZOOS[backbone.type][backbone.arch])
+
+
+def shallow_config(cfg: Config) -> Config:
+    """A config whose network has few layers: two blocks, or fifty of a ResNet.
+
+    Args:
+        cfg: A config of ``configs/fsr``. Changed in place.
+
+    Returns:
+        The same config.
+    """
+    backbone = cfg.model.backbone.get("backbone", cfg.model.backbone)
+    _expand(backbone)
     if backbone.type in ("FSRViT", "mmpretrain.VisionTransformer"):
-        if isinstance(backbone.arch, str):
-            backbone.arch = dict(VisionTransformer.arch_zoo[backbone.arch])
         backbone.arch.num_layers = NUM_BLOCKS
         backbone.out_indices = [NUM_BLOCKS - 2, NUM_BLOCKS - 1]
         if backbone.get("frozen_stages", -1) > 0:
             backbone.frozen_stages = 1
+    elif backbone.type in ZOOS:
+        backbone.arch.depths = [NUM_BLOCKS] * len(backbone.arch.depths)
+    elif backbone.type == "ResNet":
+        backbone.depth = 50
+    return cfg
+
+
+def _narrow_network(model: ConfigDict) -> None:
+    backbone = model.backbone.get("backbone", model.backbone)
+    if backbone.type in ZOOS:
+        _narrow(backbone.arch, ("embed_dims", "feedforward_channels", "channels"))
+    elif backbone.type == "ResNet":
+        backbone.base_channels = 64 // NARROWER
+    else:
+        _narrow(backbone)
+    heads = (model.decode_head, model.cam_head, model.get("distill_head"))
+    for part in (*heads, model.backbone.get("neck")):
+        if part:
+            _narrow(part)
 
 
 def reduced_config(cfg: Config) -> Config:
-    """A config with small images, a small projector, a narrow decoder, no weights.
+    """A config with small images, a narrow network of few layers, and no weights.
 
-    Images are two blocks of the masks large, local crops a quarter of that; those of
-    scenes stay as they are. So does the network, but that ViTs and stages of Swin have
-    two blocks, ResNets fifty layers, and none drop path.
+    Images are two blocks of the masks large, local crops a quarter of that; images and
+    channels of scenes stay as they are. No network has drop path.
 
     Args:
         cfg: A config of ``configs/fsr``. Changed in place.
@@ -40,7 +86,8 @@ def reduced_config(cfg: Config) -> Config:
     """
     model = cfg.model
     crop = crop_size(cfg)
-    if min(crop) > 96:
+    is_small = max(crop) <= 96
+    if not is_small:
         block = (model.get("mask_generator") or {}).get("block_size", 64)
         crop = (block, 2 * block)
     views, *local_crops = cfg.train_pipeline[1].transforms
@@ -49,16 +96,24 @@ def reduced_config(cfg: Config) -> Config:
         pipeline[0].scale = tuple(side // 2 for side in crop)
     model.backbone.init_cfg = None
     model.pseudo_label_generator.scales = (1.0,)
+    if model.backbone.type == "FSRBackbone":
+        model.backbone.img_size = crop
+    backbone = model.backbone.get("backbone", model.backbone)
+    if "drop_path_rate" in backbone:
+        # It would drop a block from all of a few images now and then.
+        backbone.drop_path_rate = 0.0
     # Segmenter's is as wide as the backbone.
-    if "embed_dims" not in model.decode_head:
-        model.decode_head.channels = 32
+    segmenter = "embed_dims" in model.decode_head
+    model.decode_head.channels = (
+        model.decode_head.channels // NARROWER if segmenter else 32
+    )
+    shallow_config(cfg)
+    if not is_small:
+        _narrow_network(model)
     if model.get("distill_head"):
         model.distill_head.update(
             hidden_channels=32, bottleneck_channels=16, out_channels=48
         )
-    if model.backbone.type == "FSRBackbone":
-        model.backbone.img_size = crop
-    _reduce(model.backbone.get("backbone", model.backbone))
     return cfg
 
 

@@ -22,6 +22,13 @@ from mmseg_fsr.engine.hooks.stop_signal_hook import SIGNALS
 from tests.support.free_port import free_port
 from tests.support.project_files import ROOT
 
+# For `load_config`.
+WITHOUT_VALIDATION = dict(
+    val_dataloader=None,
+    val_evaluator=None,
+    val_cfg=None,
+    default_hooks__checkpoint__save_best=None,
+)
 _SIGNALS = (*SIGNALS, signal.SIGCHLD)
 _MANAGERS = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer)
 

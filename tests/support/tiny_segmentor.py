@@ -1,7 +1,7 @@
-"""A segmentor that builds and runs in no time."""
+"""Small segmentors, one of which builds and runs in no time."""
 
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.structures import LabelData, PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -9,52 +9,70 @@ from mmseg.structures import SegDataSample
 NUM_CLASSES, SIZE = 3, (32, 48)
 
 
-def tiny_cfg(**kwargs) -> ConfigDict:
-    """Config with every part; keyword arguments replace top-level keys."""
-    channels = 8
-    cfg = dict(
-        type="WeakSegmentor",
-        data_preprocessor=dict(
-            type="MultiViewSegDataPreProcessor",
-            mean=[123.675, 116.28, 103.53],
-            std=[58.395, 57.12, 57.375],
-            bgr_to_rgb=True,
-        ),
-        backbone=dict(
-            type="FSRViT",
-            arch=dict(
-                embed_dims=channels, num_layers=3, num_heads=2, feedforward_channels=8
+def segmentor_cfg(num_classes: int, channels: int, **parts: dict) -> ConfigDict:
+    """Config of a ViT with every part of the method.
+
+    Args:
+        num_classes: Number of foreground classes.
+        channels: Channels of a patch token.
+        **parts: What is merged into the keys of the config.
+    """
+    cfg = Config(
+        dict(
+            type="WeakSegmentor",
+            data_preprocessor=dict(
+                type="MultiViewSegDataPreProcessor",
+                mean=[123.675, 116.28, 103.53],
+                std=[58.395, 57.12, 57.375],
+                bgr_to_rgb=True,
             ),
+            backbone=dict(
+                type="FSRViT",
+                arch=dict(embed_dims=channels, feedforward_channels=4 * channels),
+                aggregator=dict(type="ClassAttentionAggregator"),
+            ),
+            decode_head=dict(
+                type="LargeFOVHead",
+                in_channels=channels,
+                num_classes=num_classes + 1,
+                loss_decode=dict(type="BalancedCrossEntropyLoss"),
+            ),
+            cam_head=dict(
+                type="CAMHead", num_classes=num_classes, in_channels=channels
+            ),
+            affinity_head=dict(type="PTCHead"),
+            distill_head=dict(type="SelfDistillHead", in_channels=channels),
+            mask_generator=dict(type="UncertaintyMaskGenerator"),
+            pseudo_label_generator=dict(type="CAMPseudoLabelGenerator"),
+            loss_energy=dict(type="DenseEnergyLoss"),
+            teacher=dict(train_mode=True),
+            test_cfg=dict(mode="whole"),
+        )
+    )
+    cfg.merge_from_dict(parts)
+    # What a runner passes on: mmseg reads attributes of it.
+    return cfg._cfg_dict
+
+
+def tiny_cfg(**kwargs) -> ConfigDict:
+    """Config of the tiny one; keyword arguments replace top-level keys."""
+    cfg = segmentor_cfg(
+        NUM_CLASSES,
+        channels=8,
+        backbone=dict(
+            arch=dict(num_layers=3, num_heads=2, feedforward_channels=8),
             img_size=32,
             patch_size=8,
             out_indices=(-2, -1),
-            aggregator=dict(type="ClassAttentionAggregator", depth=1, num_heads=2),
+            aggregator=dict(depth=1, num_heads=2),
         ),
-        decode_head=dict(
-            type="LargeFOVHead",
-            in_channels=channels,
-            channels=4,
-            dilation=1,
-            num_classes=NUM_CLASSES + 1,
-            loss_decode=dict(type="BalancedCrossEntropyLoss", loss_weight=0.1),
-        ),
-        cam_head=dict(type="CAMHead", num_classes=NUM_CLASSES, in_channels=channels),
-        affinity_head=dict(type="PTCHead"),
-        distill_head=dict(
-            type="SelfDistillHead",
-            in_channels=channels,
-            hidden_channels=8,
-            bottleneck_channels=4,
-            out_channels=6,
-        ),
-        mask_generator=dict(type="UncertaintyMaskGenerator", block_size=16),
-        pseudo_label_generator=dict(type="CAMPseudoLabelGenerator", scales=(1.0, 1.5)),
-        loss_energy=dict(type="DenseEnergyLoss", loss_weight=1e-5),
-        teacher=dict(train_mode=True),
-        test_cfg=dict(mode="whole"),
+        decode_head=dict(channels=4, dilation=1, loss_decode=dict(loss_weight=0.1)),
+        distill_head=dict(hidden_channels=8, bottleneck_channels=4, out_channels=6),
+        mask_generator=dict(block_size=16),
+        pseudo_label_generator=dict(scales=(1.0, 1.5)),
+        loss_energy=dict(loss_weight=1e-5),
     )
-    # What a runner passes on: mmseg reads attributes of it.
-    return ConfigDict(cfg | kwargs)
+    return ConfigDict({**cfg, **kwargs})
 
 
 def build_tiny(**kwargs):

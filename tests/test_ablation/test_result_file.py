@@ -4,29 +4,21 @@ from mmseg_fsr.ablation import ResultFile
 from tests.support.made_up_ablation import record
 
 
-def test_keeps_what_was_added(tmp_path):
+def test_keeps_what_was_added_also_by_another_program(tmp_path):
     path = tmp_path / "results.json"
     first, second = record("with", 0, mIoU=1.0), record("with", 1, mIoU=2.0)
-    results = ResultFile(path)
-    assert results.find(first) is None
-    results.add(first)
-    results.add(second)
-    again = ResultFile(path)
-    assert again.find(first) == first
-    assert again.find(second) == second
-    assert again.find(record("without it", 0)) is None
+    third = record("without it", 0, mIoU=3.0)
+    here, there = ResultFile(path), ResultFile(path)
+    assert here.find(first) is None
+    here.add(first)
+    there.add(second)
+    here.add(third)
+    kept = ResultFile(path)
+    assert [kept.find(entry) for entry in (first, second, third)] == [
+        first, second, third,
+    ]  # fmt: skip
+    assert kept.find(record("without it", 1)) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
-
-
-def test_what_another_program_adds_is_kept(tmp_path):
-    first, second = (ResultFile(tmp_path / "results.json") for _ in range(2))
-    first.add(record("with", 0, mIoU=1.0))
-    second.add(record("with", 1, mIoU=2.0))
-    first.add(record("without it", 0, mIoU=3.0))
-    kept = ResultFile(tmp_path / "results.json")
-    assert kept.find(record("with", 1))["scores"] == {"mIoU": 2.0}
-    assert kept.find(record("with", 0))
-    assert kept.find(record("without it", 0))
 
 
 def test_tuples_are_lists(tmp_path):
@@ -38,7 +30,7 @@ def test_tuples_are_lists(tmp_path):
         assert results.find(key)["scores"] == {"mIoU": 1.0}
 
 
-def test_a_result_is_for_its_options_alone(tmp_path):
+def test_a_result_is_for_its_config_and_options_only(tmp_path):
     results = ResultFile(tmp_path / "results.json")
     old = record("with", 0, mIoU=1.0)
     results.add(old)

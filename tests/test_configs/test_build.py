@@ -1,5 +1,6 @@
 """Every config as a whole: it loads, its parts fit, a step of it runs."""
 
+import functools
 from typing import NamedTuple
 
 import pytest
@@ -11,12 +12,11 @@ from mmseg.registry import HOOKS, METRICS, TRANSFORMS
 
 from mmseg_fsr.models.backbones import FSRBackbone
 from mmseg_fsr.models.segmentors import WeakSegmentor
+from tests.support import pages
 from tests.support.meta_device import build_without_memory, patch_for_meta_device
-from tests.support.project_files import CONFIGS, ROOT, load_config
-from tests.support.reduced_config import crop_size, view_sizes
+from tests.support.project_files import CONFIGS, load_config
+from tests.support.reduced_config import crop_size, shallow_config, view_sizes
 from tests.support.training_samples import random_batch
-
-PAGE = (ROOT / "docs" / "configs.md").read_text()
 
 NAMES = sorted(
     path.relative_to(CONFIGS).with_suffix("").as_posix()
@@ -27,9 +27,88 @@ METAINFO = dict(VOCImageLabelDataset=range(21), COCO2014ImageLabelDataset=range(
 # Without self-distillation.
 ABLATIONS = [name for name in NAMES if name.endswith("_none")]
 LAYER_DECAY = ("fsr_vit-l", "fsr_clip-b")
-# Of configs that share a network one runs a step; COCO's do in test_training.py.
-SAME_STEP = ("1xb8", "-test", "_coco", "_blur", "_solarize", "_autoaug", "_erasing")
-NETWORKS = [name for name in NAMES if not any(x in name for x in SAME_STEP)]
+# Configs that share a network: COCO's, which test_training.py builds, and of those
+# with other batches or other pixels one.
+SAME_NETWORK = ("1xb8", "-test", "_coco", "_blur", "_solarize", "_autoaug", "_erasing")
+NETWORKS = [name for name in NAMES if not any(x in name for x in SAME_NETWORK)]
+# Networks that differ in depth and width alone: of those one runs a step.
+SAME_STEP = ("vit-l", "deit-s", "dinov2-s", "fsr_r50_voc", "fsr_r50-bn", "scenes_none")
+STEPS = [name for name in NETWORKS if not any(x in name for x in SAME_STEP)]
+
+
+@functools.cache
+def config(name) -> Config:
+    """A config by its name; it belongs to all tests."""
+    return load_config(name)
+
+
+# ------------------------------------------------------------- every config
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestConfig:
+    """What each of ``configs/fsr`` and its ablations keeps to."""
+
+    def test_heads_have_an_output_for_each_class_of_the_data(self, name):
+        cfg = config(name)
+        dataset = cfg.train_dataloader.dataset
+        classes = dataset.get("metainfo", {}).get("classes") or METAINFO[dataset.type]
+        assert cfg.model.decode_head.num_classes == len(classes)
+        assert cfg.model.cam_head.num_classes == len(classes) - 1
+
+    def test_parts_are_registered(self, name):
+        cfg = config(name)
+        for hook in cfg.custom_hooks:
+            HOOKS.build(hook)
+        for metric in cfg.val_evaluator:
+            METRICS.build(metric)
+        for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
+            for transform in pipeline:
+                TRANSFORMS.build(transform)
+
+    def test_the_import_switches_the_package_on(self, name):
+        cfg = config(name)
+        assert cfg.default_scope == "mmseg"
+        imports = ["mmseg_fsr", "mmseg_fsr.checkpoints.runner_loaders"]
+        assert cfg.custom_imports["imports"] == imports
+
+    def test_a_teacher_has_its_hook_and_every_run_its_guards(self, name):
+        cfg = config(name)
+        teacher = [] if name in ABLATIONS else ["EMATeacherHook"]
+        assert [hook.type for hook in cfg.custom_hooks] == teacher
+        guards = {hook.type for hook in cfg.default_hooks.values()}
+        assert guards >= {
+            "AtomicCheckpointHook",
+            "CheckpointGuardHook",
+            "FiniteLossHook",
+            "NumClassCheckHook",
+            "StepSeedHook",
+            "StopSignalHook",
+            "TeacherScoringHook",
+        }
+
+    def test_batches_wait_in_pinned_memory_where_the_device_is_a_gpu(self, name):
+        loader = config(name).train_dataloader
+        assert loader.persistent_workers
+        # Without a GPU torch warns of it; the scenes are for CPUs.
+        assert loader.get("pin_memory", False) == ("scenes" not in name)
+
+    def test_the_run_is_long_enough_for_its_phases(self, name):
+        cfg = config(name)
+        assert cfg.train_cfg.max_iters == cfg.max_iters
+        assert max(cfg.model.loss_begin.values()) < cfg.max_iters
+        warm_up, cosine = cfg.param_scheduler
+        assert warm_up.begin == 0
+        # One step later: the last factor of the warm-up is the cosine's.
+        assert warm_up.end == cosine.begin + 1
+        assert cosine.end == cfg.max_iters
+        assert cfg.max_iters % cfg.train_cfg.val_interval == 0
+        assert cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0
+        # Pictures of training come too, the last one of the last step.
+        assert cfg.max_iters % cfg.default_hooks.cam_visualization.interval == 0
+
+
+# ------------------------------------------------------------ every network
 
 
 class Built(NamedTuple):
@@ -40,27 +119,20 @@ class Built(NamedTuple):
     model: WeakSegmentor
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=NETWORKS)
 def built(request):
-    cfg = load_config(request.param)
-    return Built(request.param, cfg, build_without_memory(cfg))
+    return Built(
+        request.param,
+        config(request.param),
+        build_without_memory(config(request.param)),
+    )
 
 
-def test_parts_are_registered_and_fit(built):
+@pytest.mark.slow
+def test_masks_fit_the_training_crop(built):
     name, cfg, model = built
     assert type(model) is WeakSegmentor
-    assert model.num_classes == model.cam_head.num_classes + 1
-    dataset = cfg.train_dataloader.dataset
-    classes = cfg.get("metainfo", {}).get("classes") or METAINFO[dataset.type]
-    assert len(classes) == model.num_classes
-    for hook in cfg.custom_hooks:
-        HOOKS.build(hook)
-    for metric in cfg.val_evaluator:
-        METRICS.build(metric)
-    for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
-        for transform in pipeline:
-            TRANSFORMS.build(transform)
-    # Cells, patches and blocks tile the training crop.
+    # Cells, patches and blocks tile it.
     grid = model.backbone.grid_size(*crop_size(cfg))
     assert (model.mask_generator is None) == (name in ABLATIONS)
     if model.mask_generator is not None:
@@ -68,6 +140,7 @@ def test_parts_are_registered_and_fit(built):
         assert 0 < masked < grid[0] * grid[1]
 
 
+@pytest.mark.slow
 def test_wrapped_backbones_are_measured_at_the_training_crop(built):
     """What FSRBackbone found holds for the images that it will see."""
     _, cfg, model = built
@@ -76,14 +149,6 @@ def test_wrapped_backbones_are_measured_at_the_training_crop(built):
         stride = model.backbone.stride
         expected = (height // stride, width // stride)
         assert model.backbone.level_shapes[model.backbone.feat_index][1:] == expected
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_batches_wait_in_pinned_memory_where_the_device_is_a_gpu(name):
-    loader = load_config(name).train_dataloader
-    assert loader.persistent_workers
-    # Without a GPU torch warns of it; the scenes are for CPUs.
-    assert loader.get("pin_memory", False) == ("scenes" not in name)
 
 
 def groups_by_name(model, optimizer):
@@ -97,6 +162,7 @@ def groups_by_name(model, optimizer):
     return groups
 
 
+@pytest.mark.slow
 def test_optimizer_builds_and_the_backbone_learns_slower(built):
     name, cfg, model = built
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
@@ -145,11 +211,12 @@ def test_rates_rise_from_layer_to_layer(name, prefix):
         assert share(key) == 1
 
 
-@pytest.mark.parametrize("built", NETWORKS, indirect=True)
-def test_a_step_runs_at_full_size(built, training_step, monkeypatch):
-    name, cfg, model = built
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_runs_at_full_size(name, training_step, monkeypatch):
+    cfg = shallow_config(load_config(name))
     patch_for_meta_device(monkeypatch)
-    model.train()
+    model = build_without_memory(cfg).train()
     training_step(cfg.max_iters - 1, cfg.max_iters)
     with torch.device("meta"):
         inputs, samples = random_batch(view_sizes(cfg), model.cam_head.num_classes)
@@ -185,39 +252,6 @@ def test_frozen_blocks_of_dinov2(data):
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_run_is_long_enough_for_its_phases(name):
-    cfg = load_config(name)
-    assert cfg.train_cfg.max_iters == cfg.max_iters
-    assert max(cfg.model.loss_begin.values()) < cfg.max_iters
-    warm_up, cosine = cfg.param_scheduler
-    assert warm_up.begin == 0
-    # One step later: the last factor of the warm-up is the cosine's.
-    assert warm_up.end == cosine.begin + 1
-    assert cosine.end == cfg.max_iters
-    assert cfg.max_iters % cfg.train_cfg.val_interval == 0
-    assert cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0
-    # Pictures of training come too, the last one of the last step.
-    assert cfg.max_iters % cfg.default_hooks.cam_visualization.interval == 0
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_only_the_import_switches_the_package_on(name):
-    cfg = load_config(name)
-    assert cfg.default_scope == "mmseg"
-    assert cfg.custom_imports["imports"] == ["mmseg_fsr"]
-    hooks = [hook.type for hook in cfg.custom_hooks]
-    teacher = [] if name in ABLATIONS else ["EMATeacherHook"]
-    assert hooks == [
-        *teacher,
-        "CheckpointGuardHook",
-        "FiniteLossHook",
-        "NumClassCheckHook",
-        "StepSeedHook",
-        "StopSignalHook",
-    ]
-
-
 WEIGHTS = {
     "fsr_vit-b": "FSR_VIT_B",
     "fsr_r50": "FSR_R50",
@@ -249,22 +283,18 @@ def test_weights_by_environment(name, variable, monkeypatch):
     monkeypatch.setenv(variable, "some/where.pth")
     init = load_config(name).model.backbone.init_cfg
     assert init == dict(type="Pretrained", checkpoint="some/where.pth")
-    # The page on configs says where the file comes from.
-    (row,) = [line for line in PAGE.splitlines() if f"`{variable}`" in line]
+    # A page says where the file comes from.
+    (row,) = pages.rows_with(f"`{variable}`")
     assert f"`{file}`" in row
 
 
-def table_of_backbones():
-    """Rows of the page on configs: name, network, stride, decoder, what is masked."""
-    section = PAGE.split("| backbone | network | stride |")[1].split("\n\n")[0]
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines()[2:]]
-    return {row[0].strip("`"): row[1:] for row in rows}
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_networks_are_those_of_the_page(name):
-    _, stride, decoder, masked = table_of_backbones()[name.removeprefix("fsr_")]
-    model = build_without_memory(load_config(f"{name}_voc"))
+    rows = pages.table("backbone", "network", "stride", "decoder", "what is masked")
+    (row,) = (row for row in rows if row[0] == f"`{name.removeprefix('fsr_')}`")
+    _, _, stride, decoder, masked = row
+    model = build_without_memory(config(f"{name}_voc"))
     assert model.backbone.stride == int(stride)
     assert f"`{type(model.decode_head).__name__}`" == decoder
     # A colour, or a token.
@@ -299,7 +329,6 @@ def test_kind_of_resnet_by_environment(monkeypatch):
     assert load_config("fsr_r50_voc").model.backbone.backbone.style == "pytorch"
     monkeypatch.setenv("FSR_R50_STYLE", "caffe")
     assert load_config("fsr_r50_voc").model.backbone.backbone.style == "caffe"
-    assert "`FSR_R50_STYLE=caffe`" in PAGE
 
 
 def test_data_root_by_environment(monkeypatch):

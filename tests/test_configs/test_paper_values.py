@@ -193,7 +193,7 @@ def test_validation(name):
     assert [m.field for m in seeds] == ["cams", "aux_cams"]
     assert {m.bkg_thr for m in seeds} == {SEED_THRESHOLD[name]}
     assert cfg.model.test_cfg == dict(mode="whole", cams=True)
-    assert cfg.custom_hooks[0].validate == "both"
+    assert cfg.default_hooks.teacher_scoring.validate == "both"
 
 
 @every_recipe

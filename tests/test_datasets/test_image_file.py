@@ -1,25 +1,50 @@
+import io
+
 import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
-from PIL import Image
+from PIL import Image, ImageOps
 
-from mmseg_fsr.datasets.image_file import read_image
+from mmseg_fsr.datasets.image_file import MAX_PIXELS, pixel_limit, read_image
+from tests.support.broken_files import huge_png
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
-def test_images_are_read_as_the_network_read_them(tmp_path, suffix, mode):
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("png", "RGB"), ("png", "L"), ("png", "P"), ("jpg", "RGB")]
+)
+def test_images_are_read_as_the_network_reads_them(tmp_path, suffix, mode):
     path = str(tmp_path / f"image.{suffix}")
     pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = 6  # stands on its side
-    image.convert("RGB" if suffix == "jpg" else mode).save(path, exif=exif)
-    loader = LoadImageFromFile(imdecode_backend="pillow")
-    bgr = loader(dict(img_path=path))["img"]
+    Image.fromarray(pixels).convert(mode).save(path, exif=exif)
+    bgr = LoadImageFromFile(imdecode_backend="pillow")(dict(img_path=path))["img"]
     got = read_image(path)
-    assert got.dtype == np.uint8
+    assert (got.shape, got.dtype) == ((9, 6, 3), np.uint8)
     assert got.flags["C_CONTIGUOUS"]
     assert np.array_equal(got, bgr[..., ::-1])
-    if suffix == "png" and mode == "RGB":
+    if (suffix, mode) == ("png", "RGB"):
         assert np.array_equal(got, np.rot90(pixels, -1))
+
+
+def test_image_of_damaged_exif_data_is_named(tmp_path, monkeypatch):
+    def fail(image):
+        raise TypeError("unsupported operand")
+
+    # Some make Pillow raise what is neither OSError nor ValueError.
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    Image.new("L", (2, 2)).save(tmp_path / "image.jpg")
+    with pytest.raises(ValueError, match=r"e\.jpg cannot be decoded \(unsupported"):
+        read_image(tmp_path / "image.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_limit_is_the_last_size_that_passes():
+    before = Image.MAX_IMAGE_PIXELS
+    assert 2 * before == MAX_PIXELS
+    content = io.BytesIO(huge_png(6))
+    with pixel_limit(36):
+        assert Image.open(content).size == (6, 6)
+    with pytest.raises(Image.DecompressionBombError), pixel_limit(35):
+        Image.open(content)
+    assert before == Image.MAX_IMAGE_PIXELS

@@ -103,7 +103,7 @@ def test_any_file_is_read_or_refused_by_its_name(tmp_path, kind):
 
     @given(CONTENTS[kind] | st.binary(max_size=64))
     @settings(
-        max_examples=100,
+        max_examples=50,
         deadline=None,
         derandomize=True,
         suppress_health_check=[*HealthCheck],

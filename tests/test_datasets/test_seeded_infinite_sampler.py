@@ -10,6 +10,7 @@ from mmengine.dataset import InfiniteSampler
 
 from mmseg_fsr.datasets import SeededInfiniteSampler
 from mmseg_fsr.datasets.seeded_infinite_sampler import SeededIndex, seeded_by
+from mmseg_fsr.utils.random_state import seed_all
 
 ITEMS = range(5)
 
@@ -18,16 +19,15 @@ def take(sampler, number):
     return list(itertools.islice(sampler, number))
 
 
-@pytest.fixture
-def ranks():
-    """Makes the sampler of one of several ranks."""
+def sampler_of(rank, world_size):
+    """The sampler of one of several ranks."""
+    module = "mmengine.dataset.sampler.get_dist_info"
+    with mock.patch(module, return_value=(rank, world_size)):
+        return SeededInfiniteSampler(ITEMS, seed=3)
 
-    def make(rank, world_size):
-        module = "mmengine.dataset.sampler.get_dist_info"
-        with mock.patch(module, return_value=(rank, world_size)):
-            return SeededInfiniteSampler(ITEMS, seed=3)
 
-    return make
+def keyed(indices):
+    return [(int(index), index.keys) for index in indices]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -41,22 +41,18 @@ def test_has_the_order_of_mmengine(shuffle):
     assert take(sampler, 12) == indices
 
 
-def keyed(indices):
-    return [(int(index), index.keys) for index in indices]
-
-
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_skipped_samples_are_those_of_a_loader_that_went_on(ranks, world_size):
+def test_skipped_samples_are_those_of_a_loader_that_went_on(world_size):
     for rank in range(world_size):
-        whole = take(ranks(rank, world_size), 12)
-        sampler = ranks(rank, world_size)
+        whole = take(sampler_of(rank, world_size), 12)
+        sampler = sampler_of(rank, world_size)
         sampler.skip(7)
         assert keyed(take(sampler, 5)) == keyed(whole[7:])
 
 
-def test_ranks_share_the_order_of_one_process(ranks):
-    whole = keyed(take(ranks(0, 1), 12))
-    parts = [keyed(take(ranks(rank, 3), 4)) for rank in range(3)]
+def test_ranks_share_the_order_of_one_process():
+    whole = keyed(take(sampler_of(0, 1), 12))
+    parts = [keyed(take(sampler_of(rank, 3), 4)) for rank in range(3)]
     assert [index for step in zip(*parts, strict=True) for index in step] == whole
 
 
@@ -74,11 +70,9 @@ def test_random_numbers_follow_the_place_and_go_on_afterwards():
         with seeded_by(index):
             return np.random.rand(), torch.rand(()).item()  # noqa: NPY002
 
-    index = SeededIndex(4, (3, 9))
-    np.random.seed(0)  # noqa: NPY002
-    torch.manual_seed(0)
+    seed_all(0)
     expected = draw(4)
-    np.random.seed(0)  # noqa: NPY002
-    torch.manual_seed(0)
+    seed_all(0)
+    index = SeededIndex(4, (3, 9))
     assert draw(index) == draw(SeededIndex(1, (3, 9))) != draw(SeededIndex(4, (3, 8)))
     assert draw(4) == expected

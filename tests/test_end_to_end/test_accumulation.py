@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 import torch
 
 from tests.support.image_steps import (
@@ -13,10 +12,9 @@ from tests.support.image_steps import (
     train_on,
 )
 from tests.support.project_files import TOOLS
+from tests.support.recorded_runs import recording
 from tests.support.runs import own_globals, read_record, run_tool
 from tests.support.tiny_segmentor import SIZE
-
-from .conftest import recording
 
 NUM_STEPS, NUM_PARTS = 2, 2
 
@@ -38,7 +36,6 @@ def test_equals_a_large_batch():
     assert not torch.allclose(actual[name], other[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_weights_teacher_and_centres_move_together(tiny, tmp_path):
     config = recording(tiny, tmp_path, "accumulated")
     run_tool(

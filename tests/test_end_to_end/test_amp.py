@@ -8,11 +8,9 @@ import torch
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import amp
 
-from tests.support.new_torch import needs_new_torch
 from tests.support.project_files import TOOLS
+from tests.support.recorded_runs import recording
 from tests.support.runs import read_checkpoint, read_record, run_tool
-
-from .conftest import recording
 
 
 @pytest.fixture
@@ -25,8 +23,6 @@ def amp_on_the_cpu(monkeypatch):
     monkeypatch.setattr(amp, "autocast", autocast)
 
 
-@needs_new_torch
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_run_is_near_that_in_float32(tiny, straight, tmp_path, amp_on_the_cpu, dtype):
     config = recording(tiny, tmp_path, "amp")

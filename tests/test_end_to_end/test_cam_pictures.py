@@ -13,9 +13,8 @@ from mmengine.visualization import BaseVisBackend
 from PIL import Image
 
 from mmseg_fsr.visualization import draw_sample
+from tests.support.nested_equal import assert_equal
 from tests.support.runs import load_config, read_checkpoint, train
-
-from .test_resume import assert_equal
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,6 @@
 """What becomes of a run when something breaks, or someone breaks it off."""
 
 import resource
-import sys
 import time
 
 import pytest
@@ -9,6 +8,8 @@ from mmengine.config import Config
 
 from tests.support.nested_equal import assert_equal
 from tests.support.project_files import TOOLS
+from tests.support.ranks import run_tool_apart, run_tool_in_ranks
+from tests.support.recorded_runs import add_hooks
 from tests.support.runs import read_checkpoint, read_record, run_process, run_tool
 
 TRAIN = TOOLS / "train.py"
@@ -16,17 +17,9 @@ TRAIN = TOOLS / "train.py"
 
 def faulty(tiny, folder, *faults):
     """A config whose run meets with faults; its recorder notes the steps."""
-    hooks = [hook.to_dict() for hook in Config.fromfile(tiny).custom_hooks]
-    hooks += [dict(type="Fault", **fault) for fault in faults]
-    hooks.append(dict(type="RunRecorder", folder=str(folder)))
-    modules = [f"tests.test_end_to_end.{name}" for name in ("fault", "run_recorder")]
-    config = folder / "faulty.py"
-    config.write_text(
-        f"_base_ = {str(tiny)!r}\n"
-        f"custom_imports = dict(imports={['mmseg_fsr', *modules]})\n"
-        f"custom_hooks = {hooks}\n"
-    )
-    return config
+    hooks = {f"fault{i}": dict(type="Fault", **fault) for i, fault in enumerate(faults)}
+    recorder = dict(type="RunRecorder", folder=str(folder))
+    return add_hooks(tiny, folder, "faulty", **hooks, recorder=recorder)
 
 
 def checkpoints(work_dir):
@@ -67,7 +60,10 @@ def test_a_signal_within_a_validation_saves_the_student(
 ):
     work_dir = tmp_path / "work"
     config = faulty(tiny, tmp_path, dict(kind="SIGTERM", at="after_val_iter", step=3))
-    options = ["train_cfg.val_interval=3", f"custom_hooks.0.validate={validate}"]
+    options = [
+        "train_cfg.val_interval=3",
+        f"default_hooks.teacher_scoring.validate={validate}",
+    ]
     if validate == "teacher":
         options.append("default_hooks.checkpoint.save_best=None")
     with pytest.raises(SystemExit) as ended:
@@ -94,22 +90,19 @@ def test_gradients_are_not_left_behind(tiny, tmp_path, at, step):
 LOADERS = ("train_dataloader.num_workers=1", "train_dataloader.persistent_workers=True")
 
 
-@pytest.mark.slow
 def test_it_may_reach_the_processes_that_load_images(tiny, tmp_path):
     work_dir = tmp_path / "work"
     config = faulty(
         tiny, tmp_path, dict(kind="terminate_each", at="before_train_iter", step=2)
     )
-    output = run_process(
-        sys.executable, TRAIN, config, "--work-dir", work_dir,
-        "--cfg-options", *LOADERS, cwd=tmp_path, returncode=143,
-    )  # fmt: skip
+    output = run_tool_apart(
+        TRAIN, config, "--work-dir", work_dir, "--cfg-options", *LOADERS, returncode=143
+    )
     assert "SIGTERM: ended after step 3; go on with --resume." in output
     assert "Traceback" not in output
     assert checkpoints(work_dir) == ["iter_2.pth", "iter_3.pth"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_run_that_waits_for_images_gets_them_first(tiny, tmp_path, kind, code):
     work_dir = tmp_path / "work"
@@ -124,18 +117,16 @@ def test_a_run_that_waits_for_images_gets_them_first(tiny, tmp_path, kind, code)
     pipeline = [wait, *cfg.train_dataloader.dataset.pipeline]
     cfg.train_dataloader.dataset.pipeline = pipeline
     cfg.dump(config)
-    output = run_process(
-        "setsid", "--wait", sys.executable, TRAIN, config, "--work-dir", work_dir,
+    output = run_tool_apart(
+        TRAIN, config, "--work-dir", work_dir,
         # One that persists has loaded before: mmengine up to 0.10.7 begins twice.
-        "--cfg-options", "train_dataloader.num_workers=1",
-        cwd=tmp_path, returncode=code,
+        "--cfg-options", "train_dataloader.num_workers=1", returncode=code,
     )  # fmt: skip
     assert f"{kind}: ended after step 3; go on with --resume." in output
     assert "Traceback" not in output
     assert checkpoints(work_dir) == ["iter_2.pth", "iter_3.pth"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["SIGTERM", "terminate_launcher"])
 def test_one_process_that_is_asked_ends_both(tiny, distributed, tmp_path, kind):
     config = faulty(
@@ -145,25 +136,24 @@ def test_one_process_that_is_asked_ends_both(tiny, distributed, tmp_path, kind):
         # The other process has nothing to save.
         dict(kind="save_slowly", at="before_save_checkpoint", step=2),
     )
-    run_process(
-        "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", tmp_path / "w",
-        "--cfg-options", *LOADERS, cwd=tmp_path, returncode=1,
-    )  # fmt: skip
+    arguments = ("--work-dir", tmp_path / "w", "--cfg-options", *LOADERS)
+    if kind == "SIGTERM":
+        run_tool_in_ranks(TRAIN, config, *arguments, returncode=143)
+    else:
+        run_process(
+            "bash", TOOLS / "dist_train.sh", config, 2, *arguments,
+            cwd=tmp_path, returncode=1,
+        )  # fmt: skip
     saved = read_checkpoint(tmp_path / "w" / "iter_3.pth")["state_dict"]
     assert_equal(dict(saved), distributed.ranks[0]["steps"][2]["state"])
 
 
-@pytest.mark.slow
 def test_a_killed_process_ends_both(tiny, tmp_path):
     config = faulty(
         tiny, tmp_path, dict(kind="SIGKILL", at="before_train_iter", step=2, rank=1)
     )
-    output = run_process(
-        "bash", TOOLS / "dist_train.sh", config, 2, "--work-dir", tmp_path / "w",
-        cwd=tmp_path, returncode=1,
-    )  # fmt: skip
-    # What torchrun says, which does not wait for the other's next message.
-    assert "exitcode  : -9" in output
+    run_tool_in_ranks(TRAIN, config, "--work-dir", tmp_path / "w", returncode=-9)
+    # It does not wait for the other's next message.
     assert time.time() - (tmp_path / "rank0.pt").stat().st_mtime < 60
     assert read_record(tmp_path, 0)["steps"][-1]["step"] == 2
     assert checkpoints(tmp_path / "w") == ["iter_2.pth"]

@@ -54,9 +54,7 @@ def exact_convolutions():
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((1, "cpu"), marks=pytest.mark.slow),
-        (2, "cpu"),
-        pytest.param((4, "cpu"), marks=pytest.mark.slow),
+        (3, "cpu"),
         pytest.param(
             (2, "cuda"),
             marks=[

@@ -1,6 +1,7 @@
 """The demo's pictures and scores, from a finished run."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +11,35 @@ from PIL import Image
 
 from tests.support.panel_tiles import tiles_of
 from tests.support.project_files import TOOLS, load_tool
-from tests.support.runs import run_tool
+from tests.support.runs import own_globals, run_tool
 
 
-@pytest.fixture(scope="module")
-def demo():
-    return load_tool("demo")
+@pytest.fixture
+def draw(straight, tiny):
+    """Draws panels of the run's last checkpoint."""
+
+    def draw_panels(*arguments):
+        checkpoint = straight.work_dir / "iter_4.pth"
+        run_tool(TOOLS / "analysis" / "draw_panels.py", tiny, checkpoint, *arguments)
+
+    return draw_panels
 
 
-def test_draws_five_pictures_side_by_side(straight, tiny, tmp_path):
-    checkpoint = straight.work_dir / "iter_4.pth"
-    tool = TOOLS / "analysis" / "draw_panels.py"
-    run_tool(tool, tiny, checkpoint, tmp_path / "out", "--num", "2")
+def opened(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_draws_five_pictures_side_by_side(draw, tmp_path):
+    draw(tmp_path / "out", "--num", "2")
     pictures = sorted((tmp_path / "out").glob("*.png"))
-    assert len(pictures) == 2
-    with Image.open(pictures[0]) as picture:
-        width, height = picture.size
+    assert [path.stem for path in pictures] == ["val_00000", "val_00001"]
+    height, width, _ = opened(pictures[0]).shape
     assert width == 5 * (256 + 4)
     assert height > 256
 
 
-def test_images_of_one_name_in_several_folders(straight, tiny, tmp_path):
+def test_images_of_one_name_in_several_folders(draw, tiny, tmp_path):
     root = Path(Config.fromfile(tiny).val_dataloader.dataset.data_root)
     names = ["cats/1", "dogs/1"]
     for name, source in zip(names, ["val_00000", "val_00001"], strict=True):
@@ -40,8 +49,7 @@ def test_images_of_one_name_in_several_folders(straight, tiny, tmp_path):
             shutil.copy(root / folder / f"{source}{suffix}", target)
     (tmp_path / "val.txt").write_text("\n".join(names))
     options = dict(data_root=tmp_path, ann_file="val.txt")
-    run_tool(
-        TOOLS / "analysis" / "draw_panels.py", tiny, straight.work_dir / "iter_4.pth",
+    draw(
         tmp_path / "out", "--cfg-options",
         *(f"val_dataloader.dataset.{key}={value}" for key, value in options.items()),
     )  # fmt: skip
@@ -49,95 +57,78 @@ def test_images_of_one_name_in_several_folders(straight, tiny, tmp_path):
         assert (tmp_path / "out" / f"{name}.png").is_file()
 
 
-def test_draws_how_masks_come_about(straight, tiny, tmp_path):
-    checkpoint = straight.work_dir / "iter_4.pth"
-    tool = TOOLS / "analysis" / "draw_panels.py"
-    run_tool(tool, tiny, checkpoint, tmp_path / "a", "--num", "1", "--uncertainty")
-    options = [
-        f"model.mask_generator.{option}"
-        for option in ("strategy=edge_strict", "low_thr=0", "high_thr=0")
-    ]
-    run_tool(
-        tool, tiny, checkpoint, tmp_path / "b", "--num", "1", "--uncertainty",
-        "--cfg-options", *options,
-    )  # fmt: skip
-    for folder in ("a", "b"):
-        with Image.open(tmp_path / folder / "val_00000.png") as picture:
-            panel = np.asarray(picture)
-        assert panel.shape[1] == 4 * (256 + 4)
-        _, _, band, blocks = tiles_of(panel, 32, 32)
+@pytest.mark.parametrize(
+    ("options", "has_band"),
+    [
+        (["mask_ratio=0.4"], True),
         # No value lies between equal thresholds.
-        assert has_tint(band) == (folder == "a")
-        assert (blocks == 255).all(-1).any()
-
-
-def has_tint(picture):
-    """Whether pixels are as orange as those of a band."""
-    red, _, blue = np.moveaxis(picture.astype(int), -1, 0)
-    return (red - blue > 100).mean() > 0.02
-
-
-def test_a_network_that_masks_nothing_has_no_such_picture(straight, tiny, tmp_path):
-    with pytest.raises(SystemExit, match="has no mask_generator: this config masks"):
-        run_tool(
-            TOOLS / "analysis" / "draw_panels.py", tiny,
-            straight.work_dir / "iter_4.pth", tmp_path, "--uncertainty",
-            "--cfg-options", "model.distill_head=None", "model.mask_generator=None",
-            "model.teacher=None",
-        )  # fmt: skip
+        (["strategy=edge_strict", "low_thr=0", "high_thr=0"], False),
+    ],
+)
+def test_draws_how_masks_are_chosen(draw, tmp_path, options, has_band):
+    arguments = [f"model.mask_generator.{option}" for option in options]
+    draw(tmp_path, "--num", "1", "--uncertainty", "--cfg-options", *arguments)
+    panel = opened(tmp_path / "val_00000.png")
+    assert panel.shape[1] == 4 * (256 + 4)
+    _, _, band, blocks = tiles_of(panel, 32, 32)
+    red, _, blue = np.moveaxis(band.astype(int), -1, 0)
+    assert ((red - blue > 100).mean() > 0.02) == has_band
+    assert (blocks == 255).all(-1).any()
 
 
 @pytest.mark.parametrize(
-    ("option", "message"),
+    ("arguments", "message"),
     [
-        ("val_dataloader=None", "has no val_dataloader: it names no images"),
-        ("val_dataloader.dataset.data_root=gone", "`data_root` gone is not a folder"),
+        (["val_dataloader=None"], "has no val_dataloader: it names no images"),
+        (["val_dataloader.dataset.data_root=gone"], "`data_root` gone is not a folder"),
+        (
+            ["model.distill_head=None", "model.mask_generator=None",
+             "model.teacher=None", "--uncertainty"],
+            "has no mask_generator: this config masks",
+        ),
     ],
-)
-def test_images_that_are_not_there_are_one_line(
-    straight, tiny, tmp_path, option, message
-):
-    tool = TOOLS / "analysis" / "draw_panels.py"
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_one_line(draw, tmp_path, arguments, message):
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
-        run_tool(
-            tool, tiny, straight.work_dir / "iter_4.pth", tmp_path, "--cfg-options",
-            option,
-        )  # fmt: skip
+        draw(tmp_path, "--cfg-options", *arguments)
 
 
-def test_a_picture_that_is_there_is_only_replaced_on_request(straight, tiny, tmp_path):
-    tool = TOOLS / "analysis" / "draw_panels.py"
-    arguments = [tiny, straight.work_dir / "iter_4.pth", tmp_path, "--num", "2"]
+def test_a_picture_that_is_there_is_only_replaced_on_request(draw, tmp_path):
     old = tmp_path / "val_00001.png"
     old.write_text("mine")
     with pytest.raises(SystemExit, match=r"val_00001\.png exists: .* --overwrite"):
-        run_tool(tool, *arguments)
+        draw(tmp_path, "--num", "2")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
-    run_tool(tool, *arguments, "--overwrite")
+    draw(tmp_path, "--num", "2", "--overwrite")
     with Image.open(old) as picture:
         assert picture.format == "PNG"
 
 
-def test_an_image_that_cannot_be_read_is_named(straight, tiny, project, tmp_path):
+def test_an_image_that_cannot_be_read_is_named(draw, project, tmp_path):
     scenes = shutil.copytree(project / "scenes", tmp_path / "scenes")
     broken = scenes / "JPEGImages" / "val_00001.jpg"
     broken.write_bytes(broken.read_bytes()[:500])
     option = f"val_dataloader.dataset.data_root={scenes}"
-    tool = TOOLS / "analysis" / "draw_panels.py"
-    arguments = [tiny, straight.work_dir / "iter_4.pth", tmp_path / "out"]
     with pytest.raises(SystemExit, match=rf"error: image {broken} cannot be decoded"):
-        run_tool(tool, *arguments, "--cfg-options", option)
+        draw(tmp_path / "out", "--cfg-options", option)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["val_00000.png"]
 
 
-def test_demo_reads_the_last_validation(demo, straight):
-    scores = demo.validation_scores(straight.work_dir)
-    logged = straight.record["metrics"]
-    for name in demo.SCORES.values():
-        assert scores[name] == pytest.approx(logged[name], abs=1e-6)
+def test_demo_runs_its_steps_and_shows_the_last_scores(straight, monkeypatch, capsys):
+    demo, commands = load_tool("demo"), []
+    monkeypatch.setattr(demo, "run", lambda *command: commands.append(command))
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--work-dir", str(straight.work_dir)])
+    with own_globals():
+        demo.main()
+    assert [Path(command[0]).stem for command in commands] == [
+        "scenes", "train", "draw_panels", "report",
+    ]  # fmt: skip
+    printed = capsys.readouterr().out
+    for title, name in demo.SCORES.items():
+        assert f"  {title:<24}{straight.record['metrics'][name]:6.2f}\n" in printed
 
 
-def test_demo_stops_at_a_failing_step(demo, capfd):
-    with pytest.raises(SystemExit, match="exit code"):
-        demo.run("tools/train.py", "no_such_config.py")
-    assert "no_such_config.py" in capfd.readouterr().err
+def test_demo_stops_at_a_failing_step(capfd):
+    with pytest.raises(SystemExit, match="this step failed with exit code 3"):
+        load_tool("demo").run("-c", "raise SystemExit(3)")
+    assert "$ python -c 'raise SystemExit(3)'" in capfd.readouterr().out

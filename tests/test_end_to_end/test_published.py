@@ -9,8 +9,6 @@ from mmseg.apis import inference_model, init_model
 from tests.support.project_files import TOOLS, load_tool
 from tests.support.runs import run_tool
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module", params=["student", "teacher"])
 def network(request):

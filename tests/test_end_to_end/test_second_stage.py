@@ -11,8 +11,6 @@ from mmseg_fsr.datasets.mask_file import read_mask
 from tests.support.project_files import CONFIGS, TOOLS
 from tests.support.runs import run_tool
 
-pytestmark = pytest.mark.slow
-
 FOLDER = CONFIGS / "second_stage"
 
 # Networks of some thousand weights, and four steps.

@@ -1,23 +1,19 @@
 """Short forms of what ``make soak-kills`` and ``make soak-memory`` do for long."""
 
-import pytest
-
-from tests import soak_kills, soak_memory
-
-pytestmark = pytest.mark.slow
+from tests.soak import kills, memory
 
 
 def test_a_killed_run_ends_as_one_in_one_go(tmp_path):
-    found = soak_kills.soak(kills=1, seed=1, folder=tmp_path)
+    found = kills.soak(kills=1, seed=1, folder=tmp_path, steps_a_kill=6)
     moments = ("training", "validation", "writing a checkpoint")
     assert sum(found[moment] for moment in moments) == 1
     assert found["torn"] == 0
-    assert found["lost"] <= soak_kills.INTERVAL
+    assert found["lost"] <= kills.INTERVAL
     assert found["equal"]
 
 
 def test_nothing_grows(tmp_path):
-    found = soak_memory.soak(steps=100, warm_up=20, folder=tmp_path)
+    found = memory.soak(steps=60, warm_up=15, folder=tmp_path)
     # So short a run tells a leak of a step's activations, megabytes, from the rest.
     growth, at_end = found["growth"], found["at_end"]
     assert max(growth["main"], growth["worker"]) < 100_000

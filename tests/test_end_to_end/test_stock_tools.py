@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 from mmseg.apis import MMSegInferencer
 
-from tests.support.project_files import load_tool
-from tests.support.runs import own_globals, run_process
+from mmseg_fsr.report import logged_scores
+from tests.support.runs import own_globals, run_process, run_tool
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "tools"
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
-def stock_work_dir(project, tiny):
-    work_dir = project / "stock"
+def stock_work_dir(tiny, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("stock")
     run_process(
-        sys.executable, STOCK / "train.py", tiny, "--work-dir", work_dir, cwd=project
+        sys.executable, STOCK / "train.py", tiny, "--work-dir", work_dir, cwd=work_dir
     )
     return work_dir
 
@@ -29,25 +27,17 @@ def stock_work_dir(project, tiny):
 def test_train_writes_checkpoints_and_scores(stock_work_dir):
     saved = {path.name for path in stock_work_dir.glob("*.pth")}
     assert {"iter_2.pth", "iter_4.pth", "best_mIoU_iter_4.pth"} <= saved
-    scores = load_tool("demo").validation_scores(stock_work_dir)
+    scores = logged_scores(stock_work_dir)[1]
     assert 0 < scores["mIoU"] <= 100
     assert 0 < scores["teacher/mIoU"] <= 100
 
 
-def test_test_scores_as_the_last_validation_did(project, tiny, stock_work_dir):
-    work_dir = project / "stock_test"
-    run_process(
-        sys.executable,
-        STOCK / "test.py",
-        tiny,
-        stock_work_dir / "iter_4.pth",
-        "--work-dir",
-        work_dir,
-        cwd=project,
-    )
-    (file,) = work_dir.glob("*/*.json")
+def test_test_scores_as_the_last_validation_did(tiny, stock_work_dir, tmp_path):
+    checkpoint = stock_work_dir / "iter_4.pth"
+    run_tool(STOCK / "test.py", tiny, checkpoint, "--work-dir", tmp_path)
+    (file,) = tmp_path.glob("*/*.json")
     scores = json.loads(file.read_text())
-    expected = load_tool("demo").validation_scores(stock_work_dir)
+    expected = logged_scores(stock_work_dir)[1]
     for name in ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1", "teacher/mIoU"):
         assert scores[name] == pytest.approx(expected[name], abs=1e-6)
 

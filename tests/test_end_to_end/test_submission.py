@@ -27,7 +27,7 @@ def config(tiny, project, tmp_path):
     dataset.data_prefix = recipe.test_dataloader.dataset.data_prefix
     dataset.pipeline = recipe.test_dataloader.dataset.pipeline
     dataset.pipeline[1].scale = (CROP, CROP)
-    for key in ("test_evaluator", "custom_hooks", "tta_pipeline"):
+    for key in ("test_evaluator", "tta_pipeline"):
         cfg[key] = recipe[key]
     cfg.model.test_cfg = recipe.model.test_cfg
     path = tmp_path / "config.py"

@@ -3,15 +3,12 @@
 import json
 
 import numpy as np
-import pytest
 import torch
 from mmengine.runner import Runner
 from PIL import Image
 
 from tests.support.project_files import TOOLS
 from tests.support.runs import load_config, own_globals, run_tool
-
-pytestmark = pytest.mark.slow
 
 
 def test_scores_student_and_teacher_under_augmentation(straight, tiny, tmp_path):

@@ -60,28 +60,20 @@ def evaluate(metric, samples, num_classes):
 
 
 @pytest.mark.parametrize(("num_classes", "absent"), [(2, ()), (4, ()), (6, (2, 5))])
-def test_matches_slow_version(num_classes, absent):
-    samples = make_samples(num_classes, absent=absent)
-    thresholds = (0.1, 0.25, 0.5, 0.75)
-    metric = METRICS.build(
-        dict(type="CAMIoUMetric", bkg_thr=0.4, thresholds=thresholds)
-    )
+# The fixed threshold takes no part in the sweep.
+@pytest.mark.parametrize("thresholds", [(0.1, 0.25, 0.5, 0.75), (0.95,)])
+def test_matches_slow_version(num_classes, absent, thresholds):
+    samples = make_samples(num_classes, field="aux_cams", absent=absent)
+    settings = dict(field="aux_cams", prefix="teacher/aux_cam", thresholds=thresholds)
+    metric = METRICS.build(dict(type="CAMIoUMetric", bkg_thr=0.4, **settings))
     scores = evaluate(metric, samples, num_classes)
-    expected = slow_miou(samples, num_classes, 0.4)
-    assert scores["cam/mIoU"] == pytest.approx(expected, abs=0.006)
-    sweep = {t: slow_miou(samples, num_classes, t) for t in thresholds}
-    assert scores["cam/best_mIoU"] == pytest.approx(max(sweep.values()), abs=0.006)
-    assert scores["cam/best_thr"] == max(sweep, key=sweep.get)
     assert np.isfinite(list(scores.values())).all()
-
-
-def test_fixed_threshold_takes_no_part_in_the_sweep():
-    samples = make_samples(3)
-    metric = CAMIoUMetric(bkg_thr=0.5, thresholds=(0.95,))
-    scores = evaluate(metric, samples, 3)
-    assert scores["cam/best_thr"] == 0.95
-    expected = slow_miou(samples, 3, 0.95)
-    assert scores["cam/best_mIoU"] == pytest.approx(expected, abs=0.006)
+    scores = {k.removeprefix("teacher/aux_cam/"): v for k, v in scores.items()}
+    fixed = slow_miou(samples, num_classes, 0.4, "aux_cams")
+    assert scores["mIoU"] == pytest.approx(fixed, abs=0.006)
+    sweep = {t: slow_miou(samples, num_classes, t, "aux_cams") for t in thresholds}
+    assert scores["best_mIoU"] == pytest.approx(max(sweep.values()), abs=0.006)
+    assert scores["best_thr"] == max(sweep, key=sweep.get)
 
 
 @pytest.mark.parametrize("ignored", [0, 2])
@@ -108,26 +100,20 @@ def test_perfect_cams_score_100():
     assert scores["cam/best_thr"] == 0.05
 
 
+def test_defaults():
+    assert CAMIoUMetric().sweep == pytest.approx([0.05 * k for k in range(1, 20)])
+    assert (CAMIoUMetric().field, CAMIoUMetric().bkg_thr) == ("cams", 0.5)
+
+
 def test_the_threshold_of_a_config_is_that_of_the_top_cams():
     aux = dict(type="CAMIoUMetric", field="aux_cams", bkg_thr=0.2)
     top = dict(type="CAMIoUMetric", bkg_thr=0.45)
-    assert configured_bkg_thr([dict(type="IoUMetric"), aux, top]) == 0.45
-    assert configured_bkg_thr(top) == 0.45
+    for metrics in (top, [dict(type="IoUMetric"), aux, top]):
+        for evaluator in (metrics, dict(type="DenseCRFEvaluator", metrics=metrics)):
+            assert configured_bkg_thr(evaluator) == 0.45
     default = dict(type="CAMIoUMetric", field="cams")
-    assert configured_bkg_thr([default]) == CAMIoUMetric().bkg_thr == 0.5
+    assert configured_bkg_thr([default]) == 0.5
     assert configured_bkg_thr([aux]) is configured_bkg_thr(None) is None
-
-
-def test_thresholds_to_find_the_best_of():
-    assert CAMIoUMetric().sweep == pytest.approx([0.05 * k for k in range(1, 20)])
-
-
-def test_other_field_and_prefix():
-    samples = make_samples(3, field="aux_cams")
-    metric = CAMIoUMetric(field="aux_cams", prefix="teacher/aux_cam")
-    scores = evaluate(metric, samples, 3)
-    expected = slow_miou(samples, 3, 0.5, "aux_cams")
-    assert scores["teacher/aux_cam/mIoU"] == pytest.approx(expected, abs=0.006)
 
 
 def test_results_are_small_and_one_an_image():

@@ -20,47 +20,26 @@ def slow_iou(labels, truths, num_classes):
     return values
 
 
-def slow_mean(values):
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there)
-
-
-@pytest.fixture
-def pairs():
-    generator = torch.Generator().manual_seed(0)
-    labels = [torch.randint(0, 4, (6, 7), generator=generator) for _ in range(3)]
-    truths = [torch.randint(0, 4, (6, 7), generator=generator) for _ in range(3)]
-    for truth in truths:
-        truth[2] = 255
+def test_scores_of_images_and_of_all_are_those_of_the_slow_way():
+    labels, truths = torch.randint(0, 4, (2, 3, 6, 7))
     # Class 3 is in no truth and one label map, class 4 nowhere.
-    for truth in truths:
-        truth[truth == 3] = 0
-    labels[0][labels[0] == 3] = 1
-    labels[1][labels[1] == 3] = 1
-    return labels, truths
-
-
-def test_scores_of_an_image_are_those_of_the_slow_way(pairs):
-    for label, truth in zip(*pairs, strict=True):
-        scores = ClassScores(5)
-        scores.add("x", label, truth)
-        expected = slow_iou([label], [truth], 5)
-        assert scores.iou("x") == pytest.approx(expected)
-        assert scores.mean("x") == pytest.approx(slow_mean(expected))
-        present = [k for k, value in enumerate(expected) if value is not None]
-        assert scores.present("x") == present
-
-
-def test_scores_of_several_come_from_their_pixels_together(pairs):
+    truths[truths == 3] = 0
+    labels[:2][labels[:2] == 3] = 1
+    truths[:, 2] = 255
     total = ClassScores(5)
-    for label, truth in zip(*pairs, strict=True):
+    for label, truth in zip(labels, truths, strict=True):
         one = ClassScores(5)
         one.add("x", label, truth)
         one.add("y", truth, truth)
+        expected = slow_iou([label], [truth], 5)
+        assert one.iou("x") == pytest.approx(expected)
+        present = [k for k, value in enumerate(expected) if value is not None]
+        assert one.present("x") == present
+        mean = sum(expected[k] for k in present) / len(present)
+        assert one.mean("x") == pytest.approx(mean)
         total.include(one)
-    expected = slow_iou(*pairs, 5)
-    assert expected[3] == 0
-    assert expected[4] is None
+    expected = slow_iou(labels, truths, 5)
+    assert expected[3:] == [0, None]
     assert total.iou("x") == pytest.approx(expected)
     assert total.iou("y") == [1, 1, 1, None, None]
     assert total.images.tolist() == [3, 3, 3, 0, 0]

@@ -1,11 +1,22 @@
+import hashlib
 import json
 
+import numpy as np
 import pytest
+from mmengine.config import ConfigDict
 
-from mmseg_fsr.export.label_folder import LabelFolder
+from mmseg_fsr.export.label_folder import (
+    LabelFolder,
+    config_sha256,
+    file_sha256,
+    labels_sha256,
+)
+from tests.support.file_server import served
 
 NAMES = ["a", "sub/b", "c"]
 SETTINGS = dict(source="cam", bkg_thr=0.5, crf=None, sizes=(1, 2))
+
+# ----------------------------------------------------------------- the folder
 
 
 @pytest.fixture
@@ -39,44 +50,31 @@ def half(root):
     return folder
 
 
-def test_names_keep_their_folders(root):
-    assert folder_of(root).path("sub/b") == root / "sub" / "b.png"
-
-
 @pytest.mark.parametrize("name", ["../a", "/a", "x/../../a"])
-def test_nothing_is_written_outside(root, name):
-    with pytest.raises(
-        ValueError, match=f"the data set names image '{name}', which leads out"
-    ):
+def test_names_keep_their_folders_and_lead_nowhere_else(root, name):
+    assert folder_of(root).path("sub/b") == root / "sub" / "b.png"
+    message = f"the data set names image '{name}', which leads out"
+    with pytest.raises(ValueError, match=message):
         folder_of(root).missing([name], overwrite=False)
 
 
-def test_the_manifest_is_there_from_the_start(half, root):
+def test_goes_on_with_the_same_settings_to_a_complete_manifest(half, root):
     begun = manifest(root)
     assert begun["settings"] == {**SETTINGS, "sizes": [1, 2]}
     assert begun["config"] == "c.py"
-    assert begun["started"]
     assert begun["finished"] is None
-
-
-def test_goes_on_with_the_same_settings(half, root):
     path = root / "manifest.json"
-    path.write_text(json.dumps({**manifest(root), "started": "yesterday"}))
+    path.write_text(json.dumps({**begun, "started": "2000"}))
     again = folder_of(root)
     assert again.missing(NAMES, overwrite=False) == [2]
     again.begin(NAMES, overwrite=False)
     assert (root / "a.png").exists()
-    assert manifest(root)["started"] == "yesterday"
-
-
-def test_completes_the_manifest(half, root):
-    half.complete(dict(labels=3, undecided=0.25))
+    again.complete(dict(labels=3, undecided=0.25))
     done = manifest(root)
-    assert done["finished"] >= done["started"]
-    assert done["labels"] == 3
-    assert done["undecided"] == 0.25
-    assert done["settings"]["source"] == "cam"
-    # Broken off again, it is no longer complete.
+    assert done["finished"] > done["started"] == "2000"
+    assert (done["labels"], done["undecided"]) == (3, 0.25)
+    assert done["settings"] == begun["settings"]
+    # Begun once more, it is no longer complete.
     folder_of(root).begin(NAMES, overwrite=False)
     assert manifest(root)["finished"] is None
     assert "labels" not in manifest(root)
@@ -108,7 +106,6 @@ def test_overwriting_starts_over(half, root):
     assert (root / "a.png").exists()
     other.begin(NAMES, overwrite=True)
     assert not list(root.rglob("*.png"))
-    assert manifest(root)["settings"]["source"] == "par"
     # Broken off here, it goes on without the argument.
     assert folder_of(root, source="par").missing(NAMES, overwrite=False) == [0, 1, 2]
 
@@ -128,3 +125,43 @@ def test_another_manifest_is_refused(root, text):
     (root / "manifest.json").write_text(text)
     with pytest.raises(ValueError, match=r"manifest\.json is no manifest"):
         folder_of(root).missing(NAMES, overwrite=True)
+
+
+# ------------------------------------------------------------------- the sums
+
+
+def test_file_sha256_is_that_of_the_contents(tmp_path):
+    content = np.random.default_rng(0).bytes((1 << 20) + 5)
+    (tmp_path / "x").write_bytes(content)
+    with served(tmp_path) as address:
+        for path in (tmp_path / "x", f"{address}/x"):
+            assert file_sha256(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_config_sha256_sees_values_but_no_order_nor_what_is_left_out():
+    one = dict(model=dict(a=1, b=[dict(c=(2, 3))]), pipeline=["x"])
+    same = ConfigDict(
+        pipeline=["x"],
+        model=dict(b=[dict(c=[2, 3], init_cfg=dict(checkpoint="y"))], a=1, cams=True),
+    )
+    assert config_sha256(one) == config_sha256(same)
+    for other in (
+        dict(one, pipeline=["y"]),
+        dict(one, model=dict(a=1, b=[dict(c=(2, 4))])),
+        dict(one, model=dict(a=1, b=[])),
+    ):
+        assert config_sha256(other) != config_sha256(one)
+
+
+def test_labels_sha256_sees_names_order_and_labels():
+    names, labels = ["a", "b"], [np.array([1, 0]), np.array([0, 1])]
+    one = labels_sha256(names, labels)
+    assert one == labels_sha256(names, [label.astype(np.float32) for label in labels])
+    for other in (
+        (["a", "c"], labels),
+        (names[::-1], labels[::-1]),
+        (names, labels[::-1]),
+        (names, [None, None]),
+        (names, [np.array([1, 0]), np.array([0, 0])]),
+    ):
+        assert labels_sha256(*other) != one

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from itertools import pairwise
 
 import pytest
 from selenium import webdriver
@@ -64,7 +63,7 @@ def resize(browser, width, height=900):
 @pytest.fixture
 def page(browser, address):
     """The page, freshly loaded; afterwards nothing must have gone wrong in it."""
-    # What the browser itself starts with is not the page's.
+    # The browser itself may log something when it starts.
     browser.get("about:blank")
     for log in ("browser", "performance"):
         browser.get_log(log)
@@ -72,17 +71,14 @@ def page(browser, address):
     browser.get(address)
     yield browser
     assert browser.get_log("browser") == []
-    events = [
-        json.loads(entry["message"])["message"]
-        for entry in browser.get_log("performance")
-    ]
-    asked = [
+    logged = browser.get_log("performance")
+    events = [json.loads(entry["message"])["message"] for entry in logged]
+    requests = {
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert address in asked
-    assert {url for url in asked if not url.startswith("data:")} == {address}
+    }
+    assert {url for url in requests if not url.startswith("data:")} == {address}
 
 
 def all_of(page, selector):
@@ -93,14 +89,18 @@ def one(page, selector):
     return page.find_element(By.CSS_SELECTOR, selector)
 
 
+def texts(page, selector):
+    return [element.text for element in all_of(page, selector)]
+
+
+def attributes(elements, name):
+    return [element.get_attribute(name) for element in elements]
+
+
 def into_view(page, element):
     page.execute_script(
         "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element
     )
-
-
-def names(page):
-    return [title.text for title in all_of(page, ".card h3")]
 
 
 def cut(page, stage):
@@ -114,29 +114,38 @@ def cut(page, stage):
 
 
 def test_images_are_sorted_worst_first(page):
-    assert names(page) == [NASTY, "two", "three", "four" * 20, "five", "six"]
-    scores = [card.get_attribute("data-iou") for card in all_of(page, ".card")]
-    assert scores[-1] == ""
-    assert all(float(a) < float(b) for a, b in pairwise(scores[:-1]))
+    names = [NASTY, "two", "three", "four" * 20, "five", "six"]
+    assert texts(page, ".card h3") == names
+    *scores, unknown = attributes(all_of(page, ".card"), "data-iou")
+    assert unknown == ""
+    assert [float(score) for score in scores] == [0.1, 0.2, 0.3, 0.4, 0.5]
     assert page.title.startswith("run <script>")
+
+
+def test_every_picture_is_one(page):
+    widths = page.execute_async_script(
+        "const done = arguments[0], images = [...document.images];"
+        "Promise.all(images.map((image) => image.decode()))"
+        ".then(() => done(images.map((image) => image.naturalWidth)), done)"
+    )
+    assert widths == [40] * 6 * 4
 
 
 def test_the_filter_shows_images_with_the_class(page):
     chips = all_of(page, "#filter button")
     assert [chip.text.split("\n")[-1] for chip in chips] == ["6", "3", "3", "1"]
     chips[2].click()
-    assert names(page) == ["two", "three", "five"]
+    assert texts(page, ".card h3") == ["two", "three", "five"]
     assert one(page, "#count").text == "3 of 3 images with dog"
     chips[3].click()
-    assert names(page) == ["four" * 20]
-    pressed = [chip.get_attribute("aria-pressed") for chip in chips]
-    assert pressed == ["false", "false", "false", "true"]
+    assert texts(page, ".card h3") == ["four" * 20]
+    assert attributes(chips, "aria-pressed") == ["false", "false", "false", "true"]
     chips[0].click()
-    assert len(names(page)) == 6
+    assert len(texts(page, ".card h3")) == 6
 
 
 def test_the_handle_follows_the_mouse(page):
-    stage = all_of(page, ".stage")[1]
+    first, stage = all_of(page, ".stage")[:2]
     into_view(page, stage)
     assert cut(page, stage) == pytest.approx(50, abs=1)
     step = stage.size["width"] / 10
@@ -144,7 +153,7 @@ def test_the_handle_follows_the_mouse(page):
         3 * step, 0
     ).release().move_by_offset(-5 * step, 0).perform()
     assert cut(page, stage) == pytest.approx(80, abs=1)
-    assert cut(page, all_of(page, ".stage")[0]) == pytest.approx(50, abs=1)
+    assert cut(page, first) == pytest.approx(50, abs=1)
 
 
 def touch(page, element, *places):
@@ -153,35 +162,30 @@ def touch(page, element, *places):
     box = page.execute_script(
         "return arguments[0].getBoundingClientRect().toJSON()", element
     )
+    points = [
+        [dict(x=box["x"] + box["width"] * x, y=box["y"] + box["height"] * y)]
+        for x, y in places
+    ]
+    kinds = ["touchStart", *["touchMove"] * (len(points) - 1), "touchEnd"]
     page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", dict(enabled=True))
-    for index, (x, y) in enumerate(places):
-        point = dict(x=box["x"] + box["width"] * x, y=box["y"] + box["height"] * y)
-        page.execute_cdp_cmd(
-            "Input.dispatchTouchEvent",
-            dict(type="touchMove" if index else "touchStart", touchPoints=[point]),
-        )
-    page.execute_cdp_cmd(
-        "Input.dispatchTouchEvent", dict(type="touchEnd", touchPoints=[])
-    )
+    for kind, point in zip(kinds, [*points, []], strict=True):
+        event = dict(type=kind, touchPoints=point)
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", event)
     page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", dict(enabled=False))
 
 
-def test_the_handle_follows_a_finger(page):
-    stage = all_of(page, ".stage")[0]
+def test_the_handle_follows_a_finger_that_does_not_scroll(page):
+    stage = one(page, ".stage")
     touch(page, stage, (0.5, 0.5), (0.4, 0.5), (0.25, 0.5))
     assert cut(page, stage) == pytest.approx(25, abs=1)
     touch(page, stage, (0.7, 0.5))
     assert cut(page, stage) == pytest.approx(70, abs=1)
-
-
-def test_a_finger_that_scrolls_leaves_the_handle(page):
-    stage = all_of(page, ".stage")[0]
     touch(page, stage, (0.2, 0.9), (0.2, 0.6), (0.2, 0.3), (0.2, 0.1))
-    assert cut(page, stage) == pytest.approx(50, abs=1)
+    assert cut(page, stage) == pytest.approx(70, abs=1)
 
 
 def test_the_handle_moves_by_keyboard(page):
-    stage = all_of(page, ".stage")[0]
+    stage = one(page, ".stage")
     handle = one(stage, "input")
     handle.send_keys(Keys.ARROW_LEFT * 3)
     assert cut(page, stage) == pytest.approx(47, abs=0.6)
@@ -194,10 +198,8 @@ def test_the_handle_moves_by_keyboard(page):
 
 def test_the_layers_to_compare_can_be_chosen(page):
     def overlays():
-        return [
-            image.get_attribute("src") if image.is_displayed() else None
-            for image in all_of(page, ".card:first-child .overlay")
-        ]
+        images = all_of(page, ".card:first-child .overlay")
+        return [x.get_attribute("src") if x.is_displayed() else None for x in images]
 
     data = json.loads(one(page, "#data").get_attribute("textContent"))
     layers = data["gallery"]["images"][0]["layers"]
@@ -208,59 +210,41 @@ def test_the_layers_to_compare_can_be_chosen(page):
     assert overlays() == [layers["cams"], None]
     one(page, "#images .swap").click()
     assert overlays() == [None, layers["cams"]]
-    assert [tag.text for tag in all_of(page, ".card:first-child .tag")] == [
-        "Photo",
-        "Cams",
-    ]
-
-
-def test_every_picture_is_one(page):
-    widths = page.execute_async_script(
-        "const done = arguments[0], images = [...document.images];"
-        "Promise.all(images.map((image) => image.decode()))"
-        ".then(() => done(images.map((image) => image.naturalWidth)), done)"
-    )
-    assert set(widths) == {40}
-    assert len(widths) == 6 * 4
+    assert texts(page, ".card:first-child .tag") == ["Photo", "Cams"]
 
 
 def test_an_image_can_be_enlarged(page):
     all_of(page, "#filter button")[2].click()
     all_of(page, ".open")[1].click()
     viewer = one(page, "#viewer")
+    title, following = one(viewer, "#viewer-title"), one(viewer, "#next")
     assert viewer.get_attribute("open") is not None
-    assert one(viewer, "#viewer-title").text == "three"
-    assert one(viewer, "#place").text == "2 of 3"
-    rows = [row.text.split() for row in all_of(viewer, "tr")]
-    assert rows == [
+    assert (title.text, one(viewer, "#place").text) == ("three", "2 of 3")
+    assert [row.split() for row in texts(viewer, "tr")] == [
         ["IoU", "Prediction"],
         ["background", "30.0"],
         ["dog", "30.0"],
         ["Mean", "30.0"],
     ]
-    one(viewer, "#next").click()
-    assert one(viewer, "#viewer-title").text == "five"
-    assert not one(viewer, "#next").is_enabled()
+    following.click()
+    assert title.text == "five"
+    assert not following.is_enabled()
     ActionChains(page).send_keys(Keys.ESCAPE).perform()
     assert viewer.get_attribute("open") is None
 
 
 def test_names_switch_curves_on_and_off(page):
-    chart = one(page, "[data-chart='0']")
-    total, part, _ = all_of(chart, ".legend button")
+    chart, scores = all_of(page, "[data-chart]")
+    buttons = all_of(chart, ".legend button")
     into_view(page, chart)
     assert len(all_of(chart, "path.curve")) == 3
-    part.click()
+    buttons[1].click()
     assert len(all_of(chart, "path.curve")) == 2
-    assert part.get_attribute("aria-pressed") == "false"
-    assert total.get_attribute("aria-pressed") == "true"
-    part.click()
+    assert attributes(buttons, "aria-pressed") == ["true", "false", "true"]
+    buttons[1].click()
     assert len(all_of(chart, "path.curve")) == 3
-    scores = one(page, "[data-chart='1']")
-    # Two are of a best threshold, off at first.
-    pressed = [
-        button.get_attribute("aria-pressed") for button in all_of(scores, "button")
-    ]
+    # One is of a best threshold, off at first.
+    pressed = attributes(all_of(scores, "button"), "aria-pressed")
     assert pressed == ["true", "true", "true", "false"]
     assert len(all_of(scores, "path.curve")) == 3
 
@@ -269,18 +253,13 @@ def test_the_pointer_reads_values(page):
     chart = one(page, "[data-chart='0']")
     plot = one(chart, ".plot")
     into_view(page, plot)
-
-    def values():
-        return [value.text for value in all_of(chart, ".value")]
-
-    assert values() == ["1.20", "0.125", "-1.0e-5"]
-    ActionChains(page).move_to_element_with_offset(
-        plot, -plot.size["width"] // 2 + 42, 0
-    ).perform()
+    assert texts(chart, ".value") == ["1.20", "0.125", "-1.0e-5"]
+    left = -plot.size["width"] // 2 + 42
+    ActionChains(page).move_to_element_with_offset(plot, left, 0).perform()
     assert one(plot, ".cursor-text").text == "Step 10"
-    assert values() == ["1.90", "0.00", "-1.0e-5"]
+    assert texts(chart, ".value") == ["1.90", "0.00", "-1.0e-5"]
     plot.send_keys(Keys.ARROW_RIGHT * 3)
-    assert values() == ["1.60", "0.250", "–"]
+    assert texts(chart, ".value") == ["1.60", "0.250", "–"]
     assert plot.get_attribute("aria-valuetext").startswith("Step 40: loss 1.60")
 
 
@@ -288,17 +267,15 @@ def test_scale_and_smoothing_change_the_curves(page):
     chart = one(page, "[data-chart='0']")
 
     def curves():
-        return [path.get_attribute("d") for path in all_of(chart, "path.curve")]
+        return attributes(all_of(chart, "path.curve"), "d")
 
-    def ticks():
-        return [text.text for text in all_of(chart, "text[text-anchor=end]")]
-
+    ticks = "text[text-anchor=end]"
     plain = curves()
-    assert ticks() == ["0", "0.5", "1", "1.5", "2"]
+    assert texts(chart, ticks) == ["0", "0.5", "1", "1.5", "2"]
     # The loss that is not finite at one step has a gap there.
     assert [path.count("M") for path in plain] == [1, 1, 2]
     one(chart, ".log").click()
-    assert ticks() == ["0.1", "1", "10"]
+    assert texts(chart, ticks) == ["0.1", "1", "10"]
     assert curves()[1].count("L") == plain[1].count("L") - 2
     assert curves()[2] == ""
     one(chart, ".log").click()
@@ -308,9 +285,7 @@ def test_scale_and_smoothing_change_the_curves(page):
 
 def test_a_click_on_a_title_sorts_the_classes(page):
     def shown():
-        return [
-            row.text for row in all_of(page, "table.classes tbody .bar:only-child")
-        ][::2]
+        return texts(page, "table.classes tbody .bar:only-child")[::2]
 
     assert shown() == ["0.0", "40.0", "80.0", "20.0"]
     button = all_of(page, "table.classes thead button")[1]
@@ -327,8 +302,7 @@ def test_nothing_is_wider_than_the_window(page, width):
         page.execute_script("arguments[0].parentNode.open = true", summary)
     size = "return [document.documentElement.scrollWidth, innerWidth]"
     wide, window = page.execute_script(size)
-    assert window == width
-    assert wide <= width
+    assert wide <= window == width
     page.execute_script("document.querySelector('.open').click()")
     viewer = "const d = document.getElementById('viewer');"
     assert page.execute_script(f"{viewer} return d.scrollWidth <= d.clientWidth")

@@ -1,6 +1,12 @@
+import shlex
+from pathlib import Path
+
 import pytest
+from mmengine.config import Config
 
 from mmseg_fsr.report import (
+    commands,
+    describe_environment,
     find_checkpoint,
     find_config,
     find_runs,
@@ -39,11 +45,8 @@ def work_dir(tmp_path):
 def test_runs_are_those_that_logged_a_step_oldest_first(work_dir):
     names = [run.name for run in find_runs(work_dir)]
     assert names == ["20260102_030405", "20260103_000000"]
-
-
-def test_no_log_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no log in .*scalars\.json"):
-        find_runs(tmp_path)
+        find_runs(work_dir / names[0])
 
 
 def test_config_is_the_runs_even_after_a_test_dumped_its_own(work_dir):
@@ -68,22 +71,18 @@ def test_config_may_be_the_only_one_there_is(work_dir):
         find_config(work_dir, run)
 
 
-def test_checkpoint_is_found_where_the_folder_was_moved(tmp_path):
+def test_checkpoint_is_found_where_it_is_or_where_the_folder_was_moved(tmp_path):
     with pytest.raises(FileNotFoundError, match="last_checkpoint not found"):
         find_checkpoint(tmp_path)
-    (tmp_path / "last_checkpoint").write_text("/old/place/iter_2.pth")
-    with pytest.raises(FileNotFoundError, match=r"names /old/place/iter_2\.pth"):
+    named = tmp_path / "out" / "iter_2.pth"
+    (tmp_path / "last_checkpoint").write_text(f"{named}\n")
+    with pytest.raises(FileNotFoundError, match=rf"names {named}"):
         find_checkpoint(tmp_path)
+    named.parent.mkdir()
+    named.touch()
+    assert find_checkpoint(tmp_path) == named
     (tmp_path / "iter_2.pth").touch()
     assert find_checkpoint(tmp_path) == tmp_path / "iter_2.pth"
-
-
-def test_checkpoint_may_lie_elsewhere(tmp_path):
-    elsewhere = tmp_path / "out" / "iter_2.pth"
-    elsewhere.parent.mkdir()
-    elsewhere.touch()
-    (tmp_path / "last_checkpoint").write_text(f"{elsewhere}\n")
-    assert find_checkpoint(tmp_path) == elsewhere
 
 
 def test_environment_is_read_from_the_head_of_the_log(work_dir):
@@ -100,6 +99,54 @@ def test_environment_is_read_from_the_head_of_the_log(work_dir):
     }
 
 
+def test_a_gpu_of_the_training_is_named_else_the_cpu():
+    with_gpu = {"CUDA available": "True", "GPU 0": "H100", "GPU number": "1"}
+    assert describe_environment(with_gpu) == [("GPU 0", "H100")]
+    without = {"CUDA available": "False", "seed": "0", "GPU number": "1"}
+    assert describe_environment(without) == [("Device", "CPU")]
+    assert describe_environment({}) == []
+
+
 def test_date_is_the_folders_name(tmp_path):
     assert run_date(tmp_path / "20260102_030405") == "2026-01-02 03:04"
     assert run_date(tmp_path / "exp1") == "exp1"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "train"),
+    [
+        ("none", "python tools/train.py 'my runs/a.py'"),
+        ("pytorch", "tools/dist_train.sh 'my runs/a.py' 8"),
+    ],
+)
+def test_commands_train_with_the_dumped_config(launcher, train):
+    folder, cfg = Path("my runs"), Config(dict(launcher=launcher))
+    lines = commands(cfg, folder / "a.py", folder, {"GPU number": "8"}, cfg)
+    assert lines.splitlines() == [
+        f"{train} --work-dir 'my runs_again'",
+        "python tools/report.py 'my runs_again'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begun", "options"),
+    [
+        (dict(), ["resume=False", "load_from=None"]),
+        (dict(load_from="my/iter_9.pth"), ["resume=False", "load_from=my/iter_9.pth"]),
+        # It went on with another run from the start.
+        (dict(resume=True, load_from="other/iter_9.pth"), []),
+    ],
+)
+def test_a_resumed_run_is_trained_from_its_first_weights(begun, options):
+    cfg = Config(dict(resume=True, load_from=None))
+    lines = commands(cfg, Path("a.py"), Path("run"), {}, Config(begun))
+    _, _, after = lines.splitlines()[0].partition(" --cfg-options ")
+    assert shlex.split(after) == options
+
+
+@pytest.mark.parametrize("given", [".", "sub/.."])
+def test_commands_name_the_folder_that_one_is_in(given, tmp_path, monkeypatch):
+    (tmp_path / "run" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run")
+    lines = commands(Config(), Path("a.py"), Path(given), {}, Config())
+    assert lines.endswith(f"tools/report.py {tmp_path}/run_again")

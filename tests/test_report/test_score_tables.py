@@ -19,7 +19,7 @@ def test_tiles_hold_student_and_teacher_of_what_was_scored():
     ]
 
 
-def test_one_alone_is_named_as_what_it_is():
+def test_a_student_or_teacher_alone_is_named_as_what_it_is():
     assert score_tiles({"mIoU": 1.0})[0]["values"] == [("Model", 1.0)]
     assert score_tiles(TEACHER)[0]["values"] == [("Teacher", 64.0)]
     assert score_tiles({}) == []

@@ -3,15 +3,25 @@ import math
 
 import pytest
 
-from mmseg_fsr.report import join_runs, last_scores, loss_curves, score_curves
+from mmseg_fsr.report import (
+    join_runs,
+    last_scores,
+    logged_scores,
+    loss_curves,
+    score_curves,
+)
 
 
-def write_run(work_dir, name, records, tail=""):
-    folder = work_dir / name / "vis_data"
-    folder.mkdir(parents=True)
-    lines = [json.dumps(record) + "\n" for record in records]
-    (folder / "scalars.json").write_text("".join(lines) + tail)
-    return folder.parent
+@pytest.fixture
+def write_run(tmp_path):
+    def write(name, *records, tail=""):
+        folder = tmp_path / name / "vis_data"
+        folder.mkdir(parents=True)
+        lines = [json.dumps(record) + "\n" for record in records]
+        (folder / "scalars.json").write_text("".join(lines) + tail)
+        return folder.parent
+
+    return write
 
 
 def train(step, loss=1.0):
@@ -22,51 +32,48 @@ def val(step, score):
     return {"mIoU": score, "teacher/mIoU": score - 1, "time": 0.1, "step": step}
 
 
-def test_a_resumed_run_replaces_the_steps_that_it_repeats(tmp_path):
-    first = write_run(
-        tmp_path, "a", [train(10), train(20), val(20, 5.0), train(30), train(40)]
-    )
-    second = write_run(tmp_path, "b", [train(30, 9.0), train(40, 9.0), val(40, 6.0)])
+def test_a_resumed_run_replaces_the_steps_that_it_repeats(write_run, tmp_path):
+    first = write_run("a", train(10), train(20), val(20, 5.0), train(30), train(40))
+    second = write_run("b", train(30, 9.0), train(40, 9.0), val(40, 6.0))
     records, used = join_runs([first, second])
     assert used == [first, second]
     curves = loss_curves(records)
     assert curves["loss"] == [(10, 1.0), (20, 1.0), (30, 9.0), (40, 9.0)]
     assert score_curves(records)["mIoU"] == [(20, 5.0), (40, 6.0)]
+    assert logged_scores(tmp_path) == (40, {"mIoU": 6.0, "teacher/mIoU": 5.0})
 
 
-def test_a_run_begun_anew_leaves_nothing_of_the_older(tmp_path):
-    first = write_run(tmp_path, "a", [train(10), train(20)])
-    second = write_run(tmp_path, "b", [train(10, 3.0)])
+def test_a_run_begun_anew_leaves_nothing_of_the_older(write_run):
+    first, second = write_run("a", train(10), train(20)), write_run("b", train(10, 3.0))
     records, used = join_runs([first, second])
     assert used == [second]
     assert loss_curves(records)["loss"] == [(10, 3.0)]
 
 
-def test_a_run_without_records_changes_nothing(tmp_path):
-    first = write_run(tmp_path, "a", [train(10)])
-    second = write_run(tmp_path, "b", [])
+def test_a_run_without_records_changes_nothing(write_run):
+    first, second = write_run("a", train(10)), write_run("b")
     assert join_runs([first, second]) == join_runs([first])
 
 
-def test_a_line_cut_off_at_the_end_is_left_out(tmp_path):
-    run = write_run(tmp_path, "a", [train(10), train(20)], tail='{"loss": 0.')
-    records, _ = join_runs([run])
+def test_a_line_cut_off_at_the_end_is_left_out(write_run):
+    records, _ = join_runs([write_run("a", train(10), train(20), tail='{"loss": 0.')])
     assert [record["step"] for record in records] == [10, 20]
 
 
-def test_bad_logs_are_named(tmp_path):
-    broken = write_run(tmp_path, "a", [], tail='{"loss"\n{"loss": 1, "step": 1}\n')
-    with pytest.raises(ValueError, match=r"scalars\.json, line 1: no JSON"):
-        join_runs([broken])
-    stepless = write_run(tmp_path, "b", [dict(loss=1)])
-    with pytest.raises(ValueError, match="line 1: expected a record"):
-        join_runs([stepless])
-    empty = write_run(tmp_path, "c", [])
-    with pytest.raises(ValueError, match="c has no record"):
-        join_runs([empty])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"loss"\n{"loss": 1, "step": 1}\n', r"scalars\.json, line 1: no JSON"),
+        ('{"loss": 1}\n', "line 1: expected a record"),
+        ("", "a has no record"),
+    ],
+)
+def test_bad_logs_are_named(write_run, text, words):
+    with pytest.raises(ValueError, match=words):
+        join_runs([write_run("a", tail=text)])
 
 
-def test_losses_come_first_the_total_and_not_finite_ones_as_gaps():
+def test_losses_are_curves_and_not_finite_ones_gaps():
     records = [
         dict(loss=2.0, loss_seg=math.nan, acc=0.5, lr=1, step=1),
         dict(loss=1.0, loss_seg=0.5, step=2),

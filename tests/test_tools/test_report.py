@@ -27,6 +27,5 @@ def test_numbers_of_images_are_positive(tool, number, capsys):
     for option in ("--num", "--gallery"):
         with pytest.raises(SystemExit):
             tool.parse_args(["work", option, number])
-        assert (
-            f"argument {option}: invalid positive_int value" in capsys.readouterr().err
-        )
+        said = f"argument {option}: {number!r}: expected a whole number from 1 on"
+        assert said in capsys.readouterr().err

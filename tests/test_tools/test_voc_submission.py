@@ -6,9 +6,9 @@ import tarfile
 import numpy as np
 import pytest
 from mmseg.datasets import PascalVOCDataset
-from PIL import ExifTags, Image
+from PIL import Image
 
-from mmseg_fsr.datasets.image_file import read_image
+from tests.support.broken_files import empty, missing
 from tests.support.project_files import load_tool
 
 NAMES = ["2008_000006", "2008_000011"]
@@ -53,52 +53,28 @@ def test_holds_palette_maps_under_the_servers_names(tool, files, capsys):
             assert (colors == palette[label]).all()
 
 
-def test_maps_of_images_that_exif_turns_are_taken(tool, files):
-    image, exif = files / "images" / f"{NAMES[0]}.jpg", Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    Image.new("RGB", (4, 6)).save(image, exif=exif)
-    # As test.py writes its map.
-    assert read_image(str(image)).shape[:2] == (4, 6)
-    pack(tool, files)
-    with tarfile.open(files / "x.tar") as archive:
-        assert len(archive.getnames()) == 2
+LAST = f"maps/{NAMES[1]}.png"
 
 
-def remove_map(files):
-    (files / "maps" / f"{NAMES[1]}.png").unlink()
-    return f"{NAMES[1]}.png does not exist"
-
-
-def add_map(files):
-    Image.new("L", (6, 4)).save(files / "maps" / "2007_1.png")
-    return "has 1 maps that"
-
-
-def resize_map(files):
-    Image.new("L", (4, 6)).save(files / "maps" / f"{NAMES[1]}.png")
-    return f"{NAMES[1]}.png is 4 x 6 pixels, its image "
-
-
-def undecided(files):
-    Image.new("L", (6, 4), 255).save(files / "maps" / f"{NAMES[1]}.png")
-    return f"{NAMES[1]}.png has undecided pixels (255)"
-
-
-def unknown_id(files):
-    Image.new("L", (6, 4), 21).save(files / "maps" / f"{NAMES[1]}.png")
-    return f"{NAMES[1]}.png has class ids [21]"
-
-
-def empty_list(files):
-    (files / "test.txt").write_text("")
-    return "test.txt is empty"
+def save_map(size, value=0):
+    return lambda path: Image.new("L", size, value).save(path)
 
 
 @pytest.mark.parametrize(
-    "spoil", [remove_map, add_map, resize_map, undecided, unknown_id, empty_list]
+    ("file", "spoil", "words"),
+    [
+        (LAST, missing, f"{LAST} does not exist"),
+        (LAST, save_map((4, 6)), f"{LAST} is 4 x 6 pixels, its image "),
+        (LAST, save_map((6, 4), 255), f"{LAST} has undecided pixels (255)"),
+        (LAST, save_map((6, 4), 21), f"{LAST} has class ids [21]"),
+        ("maps/2007_1.png", save_map((6, 4)), "has 1 maps that"),
+        ("test.txt", empty, "test.txt is empty"),
+    ],
 )
-def test_nothing_is_written_unless_all_is_right(tool, files, spoil, capsys):
-    words = spoil(files)
+def test_nothing_is_written_unless_all_is_right(
+    tool, files, file, spoil, words, capsys
+):
+    spoil(files / file)
     with pytest.raises(SystemExit, match="problems"):
         pack(tool, files)
     assert words in capsys.readouterr().err

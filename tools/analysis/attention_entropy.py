@@ -1,8 +1,8 @@
 """Measures how widely the attention of trained networks spreads.
 
-Writes the entropy of every head of every layer over the validation images as
-entropy.csv and entropy.png, and where the class token looks in an image as
-class_attention_<image>.png, for each checkpoint beside the others.
+It compares checkpoints. entropy.csv and entropy.png show the entropy of every head of
+every layer over the validation images. class_attention_<image>.png shows where the
+class token looks in an image.
 
 Example:
     python tools/analysis/attention_entropy.py CONFIG before.pth after.pth OUT_DIR
@@ -75,10 +75,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def class_attention_files(out_dir: Path, images: list[str]) -> dict[str, Path]:
-    """The picture of each image.
+    """The picture to write for each image.
 
     Raises:
-        ValueError: If two would have one name.
+        ValueError: If two would have the same name.
     """
     files = {
         image: out_dir / f"class_attention_{Path(image).stem}.png" for image in images
@@ -92,11 +92,11 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
     """Measures all checkpoints and writes the files.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
         ValueError: If the config or a file does not hold what it should.
-        OSError: If a file is missing, there already, or cannot be written.
+        OSError: If a file is missing, exists already, or cannot be written.
     """
     dataset = build_val_dataset(cfg)
     count = min(args.num or len(dataset), len(dataset))
@@ -123,7 +123,7 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
                     "--images out"
                 )
         print(f"{checkpoint}: {count} of {len(dataset)} validation images", flush=True)
-        # Its default is what stdout was when mmengine was imported: not the terminal.
+        # By default it would write to what stdout was when mmengine was imported.
         progress = track_iter_progress(range(count), file=sys.stdout)
         items = (dataset[index] for index in progress)
         entropies[checkpoint] = dataset_entropies(model, items)
@@ -135,7 +135,7 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
         plot_entropies(by_name).savefig(file, format="png", dpi=150)
     written = [table, plot]
     for image, path in pictures.items():
-        # None in any checkpoint if none in one: they are of one config.
+        # All checkpoints have one config: either all have maps, or none has.
         if not all(maps[image].values()):
             print("no picture of the class token: it is not made by attention")
             continue

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import copy
 import itertools
-import json
 import math
 import os
 import statistics
@@ -26,40 +25,45 @@ import mmcv
 import mmengine
 import PIL
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.runner import Runner, set_random_seed
 from mmengine.utils.dl_utils import set_multi_processing
-from mmseg.utils import register_all_modules
 from torch.utils.data import DataLoader
 
-from mmseg_fsr.analysis.benchmark import PartTimer, environment, markdown_table
+from mmseg_fsr.analysis.benchmark import (
+    PartTimer,
+    environment,
+    markdown_table,
+    write_and_print,
+)
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
-    merge_options,
     positive_int,
+    read_config,
     require_figures_file,
     require_file,
 )
-from mmseg_fsr.utils.atomic_write import atomic_write
 
 SEED = 0
-# Those of training steps, which an H200 is to reach.
+# Goals of a training step on an H200.
 GPU_RATES = (30.0, 60.0)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parses the command line; ends with one line if something is out of range."""
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; ends with one line if a value is out of range."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="the config file")
-    cpus = os.cpu_count()
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=sorted({0, 1, cpus}),
-        help="numbers of worker processes, 0 for none beside the program's own "
+        "--workers",
+        type=int,
+        nargs="+",
+        default=sorted({0, 1, os.cpu_count()}),
+        help="numbers of worker processes; 0 loads in the main process "
         "(default: 0, 1 and the number of CPUs)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--batches",
         type=positive_int,
@@ -70,10 +74,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--runs", type=positive_int, default=5, help="number of runs (default: 5)"
     )
     parser.add_argument(
-        "--gpu-rate", type=float, nargs="+", default=GPU_RATES, metavar="IMAGES/S",
-        help="what training takes, to say how many workers that needs "
-        "(default: 30 and 60, goals for an H200)",
-    )  # fmt: skip
+        "--gpu-rate",
+        type=float,
+        nargs="+",
+        default=GPU_RATES,
+        metavar="IMAGES/S",
+        help="images a second that training takes; the tool says how many workers "
+        "they need (default: 30 and 60, goals for an H200)",
+    )
     add_figures_file(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
@@ -87,19 +95,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def build_loader(dataloader: ConfigDict, workers: int) -> DataLoader:
-    """The config's data loader as mmengine builds it, seeded.
-
-    Args:
-        dataloader: The config's ``train_dataloader``.
-        workers: Number of worker processes.
-
-    Returns:
-        The loader.
-    """
+    """The ``train_dataloader`` of a config as mmengine builds it, seeded."""
     dataloader = copy.deepcopy(dataloader)
     dataloader.num_workers = workers
     if workers == 0:
-        # Settings that torch refuses without workers.
+        # torch refuses these settings without workers.
         dataloader.pop("persistent_workers", None)
         dataloader.pop("prefetch_factor", None)
     set_random_seed(SEED)
@@ -107,7 +107,7 @@ def build_loader(dataloader: ConfigDict, workers: int) -> DataLoader:
 
 
 def rates(loader: DataLoader, batches: int, runs: int) -> list[float]:
-    """Images a second that a loader delivers to one who does nothing else.
+    """Images a second that a loader delivers while nothing else is done.
 
     Args:
         loader: The loader.
@@ -115,8 +115,8 @@ def rates(loader: DataLoader, batches: int, runs: int) -> list[float]:
         runs: Number of runs, without a pause between them.
 
     Returns:
-        The rate of each run. The time in which workers start and the first batches
-        of each are made is not counted.
+        The rate of each run. The start of the workers and the first batches of each
+        are not timed.
     """
     stream = itertools.chain.from_iterable(itertools.repeat(loader))
     ahead = loader.num_workers * (loader.prefetch_factor or 0)
@@ -131,7 +131,7 @@ def rates(loader: DataLoader, batches: int, runs: int) -> list[float]:
 
 
 def innermost(transform: object) -> Iterator[object]:
-    """The transforms that a transform wraps, all the way down; itself if none."""
+    """The transforms that a transform wraps, at all depths; itself if it wraps none."""
     wrapped = [x for x in getattr(transform, "transforms", ()) if callable(x)]
     if not wrapped:
         yield transform
@@ -140,16 +140,16 @@ def innermost(transform: object) -> Iterator[object]:
 
 
 def transform_times(loader: DataLoader, batches: int) -> dict[str, float]:
-    """Where the time of an image goes, in this process.
+    """How the time of an image is spent, in this process.
 
     Args:
         loader: The loader, of a data set with a ``pipeline``.
-        batches: How many batches to make.
+        batches: Number of batches to make.
 
     Returns:
-        Seconds an image by the transforms' names, slowest first, with ``collate``
-        and what is left, ``rest``: copies for each view among it. A transform that
-        is applied at random has its mean.
+        Seconds an image by the transforms' names, slowest first, then ``collate`` and
+        the ``rest``, such as the copies for each view. A transform that is applied at
+        random has its mean.
     """
     timer = PartTimer(torch.device("cpu"))
     parts = {id(x): x for x in innermost(loader.dataset.pipeline)}
@@ -173,14 +173,14 @@ def transform_times(loader: DataLoader, batches: int) -> dict[str, float]:
 
 
 def workers_needed(rows: Sequence[dict], gpu_rate: float) -> int:
-    """How many workers keep a GPU fed, if each has a core of its own.
+    """How many workers keep a GPU fed if each has its own core.
 
     Args:
-        rows: What was measured: ``workers`` and ``rates``.
+        rows: The measured ``workers`` and ``rates``.
         gpu_rate: Images a second that training takes.
 
     Returns:
-        The number, from the rate of the fewest workers that were measured; they
+        The number, by the rate of the fewest workers that were measured, because they
         hinder each other least.
     """
     fewest = min(rows, key=lambda row: row["workers"] or math.inf)
@@ -188,15 +188,8 @@ def workers_needed(rows: Sequence[dict], gpu_rate: float) -> int:
     return math.ceil(gpu_rate / rate)
 
 
-def tables(report: dict) -> str:
-    """The report's figures as Markdown.
-
-    Args:
-        report: As it is written to ``--out``.
-
-    Returns:
-        Tables of the rates, of the transforms and of the workers that GPUs need.
-    """
+def tables(report: dict) -> list[str]:
+    """Markdown tables of the rates, the transforms and the workers that GPUs need."""
     speeds, parts = [], []
     for row in report["rows"]:
         workers, measured = row["workers"], row["rates"]
@@ -208,25 +201,19 @@ def tables(report: dict) -> str:
     for name, seconds in report["seconds_an_image"].items():
         parts.append([name, f"{1e3 * seconds:.2f}", f"{seconds / total:.0%}"])
     needs = [[f"{x['gpu_rate']:g}", x["workers"]] for x in report["needed"]]
-    return "\n\n".join(
-        [
-            markdown_table(
-                ["workers", "images/s", "range", "images/s a worker"], speeds
-            ),
-            markdown_table(["transform", "ms an image", "share"], parts),
-            markdown_table(["a GPU takes, images/s", "workers that feed it"], needs),
-        ]
-    )
+    return [
+        markdown_table(["workers", "images/s", "range", "images/s a worker"], speeds),
+        markdown_table(["transform", "ms an image", "share"], parts),
+        markdown_table(["a GPU takes, images/s", "workers that feed it"], needs),
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures each number of workers, then the transforms in this process."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    merge_options(cfg, args.cfg_options)
-    register_all_modules()
+    cfg = read_config(args.config, args.cfg_options)
     facts = environment(mmengine, mmcv, PIL, cv2, mmseg_fsr)
-    # As the runner does before it builds a loader.
+    # mmengine's runner does this before it builds a loader.
     set_multi_processing(**cfg.env_cfg.get("mp_cfg", {}))
     rows = []
     for workers in args.workers:
@@ -236,26 +223,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         del loader  # ends its workers
     print("timing the transforms ...", file=sys.stderr, flush=True)
     loader = build_loader(cfg.train_dataloader, workers=0)
-    seconds = transform_times(loader, args.batches * args.runs)
-    needed = [
-        dict(gpu_rate=rate, workers=workers_needed(rows, rate))
-        for rate in args.gpu_rate
-    ]
     report = dict(
         config=args.config,
         batch_size=cfg.train_dataloader.batch_size,
         batches=args.batches,
         environment=facts,
         rows=rows,
-        seconds_an_image=seconds,
-        needed=needed,
+        seconds_an_image=transform_times(loader, args.batches * args.runs),
+        needed=[
+            dict(gpu_rate=rate, workers=workers_needed(rows, rate))
+            for rate in args.gpu_rate
+        ],
     )
-    if args.out is not None:
-        with atomic_write(args.out, "w") as file:
-            json.dump(report, file, indent=1)
-    where = ", ".join(f"{name} {value}" for name, value in facts.items())
-    print(f"{args.config}, batch size {report['batch_size']}, {where}\n")
-    print(tables(report))
+    batches = f"Batches of {report['batch_size']}:"
+    write_and_print(args.out, report, batches, *tables(report))
 
 
 if __name__ == "__main__":

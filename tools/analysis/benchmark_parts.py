@@ -1,7 +1,7 @@
-r"""Times the dense energy loss, the refinement and inference by themselves.
+r"""Times the dense energy loss, the refinement, inference and the dense CRF.
 
-The sizes are those of the paper's runs on PASCAL VOC: the loss and the refinement at
-half of 448 pixels, inference on 500 x 375. Pixels and weights are random.
+Each part runs by itself, at the size that the paper's runs on PASCAL VOC have: the loss
+and the refinement at half of 448 pixels, inference and CRF on 500 x 375.
 
 Examples:
     python tools/analysis/benchmark_parts.py configs/fsr/fsr_vit-b_voc.py
@@ -11,7 +11,6 @@ Examples:
 
 import argparse
 import contextlib
-import json
 import statistics
 from collections.abc import Callable, Sequence
 
@@ -25,26 +24,30 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import MMLogger
 from mmseg.registry import MODELS
-from mmseg.utils import register_all_modules
 
-from mmseg_fsr.analysis.benchmark import environment, markdown_table, time_call
+from mmseg_fsr.analysis.benchmark import (
+    environment,
+    markdown_table,
+    time_call,
+    write_and_print,
+)
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
-    merge_options,
     positive_int,
+    read_config,
     require_figures_file,
     require_file,
 )
 from mmseg_fsr.cli.run_options import require_keys
-from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.scenes import draw_scene
 
 BATCH, SIDE, NUM_MAPS = 4, 224, 4
 HEIGHT, WIDTH = 375, 500
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parses the command line."""
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def energy_call(cfg: Config, device: torch.device) -> Callable[[], object]:
-    """Forward and backward pass of the dense energy loss."""
+    """Forward and backward pass of the dense energy loss, on random pixels."""
     loss = MODELS.build(cfg.model.loss_energy)
     side = int(SIDE / loss.scale_factor)
     num_classes = cfg.model.decode_head.num_classes
@@ -83,7 +86,7 @@ def energy_call(cfg: Config, device: torch.device) -> Callable[[], object]:
 
 
 def refinement_call(cfg: Config, device: torch.device) -> Callable[[], object]:
-    """Pixel-adaptive refinement."""
+    """Pixel-adaptive refinement of random maps."""
     refiner = MODELS.build(cfg.model.pseudo_label_generator.refiner).to(device)
     images = torch.rand(BATCH, 3, SIDE, SIDE, device=device)
     maps = torch.rand(BATCH, NUM_MAPS, SIDE, SIDE, device=device)
@@ -94,7 +97,6 @@ def inference_call(
     cfg: Config, device: torch.device, amp: str | None
 ) -> Callable[[], object]:
     """The config's test-time augmentation of an image that is loaded and resized."""
-    require_keys(cfg, "inference", "tta_model", "tta_pipeline")
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.tta_model | dict(module=cfg.model)).to(device).eval()
     augment = cfg.tta_pipeline[1].copy()
@@ -118,33 +120,37 @@ def inference_call(
     return infer
 
 
+def crf_call(cfg: Config, device: torch.device) -> Callable[[], object]:
+    """The config's dense CRF, on a drawn scene.
+
+    Its lattice has many more points for random pixels than for a picture.
+    """
+    crf = MODELS.build(cfg.crf)
+    pixels = draw_scene(0, size=max(HEIGHT, WIDTH)).image[:HEIGHT, :WIDTH]
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
+    classes = cfg.model.decode_head.num_classes
+    probs = torch.randn(1, classes, HEIGHT, WIDTH, device=device).softmax(dim=1)
+    return lambda: crf(images, probs)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Times each of the three and prints a table."""
+    """Times each part and prints a table."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    merge_options(cfg, args.cfg_options)
-    register_all_modules()
+    cfg = read_config(args.config, args.cfg_options)
+    require_keys(cfg, "benchmark_parts.py", "tta_model", "tta_pipeline", "crf")
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     device = torch.device(args.device)
     torch.manual_seed(0)
-    num_classes = cfg.model.decode_head.num_classes
+    classes = f"{cfg.model.decode_head.num_classes} classes"
+    maps, image = f"{SIDE} x {SIDE}", f"{WIDTH} x {HEIGHT}"
+    energy = f"dense energy, {BATCH} images, {classes}, {maps}, forward and backward"
+    refinement = f"refinement (PAR), {BATCH} images, {NUM_MAPS} maps, {maps}"
+    inference = f"inference as with --tta, {image}, {args.amp or 'float32'}"
     calls = [
-        (
-            f"dense energy, {BATCH} images, {num_classes} classes, {SIDE} x {SIDE}, "
-            "forward and backward",
-            BATCH,
-            energy_call(cfg, device),
-        ),
-        (
-            f"refinement (PAR), {BATCH} images, {NUM_MAPS} maps, {SIDE} x {SIDE}",
-            BATCH,
-            refinement_call(cfg, device),
-        ),
-        (
-            f"inference as with --tta, {WIDTH} x {HEIGHT}, {args.amp or 'float32'}",
-            1,
-            inference_call(cfg, device, args.amp),
-        ),
+        (energy, BATCH, energy_call(cfg, device)),
+        (refinement, BATCH, refinement_call(cfg, device)),
+        (inference, 1, inference_call(cfg, device, args.amp)),
+        (f"dense CRF, {classes}, {image}", 1, crf_call(cfg, device)),
     ]
     rows, lines = [], []
     for what, images, call in calls:
@@ -154,15 +160,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         median, spread = statistics.median(times), (max(times) - min(times)) / 2
         cells = [f"{median * 1e3:.3g} ± {spread * 1e3:.2g}", f"{images / median:.3g}"]
         lines.append([what, *cells])
-    where = environment(mmengine, mmseg_fsr)
-    cuda = device.type == "cuda"
-    where["device"] = torch.cuda.get_device_name(device) if cuda else "CPU"
-    if args.out is not None:
-        report = dict(config=args.config, environment=where, rows=rows)
-        with atomic_write(args.out, "w") as file:
-            json.dump(report, file, indent=1)
-    print(f"{args.config}, {', '.join(f'{k} {v}' for k, v in where.items())}\n")
-    print(markdown_table(["what", "ms", "images/s"], lines))
+    where = environment(mmengine, mmseg_fsr, device=device)
+    report = dict(config=args.config, environment=where, rows=rows)
+    table = markdown_table(["what", "ms", "images/s"], lines)
+    write_and_print(args.out, report, table)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Draws image, CAM, pseudo label, prediction and ground truth side by side.
 
-With --uncertainty it draws how view 2's masks come about instead: the auxiliary CAM,
-the band between the mask generator's thresholds, and blocks that it masks late in a
-run.
+With --uncertainty it draws instead how masks of view 2 are chosen: the auxiliary CAM,
+the pixels between the mask generator's thresholds, and the blocks that it masks late in
+a run.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
         "--num", type=positive_int, default=12, help="number of images (default: 12)"
     )
     parser.add_argument(
-        "--uncertainty", action="store_true", help="draw how masks come about instead"
+        "--uncertainty", action="store_true", help="draw how masks are chosen instead"
     )
     add_overwrite(parser)
     add_cfg_options(parser)
@@ -65,17 +65,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def prediction_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
-    """What the model makes of a validation image."""
+    """What the model predicts for a validation image."""
     (sample,) = model.val_step(pseudo_collate([item]))
     names = {name: model.dataset_meta[name] for name in ("classes", "palette")}
     return draw_sample(read_image(sample.img_path), sample, **names)
 
 
 def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
-    """How blocks of a validation image are masked, at the size of the network's input.
+    """Which blocks of a validation image are masked, and why.
+
+    The picture has the size of the network's input.
 
     Raises:
-        ValueError: If the model masks nothing, or blocks do not tile the image.
+        ValueError: If the model masks nothing, or if blocks do not tile the image.
     """
     generator = getattr(model, "mask_generator", None)
     if generator is None:
@@ -106,7 +108,7 @@ def main() -> None:
     try:
         dataset = build_val_dataset(cfg)
         folder, suffix = dataset.data_prefix["img_path"], dataset.img_suffix
-        # With their folders, in which images may have one name.
+        # Names include folders: images of several folders may share a name.
         names = [
             image_name(dataset.get_data_info(index)["img_path"], folder, suffix)
             for index in range(min(args.num, len(dataset)))

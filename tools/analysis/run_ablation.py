@@ -1,8 +1,8 @@
-"""Trains the rows of tables of ablations, and writes what they show.
+"""Trains the rows of ablation tables, and writes a page that compares them.
 
 A table names configs, seeds and scores (see docs/run_ablations.md). Runs that have a
-result are skipped, runs that were broken off are resumed; results are kept in a JSON
-file as they come.
+result are skipped, and interrupted runs are resumed. Results are added to a JSON file
+as they come.
 
 Example:
     python tools/analysis/run_ablation.py configs/fsr/ablations/r50_voc-mini.yaml
@@ -18,7 +18,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TextIO
 
 import mmseg_fsr
 
@@ -26,6 +25,7 @@ import mmseg_fsr
 import mmengine
 import mmseg
 import torch
+from mmengine.config import Config
 
 from mmseg_fsr.ablation import (
     AblationRun,
@@ -63,19 +63,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="JSON file that keeps the results (default: WORK_DIR/results.json)",
     )
     parser.add_argument(
-        "--markdown",
-        type=Path,
-        help="page to write (default: WORK_DIR/results.md)",
+        "--markdown", type=Path, help="page to write (default: WORK_DIR/results.md)"
     )
-    parser.add_argument("--rows", nargs="+", help="train these rows alone")
-    parser.add_argument("--seeds", nargs="+", type=int, help="train these seeds alone")
+    parser.add_argument("--rows", nargs="+", help="train only these rows")
+    parser.add_argument("--seeds", nargs="+", type=int, help="train only these seeds")
     parser.add_argument(
         "--jobs",
         type=positive_int,
-        help="runs at a time (default: one for each GPU, without any 1)",
+        help="runs at a time (default: one for each GPU; without a GPU 1)",
     )
     parser.add_argument(
-        "--collect", action="store_true", help="train nothing, write the page alone"
+        "--collect", action="store_true", help="train nothing, only write the page"
     )
     args = parser.parse_args(argv)
     args.results = args.results or args.work_dir / "results.json"
@@ -84,7 +82,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def commit() -> str:
-    """The checkout's commit, marked if it was changed; the version outside of one."""
+    """The commit of this checkout, marked if files were changed; else the version."""
     if (ROOT / ".git").exists() and shutil.which("git"):
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=10"],
@@ -99,7 +97,7 @@ def commit() -> str:
 
 
 def places(jobs: int | None) -> list[dict[str, str]]:
-    """Variables of the environment for each run at a time."""
+    """Environment variables for each of the runs that go on at a time."""
     count = torch.cuda.device_count()
     if count:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -115,7 +113,7 @@ def places(jobs: int | None) -> list[dict[str, str]]:
 
 
 def machine() -> dict[str, str | int | float]:
-    """What the figures depend on; a run's share of the threads is its own matter."""
+    """What the figures depend on, except for a run's share of the threads."""
     facts = environment(mmengine, mmseg)
     del facts["load"], facts["threads"]
     if torch.cuda.is_available():
@@ -123,26 +121,8 @@ def machine() -> dict[str, str | int | float]:
     return facts
 
 
-def describe_time(seconds: float) -> str:
-    """Hours, minutes and seconds."""
-    return str(timedelta(seconds=round(seconds)))
-
-
-def lock(log: TextIO) -> bool:
-    """Keeps a log to the programs that inherit it, until the last of them has ended.
-
-    Returns:
-        Whether nobody else keeps it.
-    """
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def require_scores(tables: Sequence[AblationTable], results: ResultFile) -> None:
-    """Refuses results without a score that their table has got since."""
+    """Refuses results that lack a score which was added to their table later."""
     for table in tables:
         for run in planned_runs(table):
             record = results.find(run.key)
@@ -150,74 +130,91 @@ def require_scores(tables: Sequence[AblationTable], results: ResultFile) -> None
                 run.require_scores(record["scores"], results.path)
 
 
+def start(
+    run: AblationRun, cfg: Config, folder: Path, place: Mapping[str, str]
+) -> subprocess.Popen | None:
+    """Starts or resumes a training; None if another program is training it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "train.log", "a") as log:
+        # The training inherits the lock, which therefore outlives this program.
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        config = folder / "config.py"
+        cfg.dump(config)
+        run.drop_unscored_end(folder, cfg.train_cfg.max_iters)
+        print(f"begins: {run}, log in {log.name}", flush=True)
+        return subprocess.Popen(
+            [sys.executable, TRAIN, config, "--work-dir", folder, "--resume"],
+            env=os.environ | place,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def result(run: AblationRun, cfg: Config, folder: Path, code: int | None) -> dict:
+    """What a training gave.
+
+    Raises:
+        ValueError: If it failed, did not run, or has no scores.
+    """
+    if code is None:
+        raise ValueError(f"another program is training it, see {folder}")
+    if code:
+        raise ValueError(f"exit code {code}, see {folder / 'train.log'}")
+    steps = cfg.train_cfg.max_iters
+    scores = run.read_scores(folder, steps)
+    return dict(steps=steps, size=training_size(cfg), scores=scores)
+
+
 def train_all(
     runs: Sequence[AblationRun], args: argparse.Namespace, results: ResultFile
 ) -> list[str]:
-    """Trains what has no result yet; results are written as they come.
+    """Trains the runs without a result, and adds their results as they come.
 
     Returns:
         A line for each run that failed.
     """
     waiting = [run for run in runs if results.find(run.key) is None]
-    # Before the first run: each config must be readable.
+    # All configs must be readable before the first run.
     configs = {run: run.read_config() for run in waiting}
+    folders = {run: run.folder(args.work_dir) for run in waiting}
     print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them done before")
     facts = dict(machine=machine(), commit=commit())
     at_a_time = places(args.jobs)
-
-    def record(run: AblationRun, seconds: float) -> str:
-        steps = configs[run].train_cfg.max_iters
-        scores = run.read_scores(run.folder(args.work_dir), steps)
-        size = training_size(configs[run])
-        found = dict(steps=steps, size=size, seconds=round(seconds), scores=scores)
-        results.add(run.key | facts | found)
-        named = (f"{name} {scores[key]:.2f}" for name, key in run.table.scores.items())
-        return f"{run}: {', '.join(named)}"
-
-    def start(run: AblationRun, place: Mapping[str, str]) -> subprocess.Popen | None:
-        folder = run.folder(args.work_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "train.log", "a") as log:
-            if not lock(log):
-                return None
-            config = folder / "config.py"
-            configs[run].dump(config)
-            run.drop_unscored_end(folder, configs[run].train_cfg.max_iters)
-            print(f"begins: {run}, log in {log.name}", flush=True)
-            return subprocess.Popen(
-                [sys.executable, TRAIN, config, "--work-dir", folder, "--resume"],
-                env=os.environ | place,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
+    ended = run_queue(
+        waiting,
+        at_a_time,
+        lambda run, place: start(run, configs[run], folders[run], place),
+    )
     failed, times = [], []
-    ended = run_queue(waiting, at_a_time, start)
     for count, (run, code, seconds) in enumerate(ended, start=1):
-        folder = run.folder(args.work_dir)
         if code is not None:
             times.append(seconds)
         try:
-            if code is None:
-                raise ValueError(f"another program is at it, see {folder}")
-            if code:
-                raise ValueError(f"exit code {code}, see {folder / 'train.log'}")
-            outcome = record(run, seconds)
+            found = result(run, configs[run], folders[run], code)
+            results.add(run.key | facts | found | dict(seconds=round(seconds)))
+            scores = found["scores"]
+            outcome = f"{run}: " + ", ".join(
+                f"{name} {scores[key]:.2f}" for name, key in run.table.scores.items()
+            )
         except ValueError as error:
             outcome = f"{run}: {error}"
             failed.append(outcome)
         took = ""
         if times:
             left = (len(waiting) - count) * sum(times) / len(times) / len(at_a_time)
-            took = f" ({describe_time(seconds)}; about {describe_time(left)} to go)"
+            seconds, left = (timedelta(seconds=round(x)) for x in (seconds, left))
+            took = f" ({seconds}; about {left} to go)"
         print(f"[{count}/{len(waiting)}] {outcome}{took}", flush=True)
     return failed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Trains, collects, writes."""
+    """Trains, collects, writes the page."""
     args = parse_args(argv)
-    # As Ctrl-C does: the runs save and end.
+    # As Ctrl-C does, it lets the runs save and end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         tables = [read_table(path) for path in args.tables]

@@ -6,13 +6,11 @@ Examples:
 """
 
 import argparse
-import contextlib
 import functools
-import io
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -32,13 +30,12 @@ from mmseg_fsr.datasets.split_file import write_split
 from mmseg_fsr.utils.atomic_write import write_unless_other
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
-if TYPE_CHECKING:
-    from pycocotools.coco import COCO
-
 CLASSES = COCO2014ImageLabelDataset.METAINFO["classes"]
 PALETTE = COCO2014ImageLabelDataset.METAINFO["palette"]
 # Images of each split that show any object.
 FULL_SIZE = dict(train=82081, val=40137)
+
+AnnotatedImage = tuple[dict, list[tuple[int, dict]]]
 
 
 def instance_file(root: Path, split: str) -> Path:
@@ -61,9 +58,9 @@ def paint_mask(
 ) -> np.ndarray:
     """Paints the objects of an image into one mask.
 
-    Crowds are painted first and as pixels that do not count: they hold what is
-    between their objects too. Then objects, the largest first, so that a smaller one
-    in front of it, or what it carries, stays visible.
+    Crowds come first, as pixels that do not count, because they hold what is between
+    their objects too. Objects follow, the largest first, so that a smaller one in front
+    of a larger one stays visible.
 
     Args:
         shape: (H, W).
@@ -80,73 +77,72 @@ def paint_mask(
     return mask
 
 
-class MaskWriter:
-    """Writes the masks of a split; an object of its own in each process.
+def convert_mask(
+    root: Path, split: str, overwrite: bool, annotated: AnnotatedImage
+) -> str | None:
+    """Writes the mask of an image.
+
+    A mask that is there already stays, unless it is to be overwritten.
 
     Args:
         root: Folder of the data set.
         split: "train" or "val".
-        coco: The split's annotations.
-        overwrite: Whether to write masks anew that are there.
+        overwrite: Whether to write a mask anew that is there.
+        annotated: One of :func:`annotated_images`.
+
+    Returns:
+        What was wrong, if anything.
+    """
+    from pycocotools.coco import COCO
+
+    image, annotations = annotated
+    name = Path(image["file_name"]).stem
+    target = mask_path(root, split, name)
+    if target.exists() and not overwrite:
+        return None
+    coco = COCO()
+    coco.imgs = {image["id"]: image}
+    try:
+        objects = [
+            (coco.annToMask(item), class_id, bool(item.get("iscrowd")))
+            for class_id, item in annotations
+        ]
+        mask = paint_mask((image["height"], image["width"]), objects)
+        title = f"its mask in {instance_file(root, split)}"
+        check_mask(mask, title, image_path(root, split, name), len(CLASSES))
+        write_mask(target, mask, PALETTE)
+    except (ValueError, OSError, KeyError, TypeError, IndexError) as error:
+        return f"{name}: {error}"
+    return None
+
+
+def annotated_images(path: Path, content: dict) -> list[AnnotatedImage]:
+    """The images that show any object, by their ids.
+
+    Args:
+        path: COCO's annotations of a split, for errors.
+        content: What the file holds.
+
+    Returns:
+        COCO's entry of each image, and the class id and entry of each of its objects.
 
     Raises:
         ValueError: If a category is none of COCO's.
     """
-
-    def __init__(self, root: Path, split: str, coco: "COCO", overwrite: bool) -> None:
-        self.root = root
-        self.split = split
-        self.coco = coco
-        self.overwrite = overwrite
-        unknown = {item["name"] for item in coco.cats.values()} - set(CLASSES)
-        if unknown:
-            raise ValueError(
-                f"{instance_file(root, split)} has categories {sorted(unknown)}: "
-                "expected those of COCO 2014 alone"
-            )
-        # COCO's own ids have gaps.
-        self.class_ids = {
-            category["id"]: CLASSES.index(category["name"])
-            for category in coco.cats.values()
-        }
-
-    def write(self, image_id: int) -> str | None:
-        """Writes the mask of an image; returns what was wrong, if anything."""
-        image = self.coco.imgs[image_id]
-        name = Path(image["file_name"]).stem
-        target = mask_path(self.root, self.split, name)
-        if target.exists() and not self.overwrite:
-            return None
-        try:
-            objects = [
-                (
-                    self.coco.annToMask(item),
-                    self.class_ids[item["category_id"]],
-                    bool(item.get("iscrowd")),
-                )
-                for item in self.coco.imgToAnns[image_id]
-            ]
-            mask = paint_mask((image["height"], image["width"]), objects)
-            picture = image_path(self.root, self.split, name)
-            source = instance_file(self.root, self.split)
-            check_mask(mask, f"its mask in {source}", picture, len(CLASSES))
-            write_mask(target, mask, PALETTE)
-        except (ValueError, OSError, KeyError, TypeError, IndexError) as error:
-            return f"{name}: {error}"
-        return None
-
-
-_writer: MaskWriter
-
-
-def _set_writer(writer: MaskWriter) -> None:
-    """Hands a process its writer, once, as annotations are large."""
-    global _writer
-    _writer = writer
-
-
-def _write(image_id: int) -> str | None:
-    return _writer.write(image_id)
+    names = {item["id"]: item["name"] for item in content["categories"]}
+    unknown = set(names.values()) - set(CLASSES)
+    if unknown:
+        raise ValueError(
+            f"{path} has categories {sorted(unknown)}: expected those of COCO 2014 "
+            "alone"
+        )
+    # COCO's own ids have gaps.
+    class_ids = {number: CLASSES.index(name) for number, name in names.items()}
+    objects: dict[int, list[tuple[int, dict]]] = defaultdict(list)
+    for item in content["annotations"]:
+        objects[item["image_id"]].append((class_ids[item["category_id"]], item))
+    images = {item["id"]: item for item in content["images"]}
+    return [(images[number], objects[number]) for number in sorted(objects)]
 
 
 def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
@@ -164,49 +160,34 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
         ValueError: If the annotations of either split are broken; nothing is written.
     """
     try:
-        from pycocotools.coco import COCO
+        import pycocotools.coco  # noqa: F401
     except ImportError:
         sys.exit("error: this needs pycocotools: pip install 'mmseg_fsr[coco]'")
-    labels, writers = {}, {}
+    labels, images = {}, {}
     for split in FULL_SIZE:
-        content = read_coco_instances(instance_file(root, split))
+        path = instance_file(root, split)
+        content = read_coco_instances(path)
         found = labels_of_coco_instances(content)
         labels[split] = {name: found[name] for name in sorted(found) if found[name]}
-        coco = COCO()
-        coco.dataset = content
-        with contextlib.redirect_stdout(io.StringIO()):  # its own notes
-            coco.createIndex()
-        writers[split] = MaskWriter(root, split, coco, overwrite)
+        images[split] = annotated_images(path, content)
     problems: list[str] = []
-    for split, writer in writers.items():
-        coco = writer.coco
-        shown = sorted(i for i in coco.imgs if coco.imgToAnns[i])
+    for split, names in labels.items():
         folder = mask_path(root, split, "").parent
         folder.mkdir(parents=True, exist_ok=True)
         print(f"Masks in {folder}:")
+        convert = functools.partial(convert_mask, root, split, overwrite)
         results = track_parallel_progress(
-            _write,
-            shown,
-            workers,
-            initializer=_set_writer,
-            initargs=(writer,),
-            chunksize=16,
-            file=sys.stdout,
+            convert, images[split], workers, chunksize=16, file=sys.stdout
         )
         print()
-        problems += [result for result in results if result is not None]
+        problems += filter(None, results)
         with added_to(problems):
-            write_unless_other(
-                root / f"{split}.txt",
-                functools.partial(write_split, names=labels[split]),
-                overwrite,
-            )
+            write = functools.partial(write_split, names=names)
+            write_unless_other(root / f"{split}.txt", write, overwrite)
     with added_to(problems):
-        write_unless_other(
-            root / "image_labels.json",
-            functools.partial(write_label_file, labels=labels["train"] | labels["val"]),
-            overwrite,
-        )
+        every_label = labels["train"] | labels["val"]
+        write = functools.partial(write_label_file, labels=every_label)
+        write_unless_other(root / "image_labels.json", write, overwrite)
     return problems
 
 

@@ -32,7 +32,7 @@ from mmseg_fsr.datasets.split_file import read_split, write_split
 
 Labels = dict[str, list[int]] | dict[str, list[str]]
 
-# Of the kinds with a file for each image: its suffix, and what reads it.
+# Kinds with a file for each image: its suffix, and what reads it.
 PER_IMAGE = {"xml": (".xml", labels_from_xml), "masks": (".png", labels_from_masks)}
 
 
@@ -51,7 +51,7 @@ def read_labels(kind: str, source: Path, names: Sequence[str] | None) -> Labels:
 
 
 def check_outputs(out: Path, split: Path | None, overwrite: bool) -> None:
-    """Refuses what could not be written once all is read.
+    """Refuses outputs that could not be written, before anything is read.
 
     Args:
         out: The label file.
@@ -59,8 +59,8 @@ def check_outputs(out: Path, split: Path | None, overwrite: bool) -> None:
         overwrite: Whether files may be replaced.
 
     Raises:
-        OSError: If there is a folder of that name, or a file that is to stay.
-        ValueError: If the label file has another suffix, or both are one file.
+        OSError: If an output is a folder, or a file that may not be replaced.
+        ValueError: If the label file's suffix is wrong, or both are one file.
     """
     require_writable_suffix(out)
     if split is not None and split.resolve() == out.resolve():

@@ -18,7 +18,6 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 import numpy as np
 from mmengine.utils import track_parallel_progress
-from mmseg.datasets import PascalVOCDataset
 from scipy.io import loadmat
 
 from mmseg_fsr.cli.arguments import add_converter_arguments, added_to, exit_with
@@ -30,7 +29,7 @@ from mmseg_fsr.datasets.split_file import read_split, write_split
 from mmseg_fsr.utils.atomic_write import write_unless_other
 
 CLASSES = VOCImageLabelDataset.METAINFO["classes"]
-PALETTE = PascalVOCDataset.METAINFO["palette"]
+PALETTE = VOCImageLabelDataset.METAINFO["palette"]
 # Names in each list of the complete data set.
 FULL_SIZE = dict(train=1464, val=1449, trainval=2913, train_aug=10582)
 VOC_MASKS, ALL_MASKS = "SegmentationClass", "SegmentationClassAug"
@@ -108,7 +107,7 @@ def read_mat(path: Path) -> np.ndarray:
 
 
 def read_sbd(folder: Path) -> SBD:
-    """Finds out which of SBD's two forms a folder is.
+    """Finds the masks of SBD in either form of its folder.
 
     Args:
         folder: ``benchmark_RELEASE`` as published, with ``.mat`` masks, or a folder
@@ -136,8 +135,8 @@ def read_sbd(folder: Path) -> SBD:
 def convert_mask(voc: VOCFolder, sbd: SBD, overwrite: bool, name: str) -> str | None:
     """Writes the mask of an image to the folder of all masks.
 
-    VOC's own mask goes before SBD's, which is coarser. A mask that is there already
-    stays, unless it is to be overwritten.
+    VOC's own mask is preferred to SBD's, which is coarser. A mask that is there
+    already stays, unless it is to be overwritten.
 
     Returns:
         What was wrong, if anything.
@@ -183,13 +182,10 @@ def prepare(
             convert, sorted(names), workers, chunksize=16, file=sys.stdout
         )
         print()
-        problems += [result for result in results if result is not None]
+        problems += filter(None, results)
         with added_to(problems):
-            write_unless_other(
-                voc.split("train_aug"),
-                functools.partial(write_split, names=sorted(names - set(val))),
-                overwrite,
-            )
+            write = functools.partial(write_split, names=sorted(names - set(val)))
+            write_unless_other(voc.split("train_aug"), write, overwrite)
     labels, unread = {}, []
     for name in sorted(names):
         with added_to(unread):
@@ -201,11 +197,8 @@ def prepare(
         )
         return problems
     with added_to(problems):
-        write_unless_other(
-            voc.label_file,
-            functools.partial(write_label_file, labels=labels),
-            overwrite,
-        )
+        write = functools.partial(write_label_file, labels=labels)
+        write_unless_other(voc.label_file, write, overwrite)
     return problems
 
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-from mmseg_fsr.checkpoints.names import TEACHER_PREFIX
-from mmseg_fsr.cli.arguments import add_overwrite, require_new
-from mmseg_fsr.utils import (
+from mmseg_fsr.checkpoints import (
     convert_official_state_dict,
     load_state_dict_file,
     save_state_dict_file,
 )
+from mmseg_fsr.checkpoints.names import TEACHER_PREFIX
+from mmseg_fsr.cli.arguments import add_overwrite, require_new
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

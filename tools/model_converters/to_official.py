@@ -1,6 +1,6 @@
 r"""Converts a checkpoint of this project to the names of the authors' program.
 
-The way back of ``official.py``; their program keeps student and teacher in a file each.
+It reverses ``official.py``. The authors' program has a file for each network.
 
 Example:
     python tools/model_converters/to_official.py iter_20000.pth student.pth \
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-from mmseg_fsr.cli.arguments import add_overwrite, require_new
-from mmseg_fsr.utils import (
+from mmseg_fsr.checkpoints import (
     convert_to_official,
     load_state_dict_file,
     network_state_dict,
     save_file,
 )
+from mmseg_fsr.cli.arguments import add_overwrite, require_new
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for file in files.values():
             require_new(file, args.overwrite)
         state_dict = load_state_dict_file(args.checkpoint)
-        # Both before the first is written.
+        # Both are converted before the first is written.
         results = {}
         for network in files:
             try:

@@ -13,9 +13,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from torch import Tensor
 
-from mmseg_fsr.checkpoints.names import count_by_part, under_prefix
-from mmseg_fsr.cli.arguments import add_overwrite, require_new
-from mmseg_fsr.utils import (
+from mmseg_fsr.checkpoints import (
     LAYOUTS,
     NETWORKS,
     convert_vit,
@@ -24,6 +22,8 @@ from mmseg_fsr.utils import (
     save_file,
     save_state_dict_file,
 )
+from mmseg_fsr.checkpoints.names import count_by_part, under_prefix
+from mmseg_fsr.cli.arguments import add_overwrite, require_new
 
 PREFIX = "backbone."
 

@@ -1,5 +1,6 @@
 # What validation scores, for student and teacher alike: segmentation, CAM seeds,
-# pseudo labels and image labels.
+# pseudo labels and image labels. Which of the two is scored:
+# `default_hooks.teacher_scoring.validate`.
 val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='cams', bkg_thr=0.5),

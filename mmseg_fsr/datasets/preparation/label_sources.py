@@ -22,15 +22,15 @@ def labels_from_xml(
     Args:
         folder: Folder of ``NAME.xml`` files.
         names: Names to read; all if None, see :func:`files_in`.
-        classes: The class names that there are. Defaults to None, any.
+        classes: The classes to expect. Defaults to None, any.
 
     Returns:
         Name of each image to its class names, sorted.
 
     Raises:
         FileNotFoundError: If an annotation is missing.
-        ValueError: If an annotation is broken, declares a document type or names a
-            class that there is not.
+        ValueError: If an annotation is broken, declares a document type or has a class
+            that is not among ``classes``.
     """
     labels = {}
     for name in files_in(folder, ".xml") if names is None else names:
@@ -56,18 +56,15 @@ def labels_from_xml(
 
 
 def read_coco_instances(path: Path) -> dict:
-    """Reads a COCO instance file and checks what labels are taken from.
+    """Reads a COCO instance file and checks the parts that give labels.
 
     Args:
         path: The JSON file, with ``images``, ``annotations`` and ``categories``.
 
-    Returns:
-        Its contents.
-
     Raises:
         ValueError: If the file is broken, an annotation's image or category is not
-            declared, an image lies outside of its folder, or two images have one name
-            or two of a kind one id.
+            declared, an image leads out of its folder, two images share a name, or two
+            images or two categories share an id.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -98,23 +95,8 @@ def read_coco_instances(path: Path) -> dict:
     return content
 
 
-def _by_id(items: list[dict], name_of: Callable[[dict], str]) -> dict[int, str]:
-    """Names of COCO's images or categories, none of which shares its id."""
-    names: dict[int, str] = {}
-    for item in items:
-        other = names.setdefault(item["id"], name_of(item))
-        if other != name_of(item):
-            raise ValueError(
-                f"'{other}' and '{name_of(item)}' both have the id {item['id']}"
-            )
-    return names
-
-
 def labels_of_coco_instances(content: dict) -> dict[str, list[str]]:
-    """Class names in COCO's annotations, crowds included.
-
-    Args:
-        content: See :func:`read_coco_instances`.
+    """Class names in what :func:`read_coco_instances` gives, crowds included.
 
     Returns:
         Name of each image to its class names, in the order of their ids. Images
@@ -131,14 +113,11 @@ def labels_of_coco_instances(content: dict) -> dict[str, list[str]]:
 
 
 def labels_from_coco(path: Path, names: Sequence[str] | None) -> dict[str, list[str]]:
-    """Class names in a COCO instance file, crowds included.
+    """The :func:`labels_of_coco_instances` of a file.
 
     Args:
         path: See :func:`read_coco_instances`.
         names: Image names, without suffix, to keep; all if None.
-
-    Returns:
-        See :func:`labels_of_coco_instances`.
 
     Raises:
         ValueError: If the file is broken or lacks an image of ``names``.
@@ -155,15 +134,10 @@ def labels_from_coco(path: Path, names: Sequence[str] | None) -> dict[str, list[
     return {name: labels[name] for name in names}
 
 
-def _name_of(image: dict) -> str:
-    """The name of an image, without suffix, in COCO's list of images."""
-    return str(PurePosixPath(image["file_name"]).with_suffix(""))
-
-
 def labels_from_masks(
     folder: Path, names: Sequence[str] | None
 ) -> dict[str, list[int]]:
-    """Class ids in segmentation masks; 0 and 255 are no class. For testing.
+    """Class ids in segmentation masks, without 0 and 255. For testing.
 
     Args:
         folder: Folder of single-channel or palette ``NAME.png`` files.
@@ -185,14 +159,14 @@ def labels_from_masks(
 
 
 def files_in(folder: Path, suffix: str) -> list[str]:
-    """Names of a folder's files, those of folders within it too, sorted.
+    """Names of the files in a folder and the folders within it, sorted.
 
     Args:
         folder: The folder. Links to other folders are followed, as by the data sets.
-        suffix: That of the files.
+        suffix: The suffix of the files.
 
     Returns:
-        Paths within the folder, without suffix. What is hidden is left out, such as the
+        Paths within the folder, without suffix. Hidden files are left out, such as the
         ``._a.png`` of macOS.
 
     Raises:
@@ -200,18 +174,32 @@ def files_in(folder: Path, suffix: str) -> list[str]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    paths = map(
-        PurePath,
-        list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True),
-    )
+    files = list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True)
     names = sorted(
-        path.as_posix().removesuffix(suffix)
-        for path in paths
-        if not any(part.startswith(".") for part in path.parts)
+        PurePath(file).as_posix().removesuffix(suffix)
+        for file in files
+        if not any(part.startswith(".") for part in PurePath(file).parts)
     )
     if not names:
         raise FileNotFoundError(f"{folder} holds no {suffix} file")
     return names
+
+
+def _by_id(items: list[dict], name_of: Callable[[dict], str]) -> dict[int, str]:
+    """Names of COCO's images or categories by id; refuses an id of two."""
+    names: dict[int, str] = {}
+    for item in items:
+        other = names.setdefault(item["id"], name_of(item))
+        if other != name_of(item):
+            raise ValueError(
+                f"'{other}' and '{name_of(item)}' both have the id {item['id']}"
+            )
+    return names
+
+
+def _name_of(image: dict) -> str:
+    """The name of an image, without suffix, in COCO's list of images."""
+    return str(PurePosixPath(image["file_name"]).with_suffix(""))
 
 
 class _DocumentTypeError(Exception):
@@ -219,7 +207,7 @@ class _DocumentTypeError(Exception):
 
 
 def _parse_xml(path: Path) -> ElementTree.Element:
-    """Root of an XML file; refuses document types, whose entities can explode."""
+    """Root of an XML file; refuses document types, whose entities can multiply."""
 
     def refuse(*_: object) -> None:
         raise _DocumentTypeError
@@ -236,7 +224,7 @@ def _parse_xml(path: Path) -> ElementTree.Element:
             f"annotation {path} declares a document type or entities, which are not "
             "read: remove the declaration"
         ) from error
-    # The last two are of encodings that Python or expat does not know.
+    # Encodings that Python or expat does not know raise one of the last two.
     except (
         expat.ExpatError,
         ElementTree.ParseError,

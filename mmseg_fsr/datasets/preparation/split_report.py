@@ -1,4 +1,4 @@
-"""A look at a prepared data set: what each split holds, and what is missing."""
+"""What each split of a prepared data set holds, and which files are missing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Packing of images with their image labels."""
+"""Packs images, or views of one, with their image labels."""
 
 from collections.abc import Sequence
 
@@ -12,18 +12,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 
-def gt_label_of(results: dict) -> Tensor:
-    """Reads the labels of the image that a pipeline works on.
-
-    Args:
-        results: What the pipeline has made so far.
-
-    Returns:
-        Multi-hot labels (K,), float32.
-
-    Raises:
-        ValueError: If there are none.
-    """
+def _gt_label(results: dict) -> Tensor:
+    """Multi-hot labels (K,) of an image, float32."""
     if "gt_label" not in results:
         raise ValueError(
             f"image {results.get('img_path')} comes without 'gt_label': set the "
@@ -36,24 +26,18 @@ def gt_label_of(results: dict) -> Tensor:
 class PackImageLabelSegInputs(PackSegInputs):
     """mmseg's ``PackSegInputs``, with the image's labels in the sample.
 
-    Required beside mmseg's keys is ``gt_label``, a multi-hot array (K,). The sample
-    gets ``gt_label.label``, float32 (K,), which says whose CAMs are wanted.
+    Besides mmseg's keys it needs ``gt_label``, a multi-hot array (K,). The sample gets
+    ``gt_label.label``, float32 (K,), which says of which classes CAMs are computed.
     Arguments are those of ``PackSegInputs``.
     """
 
     def transform(self, results: dict) -> dict:
-        """Packs one image.
-
-        Args:
-            results: What the pipeline has made so far.
-
-        Returns:
-            ``dict(inputs=Tensor, data_samples=SegDataSample)``.
+        """Packs one image, as mmseg does, and its labels.
 
         Raises:
             ValueError: If there is no label.
         """
-        label = gt_label_of(results)
+        label = _gt_label(results)
         packed = super().transform(results)
         packed["data_samples"].gt_label = LabelData(label=label)
         return packed
@@ -85,12 +69,6 @@ class PackMultiViewSegInputs(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Packs the views and labels of one image.
 
-        Args:
-            results: What the pipeline has made so far.
-
-        Returns:
-            ``dict(inputs=dict(view1=..., ...), data_samples=SegDataSample)``.
-
         Raises:
             ValueError: If there is a single image instead of a list of views, or
                 no label.
@@ -101,13 +79,11 @@ class PackMultiViewSegInputs(BaseTransform):
                 "PackMultiViewSegInputs expects a list of views in 'img', got "
                 f"{type(views).__name__}: put `mmpretrain.MultiView` before it"
             )
-        label = gt_label_of(results)
+        label = _gt_label(results)
         results = {**results, "img_shape": views[0].shape[:2]}
-        sample = SegDataSample(
-            metainfo={key: results[key] for key in self.meta_keys if key in results}
-        )
-        sample.set_metainfo(dict(num_labels=int(label.sum())))
-        sample.gt_label = LabelData(label=label)
+        meta = {key: results[key] for key in self.meta_keys if key in results}
+        meta["num_labels"] = int(label.sum())
+        sample = SegDataSample(metainfo=meta, gt_label=LabelData(label=label))
         inputs = {
             f"view{number}": torch.from_numpy(
                 np.ascontiguousarray(view.transpose(2, 0, 1))
@@ -115,6 +91,3 @@ class PackMultiViewSegInputs(BaseTransform):
             for number, view in enumerate(views, start=1)
         }
         return dict(inputs=inputs, data_samples=sample)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(meta_keys={self.meta_keys})"

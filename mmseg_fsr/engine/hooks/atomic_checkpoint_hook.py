@@ -1,4 +1,4 @@
-"""Hook whose checkpoints are whole, at whatever moment a run is killed."""
+"""Hook whose checkpoints are complete, even if a run is killed while it saves."""
 
 import contextlib
 import os
@@ -24,26 +24,24 @@ from mmseg_fsr.utils.atomic_write import atomic_write, remove_drafts
 
 @register_backend("atomic")
 class AtomicBackend(LocalBackend):
-    """mmengine's backend of local files, of which binary ones appear complete or not.
+    """mmengine's backend of local files, with atomic writing of binary files.
 
-    Chosen by ``backend_args=dict(backend='atomic')``.
+    ``backend_args=dict(backend='atomic')`` selects it.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Writes a file aside, then renames it; an older one stays whole until then.
+        """Writes a draft beside the file and then renames it over an older file.
 
-        Args:
-            obj: The contents.
-            filepath: The file; its folder is made if need be.
+        The folder is created if it is missing.
 
         Raises:
-            OSError: If it cannot be written; the error names it.
+            OSError: If the file cannot be written; the error names it.
         """
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, "wb") as file:
             file.write(obj)
-            # Or a power cut could leave the new name without its contents.
+            # Otherwise a power cut could leave the new name without its contents.
             file.flush()
             os.fsync(file.fileno())
 
@@ -52,18 +50,15 @@ class AtomicBackend(LocalBackend):
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook`` for runs that may be killed.
 
-    Checkpoints are written aside and renamed, and older ones are removed after that,
-    where mmengine removes them first. A resumed run goes on from the one written last,
-    or where that is torn, as after a failure of the disk, from the newest whole one.
+    A checkpoint is written to a draft and then renamed, and older checkpoints are
+    removed after that; mmengine removes them first. A resumed run continues from the
+    last checkpoint. If that is damaged, as after a failure of the disk, it continues
+    from the newest complete one.
 
-    So it is with local files. Where ``out_dir``, ``backend_args`` or
-    ``file_client_args`` name another backend, that has to see to whole files, and
-    mmengine chooses what to resume from. Files of ``published_keys`` are written as
-    mmengine does.
-
-    Args:
-        *args: Those of ``CheckpointHook``.
-        **kwargs: The same by name.
+    This holds for local files. If ``out_dir``, ``backend_args`` or ``file_client_args``
+    name another backend, that backend is responsible for complete files, and mmengine
+    chooses the checkpoint to resume from. Files of ``published_keys`` are written by
+    mmengine as usual. The arguments are those of ``CheckpointHook``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -80,9 +75,8 @@ class AtomicCheckpointHook(CheckpointHook):
         """Chooses the checkpoint to resume from, unless the config names one.
 
         Raises:
-            FileNotFoundError: If the run has saved checkpoints, and none is whole.
+            FileNotFoundError: If the run has saved checkpoints, but none is complete.
         """
-        # A run that only tests has the hook, too.
         if (
             not self._is_local
             or not is_resumed(runner)
@@ -101,23 +95,18 @@ class AtomicCheckpointHook(CheckpointHook):
         load_checkpoint_from(runner, chosen[0])
         if chosen[0] is None and noted is not None:
             raise FileNotFoundError(
-                f"--resume: no checkpoint {pattern} in {folder} is whole; remove "
-                f"{osp.join(runner.work_dir, 'last_checkpoint')} to begin anew"
+                f"--resume: no checkpoint {pattern} in {folder} is complete; remove "
+                f"{osp.join(runner.work_dir, 'last_checkpoint')} to start again"
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Removes what killed processes have left half-written."""
+        """Removes the drafts that killed processes have left."""
         super().before_train(runner)
         if self._is_local and is_main_process():
             remove_drafts(self.out_dir, "*" + self.filename_tmpl.format("*"))
 
     def save_now(self, runner: Runner, step: int) -> None:
-        """Saves a checkpoint of the state after a step, if there is none of it yet.
-
-        Args:
-            runner: The runner, in its training loop.
-            step: Number of steps that are done.
-        """
+        """Saves a checkpoint after ``step`` steps, unless the hook has just done so."""
         name = self.filename_tmpl.format(step)
         if self.last_ckpt is None or osp.basename(self.last_ckpt) != name:
             self._save_checkpoint_with_step(
@@ -134,7 +123,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @contextlib.contextmanager
     def _removing_last(self) -> Iterator[None]:
-        """Puts off what the hook removes inside, until the new files are there."""
+        """Delays the removals of files until the new files are there."""
         backend = self.file_backend
         self.file_backend = late = _LateRemovals(backend)
         try:
@@ -149,7 +138,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 class _LateRemovals:
-    """A file backend that notes what it is to remove."""
+    """A file backend that only notes what it should remove."""
 
     def __init__(self, backend: BaseStorageBackend) -> None:
         self._backend = backend

@@ -1,4 +1,4 @@
-"""Hook that shows how CAMs, masks, pseudo labels and predictions develop."""
+"""Hook that draws CAMs, masks, pseudo labels and predictions during a run."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,11 @@ from mmseg_fsr.visualization import MaskedView, draw_sample, to_picture
 
 @contextlib.contextmanager
 def evaluated_aside(model: nn.Module) -> Iterator[None]:
-    """Evaluates a model within a training run and leaves no trace.
+    """Evaluates a model during training, without an effect on the training.
 
-    Inside, the model is in evaluation mode and no gradient is recorded. Afterwards
-    each module is in its own former mode, and random numbers go on as if none had been
-    drawn.
-
-    Args:
-        model: The model to evaluate.
+    Inside, the model is in evaluation mode and no gradients are recorded. Afterwards
+    each module has its former mode, and the random numbers of Python, NumPy and torch
+    continue as if none had been drawn.
     """
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -43,30 +40,30 @@ def evaluated_aside(model: nn.Module) -> Iterator[None]:
 
 @HOOKS.register_module()
 class CAMVisualizationHook(Hook):
-    """Hands pictures of training and validation to the visualizer.
+    """Draws panels of training and validation images for the visualizer.
 
-    In training, of the first image of the batch: view 1, its CAMs by class, pseudo
-    label and prediction by the network as it is after the step, in evaluation mode;
-    and view 2 with the very blocks that this step masked, uncertain ones framed once
-    CAMs choose them (no frames while blocks are random). The name is ``panel_train``.
+    In training, ``panel_train`` shows the first image of the batch: view 1, its CAMs by
+    class, its pseudo label and its prediction, by the network after the step in
+    evaluation mode; then view 2 with the blocks that this very step masked. Uncertain
+    blocks are framed once CAMs choose them; while the masks are random there are no
+    frames.
 
-    In validation, of its first images (in distributed runs those of the main process):
-    image, CAMs, pseudo label, prediction and ground truth, by the network that the
-    loop scores (the student, unless ``TeacherScoringHook`` scores the teacher alone).
-    The names are ``panel_val_<number>_<file>``, the same in each validation.
+    In validation, ``panel_val_<number>_<file>`` shows the first images of the data set,
+    in distributed runs those of the main process: image, CAMs, pseudo label, prediction
+    and ground truth. They come from the network that the loop scores: the student,
+    unless ``TeacherScoringHook`` scores the teacher alone.
 
-    The step is the number of training steps done. Parts that are absent leave their
-    picture out: no self-distillation, no view 2; no ``test_cfg.cams``, no CAMs and
-    pseudo labels in validation. Training goes on to the last bit as without the hook;
-    other steps than those drawn cost nothing. The main process alone draws.
+    A picture's step is the number of training steps done. A panel leaves out what the
+    model or the data lack: view 2 without self-distillation, CAMs and pseudo label in
+    validation without ``test_cfg.cams``. Only the main process draws. Weights, losses
+    and random numbers of a run are the same with and without the hook.
 
     Args:
-        interval: Training steps from picture to picture; 0 draws none. Defaults to
-            500.
+        interval: Training steps between two panels; 0 draws none. Defaults to 500.
         val_images: Number of images to draw in each validation; 0 draws none.
             Defaults to 4.
-        max_cams: Number of classes of an image whose CAMs are drawn, in the order of
-            the classes. Defaults to 4.
+        max_cams: Number of an image's classes whose CAMs are drawn; the first ones, in
+            the order of the data set. Defaults to 4.
 
     Raises:
         ValueError: If a number is negative.
@@ -86,7 +83,7 @@ class CAMVisualizationHook(Hook):
         self.max_cams = max_cams
 
     def before_run(self, runner: Runner) -> None:
-        """Checks that there are CAMs to draw.
+        """Checks that the model has CAMs to draw.
 
         Raises:
             ValueError: If the model has no ``cam_head``.
@@ -102,7 +99,7 @@ class CAMVisualizationHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Listens to the mask generator where the step is to be drawn."""
+        """Before a step that will be drawn, starts to keep the blocks that it masks."""
         if not self._draws(runner):
             return
         self._blocks = None
@@ -128,7 +125,7 @@ class CAMVisualizationHook(Hook):
             runner.visualizer.add_image("panel_train", panel, runner.iter + 1)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Begins with the first image again."""
+        """Starts again with the first image."""
         self._drawn = 0
 
     def after_val_iter(
@@ -138,7 +135,7 @@ class CAMVisualizationHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[SegDataSample] | None = None,
     ) -> None:
-        """Draws the predicted samples of the batch until there are enough."""
+        """Draws predicted images until there are ``val_images``."""
         if not is_main_process():
             return
         for sample in outputs[: self.val_images - self._drawn]:
@@ -148,17 +145,17 @@ class CAMVisualizationHook(Hook):
                 **_names_and_colors(runner.val_dataloader.dataset),
                 max_cams=self.max_cams,
             )
-            # No slash: the local backend would look for a folder of that name.
+            # Without a slash, which the local backend would take for a folder.
             name = f"panel_val_{self._drawn:02d}_{Path(sample.img_path).stem}"
             runner.visualizer.add_image(name, panel, runner.iter)
             self._drawn += 1
 
     def _draws(self, runner: Runner) -> bool:
-        """Whether this process draws the step under way."""
+        """Whether this process draws the current step."""
         return self.every_n_train_iters(runner, self.interval) and is_main_process()
 
     def _keep_blocks(self, generator: nn.Module, args: tuple, mask: Tensor) -> None:
-        """Keeps the first image's masked and uncertain blocks of the step."""
+        """A forward hook that keeps the first image's masked and uncertain blocks."""
         images, grid, progress, *cams_and_labels = args
         rows, cols = generator.block_grid(tuple(images.shape[-2:]))
         masked = mask[:1, :: grid[0] // rows, :: grid[1] // cols]
@@ -169,7 +166,7 @@ class CAMVisualizationHook(Hook):
     def _training_panel(
         self, runner: Runner, model: nn.Module, data_batch: dict
     ) -> np.ndarray:
-        """Draws the first image of a training batch; the model is being evaluated."""
+        """The first image of the batch; the model is in evaluation mode."""
         shown = ["view1"] if self._blocks is None else ["view1", "view2"]
         first = dict(
             inputs={name: data_batch["inputs"][name][:1] for name in shown},
@@ -204,5 +201,4 @@ class CAMVisualizationHook(Hook):
 
 
 def _names_and_colors(dataset: Dataset) -> dict:
-    """Classes and palette of a data set."""
     return {name: dataset.metainfo[name] for name in ("classes", "palette")}

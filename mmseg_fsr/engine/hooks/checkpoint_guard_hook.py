@@ -17,12 +17,15 @@ from mmseg_fsr.engine.runner_access import (
 class CheckpointGuardHook(Hook):
     """Turns mmengine's warnings about unmatched weights into errors.
 
-    mmengine loads what matches and goes on; a run resumed from another config's
-    checkpoint would then train on with part of the network at random. A resumed
-    checkpoint must match altogether. One that is tested must hold the student but for
-    what only training uses, and nothing more of a part that the model has: with a
-    layer too many it is another network. One that training starts from must hold
-    something of the model. Shapes must always match.
+    mmengine loads the weights that match and continues. A run resumed from the
+    checkpoint of another config would then train with a partly random network.
+
+    - A resumed checkpoint must match the model completely.
+    - A tested checkpoint must hold the student, except for what only training uses. It
+      must hold nothing more of a part that the model has: a network with an extra layer
+      is another network.
+    - A checkpoint that training starts from must hold some of the model's weights.
+    - Shapes must always match.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -1,4 +1,4 @@
-"""Hook that keeps teachers as averages of their students."""
+"""Hook that averages students into their teachers."""
 
 import math
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from mmseg_fsr.utils.training_progress import TrainingProgress
 def cosine_momentum(
     progress: TrainingProgress, momentum: float, end_momentum: float
 ) -> float:
-    """Momentum of an update that rises by a cosine over the run.
+    """Momentum that changes by a half cosine over the run.
+
+    It is the share of the old teacher in the new one, as of FSR (AAAI 2024) and DINO
+    (ICCV 2021).
 
     Args:
-        progress: Step of the run, counted from 1; the first step has ``momentum``.
+        progress: Step under way, from 1, and length of the run.
         momentum: Momentum of the first step.
-        end_momentum: What it tends to at the end of the run.
-
-    Returns:
-        The share of the old teacher in the new one.
+        end_momentum: Its limit at the end of the run.
     """
     phase = math.pi * (progress.step - 1) / progress.max_iters
     return end_momentum - (end_momentum - momentum) * (math.cos(phase) + 1) / 2
@@ -33,12 +33,12 @@ def cosine_momentum(
 
 @torch.no_grad()
 def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """Moves the teacher's parameters towards the student's and copies its buffers.
+    """Moves the teacher's parameters towards the student's; copies the buffers.
 
     Args:
-        teacher: Module whose parameters and buffers, by name, are the student's.
+        teacher: Module whose parameters and buffers have names of the student's.
         student: The module to follow.
-        momentum: Share of the old teacher; 0 copies.
+        momentum: Share of the old teacher, in 0..1; 0 copies.
     """
     sources = dict(student.named_parameters())
     pairs = [(value, sources[name]) for name, value in teacher.named_parameters()]
@@ -51,45 +51,33 @@ def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
 
 @HOOKS.register_module()
 class EMATeacherHook(Hook):
-    """Exponential moving average of the student in ``model.teacher``.
+    """Averages each student exponentially over the steps, into its ``teacher``.
 
-    The teacher starts as a copy of the student as it stands when training begins,
-    pretrained weights included, and follows it after each optimiser step; a resumed
-    run goes on with the teacher of the checkpoint. Unlike mmengine's ``EMAHook`` the
-    teacher is part of the model, so the losses can use it. The centres of the
-    self-distillation move with the teacher, whose outputs they average.
+    A teacher starts as a copy of the student when training begins, after pretrained
+    weights are loaded. It moves after each step of the optimiser. A resumed run keeps
+    the teacher of the checkpoint. The centres of self-distillation are averages of
+    teachers' outputs and move at the same time.
 
-    Parts of a model may have teachers, too: each module's ``teacher`` follows that
-    module, as in an ``EncoderDecoder`` those of
-    :class:`~mmseg_fsr.models.backbones.SelfDistillBackbone` and
-    :class:`~mmseg_fsr.models.heads.SelfDistillAuxHead`. What the teacher of a whole
-    segmentor scores, :class:`TeacherScoringHook` says.
+    mmengine's ``EMAHook`` keeps its average outside the model, where losses cannot use
+    it. Here a teacher is part of the model: every module with a ``teacher`` is a
+    student, such as a :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`, or in an
+    ``EncoderDecoder`` the :class:`~mmseg_fsr.models.backbones.SelfDistillBackbone` and
+    the :class:`~mmseg_fsr.models.heads.SelfDistillAuxHead`.
+    :class:`TeacherScoringHook` scores the teacher of a segmentor.
 
     Args:
         momentum: Share of the old teacher at the first step. Defaults to 0.9995.
-        end_momentum: What the share rises to by a cosine. Defaults to 1.0.
-        validate: Not used any more: an error that names ``TeacherScoringHook``.
-            Defaults to None.
+        end_momentum: The share at the end of the run, reached by a cosine. Defaults
+            to 1.0.
 
     Raises:
-        ValueError: If a momentum is outside 0..1, or ``validate`` is set.
+        ValueError: If a momentum is outside 0..1.
     """
 
     # Before the hooks that save checkpoints.
     priority = "HIGHEST"
 
-    def __init__(
-        self,
-        momentum: float = 0.9995,
-        end_momentum: float = 1.0,
-        validate: str | None = None,
-    ) -> None:
-        if validate is not None:
-            raise ValueError(
-                f"validate={validate!r} of EMATeacherHook is now a setting of another "
-                "hook: leave it out, and set default_hooks.teacher_scoring="
-                f"dict(type='TeacherScoringHook', validate={validate!r})"
-            )
+    def __init__(self, momentum: float = 0.9995, end_momentum: float = 1.0) -> None:
         for name, value in (("momentum", momentum), ("end_momentum", end_momentum)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}={value}: expected a share in 0..1")
@@ -97,7 +85,7 @@ class EMATeacherHook(Hook):
         self.end_momentum = end_momentum
 
     def before_train(self, runner: Runner) -> None:
-        """Copies the students, unless the run was resumed.
+        """Copies each student into its teacher, unless the run was resumed.
 
         Raises:
             ValueError: If the model has no teacher.
@@ -135,14 +123,14 @@ class EMATeacherHook(Hook):
 
 
 def _outside_teachers(model: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a model, itself included, without those of teachers."""
+    """Itself included; a teacher's modules are copies and have no part here."""
     for name, module in model.named_modules():
         if not is_of_teacher(name):
             yield module
 
 
 def _students(model: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a model, itself included, that have a teacher."""
+    """The modules that have a teacher; the model may be one."""
     for module in _outside_teachers(model):
         if getattr(module, "teacher", None) is not None:
             yield module

@@ -11,8 +11,7 @@ from mmseg.registry import HOOKS
 class FiniteLossHook(Hook):
     """Stops training at the first loss that is NaN or infinite.
 
-    mmengine's logging has already read every loss of the step, so looking at them
-    costs nothing more.
+    This costs no time: mmengine's logging has already read the losses of the step.
     """
 
     priority = "VERY_HIGH"

@@ -10,15 +10,15 @@ from mmseg_fsr.engine.runner_access import unwrapped_model
 
 @HOOKS.register_module()
 class NumClassCheckHook(Hook):
-    """Refuses a data set that has other classes than the decode head.
+    """Refuses a data set whose number of classes is not that of the decode head.
 
-    A head left at its base config's ``num_classes`` would otherwise stop the first
-    step with sizes of tensors, or train on outputs that no label ever names. After
-    the hook of that name in mmdet.
+    A head that keeps ``num_classes`` of its base config would otherwise fail at the
+    first step with an error about tensor sizes, or train outputs that no label names.
+    After mmdet's hook of the same name.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Checks the training data, and the validation data before it is needed."""
+        """Checks the training data, and already the validation data."""
         self._check(runner, runner.train_loop.dataloader.dataset, "train_dataloader")
         if runner.val_loop is not None:
             self.before_val(runner)
@@ -32,7 +32,7 @@ class NumClassCheckHook(Hook):
         self._check(runner, runner.test_loop.dataloader.dataset, "test_dataloader")
 
     def _check(self, runner: Runner, dataset: Dataset, key: str) -> None:
-        """Compares; a data set that does not say its classes passes.
+        """A data set without named classes passes.
 
         Raises:
             ValueError: If the numbers differ; the message names both keys.

@@ -1,4 +1,4 @@
-"""Hook that seeds every step, so that a run can be repeated from any of them."""
+"""Hook that seeds every step, so that a resumed run repeats an unbroken one."""
 
 import itertools
 
@@ -13,19 +13,20 @@ from mmseg_fsr.utils.random_state import seed_all
 
 @HOOKS.register_module()
 class StepSeedHook(Hook):
-    """Has the random numbers of a step depend on seed, step and rank alone.
+    """Makes the random numbers of a step depend on seed, step and rank alone.
 
-    Masks and drop path of a resumed run are then those of a run in one go, without a
-    random state in the checkpoint, and whatever drew random numbers in between. With a
-    :class:`~mmseg_fsr.datasets.SeededInfiniteSampler` data order and augmentation are,
-    too: a resumed run takes it up where it was broken off, and reads no image twice.
+    A resumed run then draws the same masks and drop paths as an unbroken run. No random
+    state is saved in the checkpoint, and random numbers drawn between steps change
+    nothing. With a :class:`~mmseg_fsr.datasets.SeededInfiniteSampler` this also holds
+    for the order and the augmentation of the images: a resumed run continues with the
+    next image and reads none twice.
     """
 
     priority = "VERY_HIGH"
 
     def before_train(self, runner: Runner) -> None:
-        """Takes the run's seed, that of the checkpoint if it is resumed."""
-        # With `diff_rank_seed` each rank has its own.
+        """Takes the seed of the run; a resumed run has that of its checkpoint."""
+        # Ranks may have seeds of their own (`diff_rank_seed`): the first one's counts.
         seeds = [runner.seed]
         broadcast_object_list(seeds)
         (self._seed,) = seeds
@@ -35,7 +36,8 @@ class StepSeedHook(Hook):
             return
         sampler.seed = self._seed
         if not hasattr(loop.dataloader_iterator, "skip_iter"):
-            # Up to 0.10.7 mmengine has begun to load, and would replay the order.
+            # mmengine up to 0.10.7 would load the images of all done steps to skip
+            # them. It gets None for these steps, and the sampler skips the images.
             sampler.skip(runner.iter * loop.dataloader.batch_size)
             loop.dataloader_iterator = itertools.chain(
                 itertools.repeat(None, runner.iter), loop.dataloader

@@ -1,4 +1,4 @@
-"""Hook that ends a run in good order when it is asked to end."""
+"""Hook that saves a checkpoint when a signal asks the run to end."""
 
 import os
 import signal
@@ -24,35 +24,37 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopSignalHook(Hook):
     """Saves a checkpoint and ends the run after SIGTERM or SIGINT (Ctrl-C).
 
-    The step under way is finished, in a validation the image, then the checkpoint is
-    written, and the process ends with the exit code 128 + number of the signal, 143 or
-    130; the resumed run loses nothing but the rest of the validation. With accumulated
-    gradients it ends after the next step of the optimiser. One rank that gets the
-    signal ends all of them. A second Ctrl-C ends a process that is alone at once;
-    launchers send a signal on to processes that have it already.
+    The run finishes the current step, or the current batch of a validation. It then
+    saves a checkpoint and exits with 128 + the signal's number: 143 or 130. A resumed
+    run misses only the rest of that validation. With accumulated gradients the run ends
+    after the next step of the optimiser.
 
-    Processes that load images are forked into groups of their own: what is sent to the
-    group of a rank, as terminals and torchrun do, does not reach them. What is sent to
-    each process, as systemd and Slurm may, and with ``mp_start_method='spawn'`` what is
-    sent to the group, does end them: a step under way does without once the run itself
-    has its signal, else the run ends with torch's error, without a checkpoint.
+    A signal to one rank ends all ranks. A second Ctrl-C ends a single process at once;
+    with several it is ignored, because launchers repeat signals.
+
+    Workers of data loaders are forked into process groups of their own. A signal to the
+    group of a rank, as from terminals and torchrun, does not reach them. A signal to
+    each process, as from systemd and Slurm, or with ``mp_start_method='spawn'`` a
+    signal to the group, does end the workers. If the run has its own signal by then, it
+    finishes the step without them; otherwise torch's error ends the run without a
+    checkpoint.
 
     Needs an :class:`AtomicCheckpointHook`.
     """
 
-    # After the hook that saves.
+    # After the hook that saves checkpoints.
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self._handlers = {}
-        # Now: mmengine up to 0.10.7 forks before the training begins.
+        # Not in before_train: mmengine up to 0.10.7 forks workers before that.
         register_after_fork(self, StopSignalHook._leave)
 
     def before_train(self, runner: Runner) -> None:
-        """Begins to listen.
+        """Starts to listen for signals.
 
         Raises:
-            ValueError: If the run saves no checkpoints by the number of steps.
+            ValueError: If no ``AtomicCheckpointHook`` saves by the number of steps.
         """
         hooks = [h for h in runner.hooks if isinstance(h, AtomicCheckpointHook)]
         if not hooks or hooks[0].by_epoch:
@@ -64,7 +66,7 @@ class StopSignalHook(Hook):
         self._checkpoints = hooks[0]
         self._loop_code = type(runner.train_loop).run.__code__
         self._signum = 0
-        # Python allows handlers in no other thread.
+        # Python allows signal handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
             for signum in SIGNALS:
                 self._handlers[signum] = signal.signal(signum, self._note)
@@ -87,33 +89,33 @@ class StopSignalHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[SegDataSample] | None = None,
     ) -> None:
-        """Ends the run if a signal has come while it trains."""
+        """Ends a training run if a signal has come during its validation."""
         if not hasattr(self, "_model"):
             return
         loader = runner.val_loop.dataloader
-        # A rank may have a batch less than another, and could not answer.
+        # All ranks must take part in the agreement, and some may have no last batch.
         global_batch = get_world_size() * (loader.batch_size or len(loader.dataset))
         if batch_idx < len(loader.dataset) // global_batch:
             self._stop_if_asked(runner, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
-        """Listens no longer."""
+        """Stops listening."""
         self._restore()
 
     def _leave(self) -> None:
-        """Has a forked process end by itself, not with its parent's group."""
+        """Takes a forked process out of its parent's group."""
         self._restore()
         os.setpgrp()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        """Notes a signal."""
+        """The handler of a signal."""
         if not self._is_training(frame):
             self._restore()
             signal.raise_signal(signum)
             return
         if self._signum == 0:
-            # Where each process of a run is signalled, one by one, loaders have ended:
-            # the step does without them.
+            # Each process may have been signalled, the loader's workers too. Without
+            # torch's handler their end does not break the current step.
             former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._handlers[signal.SIGCHLD] = former
         self._signum = signum
@@ -121,7 +123,7 @@ class StopSignalHook(Hook):
             signal.signal(signum, self._handlers[signum])
 
     def _is_training(self, frame: FrameType | None) -> bool:
-        """Whether the loop is at work; a run that raised does not say that it ended."""
+        """Whether the training loop runs; after an error no hook is told of its end."""
         while frame is not None and frame.f_code is not self._loop_code:
             frame = frame.f_back
         return frame is not None
@@ -131,25 +133,25 @@ class StopSignalHook(Hook):
             signal.signal(*self._handlers.popitem())
 
     def _agreed_signal(self) -> int:
-        """The signal that some rank has got, 0 if none has."""
+        """The signal that any rank has got; 0 if none."""
         if get_world_size() == 1:
             return self._signum
-        # The host waits here for the device, as mmengine's logging of losses does.
+        # The host waits for the device here, as it does to log the losses.
         signum = torch.tensor(self._signum, device=get_device())
         all_reduce(signum, op="max")
         return int(signum)
 
     def _stop_if_asked(self, runner: Runner, step: int) -> None:
-        # Accumulated gradients are in no checkpoint.
+        # A checkpoint does not hold accumulated gradients.
         if not runner.optim_wrapper.should_update():
             return
         signum = self._agreed_signal()
         if not signum:
             return
-        # A validation may have put the teacher in its place.
+        # TeacherScoringHook may have put the teacher in the model's place.
         runner.model = self._model
         self._checkpoints.save_now(runner, step)
-        # One rank writes, and torchrun ends it as soon as another has ended.
+        # torchrun ends all ranks when one ends: they wait for the one that writes.
         barrier()
         self._restore()
         name = signal.Signals(signum).name

@@ -23,11 +23,11 @@ from mmseg_fsr.engine.runner_access import (
 
 @HOOKS.register_module()
 class TeacherScoringHook(Hook):
-    """Says which network validation and testing score, student, teacher or both.
+    """Chooses what validation and testing score: the student, the teacher or both.
 
-    The teacher's metrics carry the prefix ``teacher/``; written label maps are the
-    student's where both are scored. A model whose segmentor has no teacher is scored as
-    ever.
+    The teacher's metrics carry the prefix ``teacher/``. With "both", written label maps
+    and pictures are the student's. If the model or the tested checkpoint has no
+    teacher, "both" scores the student alone.
 
     Args:
         validate: "student", "teacher" or "both". Defaults to "both".
@@ -48,29 +48,27 @@ class TeacherScoringHook(Hook):
         self._teacher_evaluator: Evaluator | None = None
 
     def before_run(self, runner: Runner) -> None:
-        """Looks for a teacher, and for a hook that waits for the student's scores.
+        """Checks whether the model has a teacher.
 
         Raises:
-            ValueError: If the teacher alone is to be scored and there is none, or the
-                best checkpoint is to be chosen by a score of the student.
+            ValueError: If there is none, and it alone should be scored.
         """
         model = unwrapped_model(runner)
-        if getattr(model, "teacher", None) is None:
-            if self.validate == "teacher":
-                raise ValueError(
-                    f"TeacherScoringHook has validate='teacher', but the model "
-                    f"{type(model).__name__} has no teacher that segments: set "
-                    "validate='student'"
-                )
-            self.validate = "student"
+        if getattr(model, "teacher", None) is not None:
+            return
         if self.validate == "teacher":
-            _require_teacher_scores(runner)
+            raise ValueError(
+                f"TeacherScoringHook has validate='teacher', but the model "
+                f"{type(model).__name__} has no teacher that segments: set "
+                "validate='student'"
+            )
+        self.validate = "student"
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Scores no teacher whose weights the tested checkpoint does not hold.
+        """Checks whether a tested checkpoint holds the weights of a teacher.
 
         Raises:
-            ValueError: If the teacher alone was to be scored.
+            ValueError: If it holds none, and the teacher alone should be scored.
         """
         names = checkpoint.get("state_dict", checkpoint)
         if (
@@ -87,70 +85,62 @@ class TeacherScoringHook(Hook):
         runner.logger.info("The checkpoint holds no teacher: the student is scored.")
         self.validate = "student"
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Puts the teacher in place, or beside the student."""
-        self._begin(runner, runner.val_loop)
+    def before_train(self, runner: Runner) -> None:
+        """Checks that the score that chooses the best checkpoint will be there.
 
-    def before_test_epoch(self, runner: Runner) -> None:
-        """Puts the teacher in place, or beside the student."""
-        self._begin(runner, runner.test_loop)
-
-    def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[SegDataSample] | None = None,
-    ) -> None:
-        """Scores the teacher on the batch."""
-        self._score(runner, runner.val_loop, data_batch)
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[SegDataSample] | None = None,
-    ) -> None:
-        """Scores the teacher on the batch."""
-        self._score(runner, runner.test_loop, data_batch)
+        Raises:
+            ValueError: If it is the student's, and the teacher alone is scored.
+        """
+        if self.validate != "teacher":
+            return
+        for hook in runner.hooks:
+            for name in getattr(hook, "key_indicators", ()):
+                if name != "auto" and not name.startswith("teacher/"):
+                    raise ValueError(
+                        f"save_best={name!r} of {type(hook).__name__}: with "
+                        "validate='teacher' TeacherScoringHook gives the teacher's "
+                        "scores alone; set "
+                        f"default_hooks.checkpoint.save_best='teacher/{name}'"
+                    )
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
-        """Adds the teacher's metrics."""
+        """Adds the teacher's metrics to the student's, or renames them."""
         self._end(runner, runner.val_loop, metrics)
 
     def after_test_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
-        """Adds the teacher's metrics."""
+        """Adds the teacher's metrics to the student's, or renames them."""
         self._end(runner, runner.test_loop, metrics)
 
-    def _begin(self, runner: Runner, loop: ValLoop | TestLoop) -> None:
+    def _before_epoch(self, runner: Runner, mode: str = "train") -> None:
+        """Puts the teacher in the student's place, or gives it its own evaluator."""
+        if mode == "train":
+            return
         self._teacher_evaluator = None
         if self.validate == "teacher":
             self._student = runner.model
             runner.model = _scored_teacher(runner)
         elif self.validate == "both":
-            evaluator = copy.deepcopy(loop.evaluator)
-            evaluator.metrics = [
-                metric
-                for metric in evaluator.metrics
-                if not getattr(metric, "format_only", False)
-            ]
-            for metric in evaluator.metrics:
-                metric.output_dir = None
-            if evaluator.metrics:
-                self._teacher_evaluator = evaluator
+            self._teacher_evaluator = _copy_that_writes_nothing(
+                _loop(runner, mode).evaluator
+            )
 
-    def _score(
-        self, runner: Runner, loop: ValLoop | TestLoop, data_batch: dict
+    def _after_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+        mode: str = "train",
     ) -> None:
-        if self._teacher_evaluator is None:
+        """Scores the teacher on the batch that the student was scored on."""
+        if mode == "train" or self._teacher_evaluator is None:
             return
-        # The loop has left its own autocast, in which the student was scored.
-        with autocast(enabled=loop.fp16):
+        # The loop has left the autocast in which it scored the student.
+        with autocast(enabled=_loop(runner, mode).fp16):
             samples = _scored_teacher(runner).test_step(data_batch)
         self._teacher_evaluator.process(samples, data_batch)
 
@@ -171,24 +161,25 @@ class TeacherScoringHook(Hook):
         metrics.update({f"teacher/{k}": v for k, v in teacher_metrics.items()})
 
 
-def _require_teacher_scores(runner: Runner) -> None:
-    """Refuses a hook that would look for scores of the student, thousands of steps on.
+def _loop(runner: Runner, mode: str) -> ValLoop | TestLoop:
+    return runner.val_loop if mode == "val" else runner.test_loop
 
-    Raises:
-        ValueError: Naming the key and what to set.
-    """
-    for hook in runner.hooks:
-        for name in getattr(hook, "key_indicators", ()):
-            if name != "auto" and not name.startswith("teacher/"):
-                raise ValueError(
-                    f"save_best={name!r} of {type(hook).__name__}: TeacherScoringHook "
-                    "with validate='teacher' gives scores of the teacher alone; set "
-                    f"default_hooks.checkpoint.save_best='teacher/{name}'"
-                )
+
+def _copy_that_writes_nothing(evaluator: Evaluator) -> Evaluator | None:
+    """None if all that the evaluator does is to write label maps."""
+    evaluator = copy.deepcopy(evaluator)
+    evaluator.metrics = [
+        metric
+        for metric in evaluator.metrics
+        if not getattr(metric, "format_only", False)
+    ]
+    for metric in evaluator.metrics:
+        metric.output_dir = None
+    return evaluator if evaluator.metrics else None
 
 
 def _scored_teacher(runner: Runner) -> nn.Module:
-    """The teacher, under test-time augmentation where the runner's model is."""
+    """The teacher, with test-time augmentation if the runner's model has it."""
     teacher = unwrapped_model(runner).teacher
     model = undistributed_model(runner)
     return type(model)(module=teacher) if isinstance(model, BaseTTAModel) else teacher

@@ -10,19 +10,22 @@ from torch import nn
 class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Four parameter groups: backbone and heads, with and without weight decay.
 
-    The heads learn faster than the backbone; a neck within the backbone counts as a
-    head, as its weights are not pretrained. Biases, other 1-D parameters, position
-    embeddings and biases, class token and mask token do not decay. mmengine's own
-    constructor cannot say "ten times the rate, and no decay for the biases" of one
-    module, and makes a group of every parameter.
+    The heads learn faster than the backbone. A neck in the backbone counts as a head,
+    because its weights are not pretrained. Biases and other 1-D parameters, position
+    embeddings, position biases, the class token and the mask token do not decay.
+    mmengine's own constructor cannot set both a module's rate and the decay of its
+    biases, and makes a group of each parameter.
 
     ``paramwise_cfg`` takes:
 
-    - ``head_lr_mult``: Learning rate of everything outside the backbone, and of its
-      neck, over the base rate. Defaults to 10.
-    - ``no_decay_keys``: Parameters whose name contains one of these do
-      not decay. Defaults to ("pos_embed", "relative_position_bias_table",
-      "cls_token", "mask_token").
+    - ``head_lr_mult``: Factor of the learning rate outside the backbone and in its
+      neck. Defaults to 10.
+    - ``no_decay_keys``: Parameters do not decay if their name contains one of these.
+      Defaults to ("pos_embed", "relative_position_bias_table", "cls_token",
+      "mask_token").
+
+    Raises:
+        ValueError: If ``paramwise_cfg`` has an unknown key, or the optimiser no ``lr``.
     """
 
     DEFAULTS = dict(
@@ -38,17 +41,13 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __init__(
         self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None
     ) -> None:
-        # mmengine makes groups only where there are settings: there always are.
+        # mmengine calls add_params only if paramwise_cfg is not empty.
         super().__init__(optim_wrapper_cfg, self.DEFAULTS | (paramwise_cfg or {}))
-        # A ConfigDict would make each group one: torch 2.14 cannot compile a step then.
+        # Otherwise each group is a ConfigDict, and torch 2.14 cannot compile a step.
         self.optimizer_cfg = dict(self.optimizer_cfg)
 
     def _validate_cfg(self) -> None:
-        """Checks the keys of ``paramwise_cfg``.
-
-        Raises:
-            ValueError: If there is an unknown key or the optimiser has no rate.
-        """
+        """Called by mmengine's constructor."""
         unknown = self.paramwise_cfg.keys() - self.DEFAULTS.keys()
         if unknown:
             raise ValueError(
@@ -59,7 +58,7 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise ValueError("optim_wrapper.optimizer.lr is missing: give a number")
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
-        """Puts the groups of ``module``, a segmentor, into ``params``."""
+        """Adds the groups of a segmentor to ``params``, in place."""
         head_lr_mult = self.paramwise_cfg["head_lr_mult"]
         no_decay_keys = self.paramwise_cfg["no_decay_keys"]
         groups = {}
@@ -67,7 +66,7 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if not param.requires_grad:
                 continue
             inside = name.startswith("backbone.")
-            # `backbone.neck.`, or `backbone.backbone.neck.` of a wrapped FSRBackbone
+            # `backbone.neck.`, or `backbone.backbone.neck.` if FSRBackbone is wrapped.
             pretrained = inside and ".neck." not in name
             part = "backbone" if pretrained else "heads"
             decays = param.ndim > 1 and not any(key in name for key in no_decay_keys)

@@ -32,7 +32,9 @@ class FSRFeatures(NamedTuple):
 
     def chunk(self, chunks: int) -> tuple["FSRFeatures", ...]:
         """Splits the batch into equal parts, one for each view."""
-        levels = zip(*(level.chunk(chunks) for level in self.levels), strict=True)
+        levels = [()] * chunks
+        if self.levels:
+            levels = zip(*(level.chunk(chunks) for level in self.levels), strict=True)
         parts = (
             (None,) * chunks if field is None else field.chunk(chunks)
             for field in self[:3]
@@ -58,7 +60,7 @@ class MaskedFeatures(NamedTuple):
 def masked_pass(
     backbone: nn.Module,
     plain: Tensor,
-    masked: Tensor,
+    to_mask: Tensor,
     mask: Tensor,
     up_to: Depth = "cls_token",
 ) -> tuple[FSRFeatures, FSRFeatures]:
@@ -67,15 +69,15 @@ def masked_pass(
     Args:
         backbone: An ``FSRViT`` or ``FSRBackbone``.
         plain: Images (B, 3, H, W), normalised.
-        masked: Images (B, 3, H, W) to be masked, normalised.
-        mask: Masked cells (B, h, w) of the latter, bool.
+        to_mask: Images (B, 3, H, W) that the mask is put on, normalised.
+        mask: Masked cells (B, h, w) of them, bool.
         up_to: The last feature that is wanted. Defaults to "cls_token".
 
     Returns:
         Features of the images as they are, and of the masked ones.
     """
     features = backbone(
-        torch.cat([plain, masked]),
+        torch.cat([plain, to_mask]),
         mask=torch.cat([torch.zeros_like(mask), mask]),
         up_to=up_to,
     )

@@ -20,76 +20,15 @@ Shape = tuple[int, int, int]
 """Channels C, height h and width w of a map."""
 
 
-def map_shapes(maps: Sequence[Tensor], backbone: str) -> list[Shape]:
-    """Shapes (C, h, w) of the maps that a backbone returned.
-
-    Args:
-        maps: What it returned: two or more maps (B, C, h, w) are expected.
-        backbone: Its name, for the error.
-
-    Raises:
-        ValueError: If it returned anything else.
-    """
-    maps = list(maps) if isinstance(maps, Sequence) else [maps]
-    shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x) for x in maps]
-    if len(maps) < 2 or any(not isinstance(x, Tensor) or x.ndim != 4 for x in maps):
-        raise ValueError(
-            f"{backbone} gives {len(maps)} output(s) of shape {shapes}: expected two "
-            "or more maps (B, C, h, w), the auxiliary and the final one among them; "
-            "set its out_indices, and out_type='featmap' where it has that"
-        )
-    return [tuple(x.shape[1:]) for x in maps]
-
-
-def level_of(shapes: Sequence[Shape], name: str, index: int) -> Shape:
-    """Shape of the level that an index names.
-
-    Args:
-        shapes: Shapes of all levels.
-        name: Name of the setting, for the error.
-        index: Its value, counted from the end if negative.
-
-    Raises:
-        ValueError: If there is no such level.
-    """
-    if not -len(shapes) <= index < len(shapes):
-        raise ValueError(
-            f"{name}={index}: the backbone gives {len(shapes)} levels, of shapes "
-            f"{list(shapes)}; expected {-len(shapes)}..{len(shapes) - 1}"
-        )
-    return shapes[index]
-
-
-def stride_of(shape: Shape, img_size: tuple[int, int]) -> int:
-    """Pixels per cell of a map.
-
-    Args:
-        shape: Its shape (C, h, w).
-        img_size: Size (H, W) of the image in pixels.
-
-    Raises:
-        ValueError: If cells are not squares of whole pixels.
-    """
-    (height, width), (rows, cols) = img_size, shape[1:]
-    stride = height // max(rows, 1)
-    if (height, width) != (rows * stride, cols * stride):
-        raise ValueError(
-            f"the final map of an image of {height} x {width} pixels has shape (C, h, "
-            f"w) = {shape}: expected square cells of whole pixels; set img_size, and "
-            "the crop size of the training pipeline, to multiples of the backbone's "
-            "stride (maps whose channels come last are not supported)"
-        )
-    return stride
-
-
 @MODELS.register_module()
 class FSRBackbone(BaseModule):
     """Wraps a backbone that returns a tuple of feature maps.
 
-    Any of mmseg (``type='ResNet'``), of mmpretrain (``type='mmpretrain.ConvNeXt'``)
-    or of timm (``type='TIMMBackbone'``). A learned token stands in for masked cells,
-    and an aggregator on the final map makes the class token. Which maps there are, and
-    how coarse, is found by one pass of an image of ``img_size`` when it is built.
+    It takes any backbone of mmseg (``type='ResNet'``), of mmpretrain
+    (``type='mmpretrain.ConvNeXt'``) or of timm (``type='TIMMBackbone'``). A learned
+    token stands in for masked cells, and an aggregator on the final map makes the class
+    token. When it is built, one pass of an image of ``img_size`` finds which maps there
+    are, and how coarse.
 
     Args:
         backbone: Config of a registered backbone.
@@ -165,16 +104,17 @@ class FSRBackbone(BaseModule):
         name = type(self.backbone).__name__
         if self.neck is not None:
             maps, name = self.neck(maps), f"{type(self.neck).__name__} after {name}"
-        self.level_shapes = map_shapes(maps, name)
-        level_of(self.level_shapes, "aux_index", self.aux_index)
-        feat = level_of(self.level_shapes, "feat_index", self.feat_index)
-        self.stride = stride_of(feat, img_size)
+        self.level_shapes = _map_shapes(maps, name)
+        _level_of(self.level_shapes, "aux_index", self.aux_index)
+        feat = _level_of(self.level_shapes, "feat_index", self.feat_index)
+        self.stride = _stride_of(feat, img_size)
         if self.token_masking is not None:
             self.token_masking.check(image, feat[1:])
         self.train()
 
     def init_weights(self) -> None:
         """The parts' own initial weights, then those that ``init_cfg`` names."""
+        # mmengine would load the weights itself, in the backbone's own layout alone.
         pretrained, self.init_cfg = self.init_cfg, None
         super().init_weights()
         self.init_cfg = pretrained
@@ -248,7 +188,7 @@ class FSRBackbone(BaseModule):
                     f"for {self.stride} x {self.stride} pixels"
                 )
         if self.token_masking is not None:
-            # Without a mask too: a pass that failed may have left one.
+            # Also without a mask: a pass that failed may have left one behind.
             self.token_masking.set(mask, self.mask_token)
         elif mask is not None:
             pixels = F.interpolate(mask.unsqueeze(1).to(x), size=x.shape[-2:])
@@ -264,3 +204,40 @@ class FSRBackbone(BaseModule):
         if up_to == "cls_token":
             cls_token = self.aggregator(feat.flatten(2).mT)
         return FSRFeatures(aux, feat, cls_token, levels)
+
+
+def _map_shapes(maps: Sequence[Tensor], backbone: str) -> list[Shape]:
+    """Shapes (C, h, w) of the maps that a backbone returned; two or more are needed."""
+    maps = list(maps) if isinstance(maps, Sequence) else [maps]
+    shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x) for x in maps]
+    if len(maps) < 2 or any(not isinstance(x, Tensor) or x.ndim != 4 for x in maps):
+        raise ValueError(
+            f"{backbone} gives {len(maps)} output(s) of shape {shapes}: expected two "
+            "or more maps (B, C, h, w), the auxiliary and the final one among them; "
+            "set its out_indices, and out_type='featmap' where it has that"
+        )
+    return [tuple(x.shape[1:]) for x in maps]
+
+
+def _level_of(shapes: Sequence[Shape], setting: str, index: int) -> Shape:
+    """Shape of the level at an index, which is the value of a setting."""
+    if not -len(shapes) <= index < len(shapes):
+        raise ValueError(
+            f"{setting}={index}: the backbone gives {len(shapes)} levels, of shapes "
+            f"{list(shapes)}; expected {-len(shapes)}..{len(shapes) - 1}"
+        )
+    return shapes[index]
+
+
+def _stride_of(shape: Shape, img_size: tuple[int, int]) -> int:
+    """Pixels per cell of a map of an image of ``img_size`` (H, W)."""
+    (height, width), (rows, cols) = img_size, shape[1:]
+    stride = height // max(rows, 1)
+    if (height, width) != (rows * stride, cols * stride):
+        raise ValueError(
+            f"the final map of an image of {height} x {width} pixels has shape (C, h, "
+            f"w) = {shape}: expected square cells of whole pixels; set img_size, and "
+            "the crop size of the training pipeline, to multiples of the backbone's "
+            "stride (maps whose channels come last are not supported)"
+        )
+    return stride

@@ -41,7 +41,7 @@ class FSRViT(VisionTransformer):
 
     ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes weights in timm's or
     mmpretrain's layout, see
-    :func:`mmseg_fsr.utils.pretrained.load_pretrained_backbone`.
+    :func:`mmseg_fsr.checkpoints.pretrained.load_pretrained_backbone`.
 
     Args:
         arch: Name or dict of mmpretrain's ``VisionTransformer``. Defaults to "base".
@@ -117,6 +117,7 @@ class FSRViT(VisionTransformer):
 
     def init_weights(self) -> None:
         """Truncated normal of 0.02, then the weights that ``init_cfg`` names."""
+        # mmengine would load the weights itself, in the backbone's own layout alone.
         pretrained, self.init_cfg = self.init_cfg, None
         super().init_weights()
         self.init_cfg = pretrained
@@ -229,7 +230,8 @@ class FSRViT(VisionTransformer):
 
     def _run_layers(self, tokens: Tensor, which: slice) -> Tensor:
         """Tokens (B, N, C) after some of the blocks."""
-        for layer in self.layers[which]:
+        for layer in list(self.layers)[which]:
+            # Without gradient there is nothing to compute again.
             if self.with_cp and tokens.requires_grad:
                 tokens = checkpoint(layer, tokens, use_reentrant=False)
             else:

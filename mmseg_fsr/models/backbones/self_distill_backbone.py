@@ -14,9 +14,9 @@ from .features import FSRFeatures, MaskedFeatures, masked_pass
 
 
 class SelfDistillFeatures(tuple):
-    """Maps of the images for any mmseg head, and beside them what distils.
+    """Maps of the images, and beside them the features that distil.
 
-    A head that indexes it, at the end too (``in_index=-1``), finds maps alone.
+    It is a tuple of maps: any mmseg head can index it, with ``in_index=-1`` too.
 
     Args:
         maps: Feature maps (B, C_i, h_i, w_i) of the student, images not masked.
@@ -24,7 +24,8 @@ class SelfDistillFeatures(tuple):
         teacher: The teacher's features of the images, not masked, without gradient.
 
     Attributes:
-        masked: As given, and so is ``teacher``.
+        masked: The student's features of the masked images.
+        teacher: The teacher's features of the images.
     """
 
     masked: MaskedFeatures
@@ -45,21 +46,20 @@ class SelfDistillBackbone(TeacherMixin, BaseModule):
     """Wraps a backbone, masks its images in training and lets a teacher see them.
 
     mmseg's ``EncoderDecoder`` passes an image through its backbone once.
-    :class:`~mmseg_fsr.models.heads.SelfDistillHead` as an ``auxiliary_head`` needs
-    more: the student's features of the masked image and the teacher's of the whole
-    one. In training the student's two passes are one batch, so batch norm, where it
-    is not frozen, sees masked images too.
-
-    In evaluation it is the wrapped backbone: nothing is masked, the teacher rests.
+    :class:`~mmseg_fsr.models.heads.SelfDistillAuxHead` needs more: the student's
+    features of the masked image and the teacher's of the whole one. In training the
+    student's two passes are one batch, so batch norm, where it is not frozen, sees
+    masked images too. In evaluation it is the wrapped backbone alone.
 
     Args:
         backbone: Config of an ``FSRViT`` or ``FSRBackbone``.
-        mask_generator: Config of the generator of masks, of the strategy "random":
+        mask_generator: Config of the generator of masks. Its strategy is "random", as
             a model that learns from masks has no CAMs to choose blocks by. Blocks
-            must tile images and cells, see there.
-        teacher: Whether the teacher, an average of the wrapped backbone, is in
-            training mode, its drop path active, while the student trains. Defaults to
-            ``dict(train_mode=True)``, as in the paper's runs.
+            must tile images and cells.
+        teacher: ``dict(train_mode=...)`` says whether the teacher, an average of the
+            wrapped backbone, is in training mode, its drop path active, while the
+            student trains. Defaults to ``dict(train_mode=True)``, as in the paper's
+            runs.
 
     Raises:
         ValueError: If the backbone takes no mask, the strategy is not "random", or
@@ -84,7 +84,7 @@ class SelfDistillBackbone(TeacherMixin, BaseModule):
         if self.mask_generator.strategy != "random":
             raise ValueError(
                 f"mask_generator.strategy={self.mask_generator.strategy!r} of "
-                "SelfDistillBackbone: it masks random blocks alone: set "
+                "SelfDistillBackbone, which masks random blocks only: set "
                 "strategy='random'"
             )
         self.add_teacher(teacher)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 class TokenMasking:
     """Hook on a backbone's ``patch_embed`` that replaces the tokens of masked cells.
 
-    Positions are added, and a class token joins, after it: the mask token is the
-    embedding of a patch. So it fits each ViT whose patches do not overlap, whatever
-    its blocks are.
+    Positions are added after the patch embedding, and a class token joins there too. So
+    the mask token is the embedding of a patch, and the hook fits each ViT whose patches
+    do not overlap, whatever its blocks are.
 
     Args:
         backbone: Module with a ``patch_embed`` inside that returns tokens (B, N, C)
@@ -65,7 +65,10 @@ class TokenMasking:
         self._patch_embed(image)
         self.clear()
 
-    def _replace(self, module: nn.Module, args: tuple, output: tuple | Tensor):
+    def _replace(
+        self, module: nn.Module, args: tuple, output: tuple | Tensor
+    ) -> tuple | Tensor:
+        """The output with masked tokens (B, N, C) or (B, h, w, C) replaced."""
         if self._mask is None:
             return output
         tokens = output[0] if isinstance(output, tuple) else output

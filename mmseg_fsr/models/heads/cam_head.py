@@ -70,7 +70,7 @@ class CAMHead(BaseModule):
         return top.flatten(1), aux.flatten(1)
 
     def cams(self, features: FSRFeatures) -> CAMs:
-        """ReLU maps (B, K, h, w) in float32; top maps of what has a ``feat``."""
+        """ReLU maps (B, K, h, w), float32; ``top`` is None where ``feat`` is."""
         top = None
         if features.feat is not None:
             top = F.relu(self.top_classifier(features.feat)).float()

@@ -41,6 +41,7 @@ class LargeFOVHead(BaseDecodeHead):
                 for channels in (self.in_channels, self.channels)
             )
         )
+        # In place of BaseDecodeHead's, which has a bias.
         self.conv_seg = nn.Conv2d(self.channels, self.out_channels, 1, bias=False)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -65,13 +65,14 @@ def affinity_loss(features: Tensor, affinity: Tensor) -> Tensor:
 class PTCHead(BaseModule):
     """Patch token contrast on a feature map; it has no parameters.
 
-    A part of :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`, whose pseudo labels
-    say which cells belong together, and an ``auxiliary_head`` of mmseg's
-    ``EncoderDecoder`` with any backbone, where the masks say so.
+    It is the ``affinity_head`` of
+    :class:`~mmseg_fsr.models.segmentors.WeakSegmentor`, whose CAMs say which cells
+    belong together. It is also an ``auxiliary_head`` of mmseg's ``EncoderDecoder`` with
+    any backbone, where the masks say so.
 
     Memory grows with the square of the number of cells: the cosines of a batch are
-    B (hw)^2 float32 numbers, of which a step holds several copies at a time. For four
-    images of 512 px a copy is 17 MB at stride 16 and 268 MB at stride 8.
+    B (hw)^2 float32 numbers, and a step holds several copies of them. For four images
+    of 512 px a copy is 17 MB at stride 16 and 268 MB at stride 8.
 
     Args:
         loss_weight: Weight of the loss. Defaults to 0.2.

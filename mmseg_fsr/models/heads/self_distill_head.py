@@ -125,6 +125,9 @@ class SelfDistillHead(BaseModule):
     def init_weights(self) -> None:
         """Truncated normal of 0.02, biases 0; the last layer's gain stays 1."""
         super().init_weights()
+        self._init_last_layer()
+
+    def _init_last_layer(self) -> None:
         trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
 
     def bottleneck(self, tokens: Tensor) -> Tensor:
@@ -160,7 +163,8 @@ class SelfDistillHead(BaseModule):
                 weighs 0.
             teacher_cls_token: The teacher's class tokens (B, C) of view 1. None where
                 cer.FSR weighs 0.
-            teacher_head: The teacher's projector. Defaults to None, which is an error.
+            teacher_head: The teacher's projector. Defaults to None, which ends in an
+                error: mmseg calls auxiliary heads with three arguments.
             crop_cls_tokens: The student's class tokens (N * B, C) of N local crops of
                 each image, one crop of all images after the other. Defaults to None.
 
@@ -176,8 +180,9 @@ class SelfDistillHead(BaseModule):
                 "WeakSegmentor; as an auxiliary_head set type='SelfDistillAuxHead'"
             )
         features, mask, max_masked = student
+        # As many places for each image: the shape is known without the mask's values.
         is_masked, index = mask.flatten(1).to(torch.uint8).topk(max_masked)
-        classes = patches = (None, None)
+        class_pair = patch_pair = (None, None)
         if self.loss_class_weight:
             with torch.no_grad():
                 teacher_class = teacher_head.project(teacher_cls_token)
@@ -187,7 +192,7 @@ class SelfDistillHead(BaseModule):
                 tokens = torch.cat([tokens, crop_cls_tokens])
             # A row of the batch for each of the student's views.
             views = self.project(tokens).unflatten(0, (-1, len(mask)))
-            classes = views, teacher_class
+            class_pair = views, teacher_class
         if self.loss_patch_weight:
             with torch.no_grad():
                 bottleneck = teacher_head.bottleneck(teacher.feat.flatten(2).mT)
@@ -196,8 +201,8 @@ class SelfDistillHead(BaseModule):
                 self.patch_center.collect(teacher_head.expand(bottleneck.mean(1)))
                 teacher_patch = teacher_head.expand(_at(bottleneck, index))
             student_patch = self.project(_at(features.feat.flatten(2).mT, index))
-            patches = student_patch, teacher_patch
-        return self.loss_by_projection(*classes, *patches, is_masked)
+            patch_pair = student_patch, teacher_patch
+        return self.loss_by_projection(*class_pair, *patch_pair, is_masked)
 
     def loss_by_projection(
         self,
@@ -270,7 +275,7 @@ class SelfDistillAuxHead(TeacherMixin, SelfDistillHead):
         super().__init__(**kwargs)
         # mmengine's init_weights passes over mmseg's list of auxiliary heads.
         initialize(self, self.init_cfg)
-        trunc_normal_(self.last_layer.parametrizations.weight.original1, std=0.02)
+        self._init_last_layer()
         self.add_teacher(dict(train_mode=True))
 
     def loss(

@@ -21,10 +21,10 @@ def balanced_cross_entropy(
 ) -> Tensor:
     """Averages the mean cross-entropy of background and of foreground pixels.
 
-    The half of a kind that no pixel has is 0. The means are over the global batch, the
-    images of all processes, each of which gets its part of the loss; see
-    :func:`~mmseg_fsr.models.losses.global_mean`. The authors' program takes
-    each GPU's own means.
+    A half without any pixel is 0. The means are over the global batch, the images of
+    all processes; each process gets its part of the loss, see
+    :func:`~mmseg_fsr.models.losses.global_mean`. The authors' program takes each GPU's
+    own means.
 
     Args:
         seg_logits: Logits, floating point (B, K+1, H, W), class 0 background.

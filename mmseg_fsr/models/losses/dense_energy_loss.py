@@ -156,6 +156,7 @@ class DenseEnergyLoss(nn.Module):
             return self.loss_weight * energy
 
     def _resize(self, maps: Tensor, **kwargs: Any) -> Tensor:
+        """Maps (B, C, H, W) at the size at which the energy is computed."""
         size = [max(1, int(side * self.scale_factor)) for side in maps.shape[2:]]
         return F.interpolate(maps, size=size, **kwargs)
 

@@ -30,15 +30,15 @@ def uncertain_blocks_by_cams(
         labels: (B, K) multi-hot image labels; an image without any has no uncertain
             block.
         block_grid: (bh, bw), at which the CAMs are sampled by the nearest neighbour.
-        low_thr: Up to this value, at least 0, a block is background.
+        low_thr: Up to this value (>= 0) a block is background.
         high_thr: From this value on a block is foreground.
 
     Returns:
         (B, bh, bw) bool.
     """
-    own = cams * labels.to(cams)[:, :, None, None]
+    shown = cams * labels.to(cams)[:, :, None, None]
     # The maximum is taken after the sampling: the same for less work.
-    value = F.interpolate(own, size=block_grid, mode="nearest").amax(1)
+    value = F.interpolate(shown, size=block_grid, mode="nearest").amax(1)
     return (value > low_thr) & (value < high_thr)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from mmseg.registry import MODELS
@@ -26,23 +26,22 @@ class MaskStrategy(NamedTuple):
     """How blocks are chosen once the random phase is over.
 
     Attributes:
-        by_cams: Whether CAMs say which blocks are uncertain.
-        by_edges: Whether edges say so.
+        source: What says which blocks are uncertain; None leaves them random.
         choose: Chooses blocks from noise (B, bh, bw), uncertain blocks (B, bh, bw) and
             the number of blocks to mask.
     """
 
-    by_cams: bool = False
-    by_edges: bool = False
+    source: Literal["cams", "edges"] | None = None
     choose: Callable[[Tensor, Tensor, int], Tensor] = choose_uncertain_first
 
 
+# A new strategy is a line here, and a function in blocks.py if it chooses otherwise.
 MASK_STRATEGIES: dict[str, MaskStrategy] = {
     "random": MaskStrategy(),
-    "cam_relaxed": MaskStrategy(by_cams=True),
-    "cam_strict": MaskStrategy(by_cams=True, choose=choose_uncertain_only),
-    "edge_relaxed": MaskStrategy(by_edges=True),
-    "edge_strict": MaskStrategy(by_edges=True, choose=choose_uncertain_only),
+    "cam_relaxed": MaskStrategy("cams"),
+    "cam_strict": MaskStrategy("cams", choose=choose_uncertain_only),
+    "edge_relaxed": MaskStrategy("edges"),
+    "edge_strict": MaskStrategy("edges", choose=choose_uncertain_only),
 }
 
 
@@ -133,7 +132,7 @@ class UncertaintyMaskGenerator(nn.Module):
             ``floor(random_phase * max_iters)``, in exact decimals.
         """
         random_steps = math.floor(Fraction(str(self.random_phase)) * progress.max_iters)
-        return self.strategy == "random" or progress.step <= random_steps
+        return self._strategy.source is None or progress.step <= random_steps
 
     def needs_cams(self, progress: TrainingProgress) -> bool:
         """Whether the masks of a step depend on CAMs.
@@ -141,7 +140,7 @@ class UncertaintyMaskGenerator(nn.Module):
         Args:
             progress: Step, from 1, and length of the run.
         """
-        return self._strategy.by_cams and not self.is_random(progress)
+        return self._strategy.source == "cams" and not self.is_random(progress)
 
     def noise(self, images: Tensor) -> Tensor:
         """Draws what decides between blocks of equal rank.
@@ -184,7 +183,7 @@ class UncertaintyMaskGenerator(nn.Module):
                 is of another grid.
         """
         size = tuple(images.shape[-2:])
-        num_masked = self._num_masked_blocks(size, grid)
+        num_masked = self._checked_num_masked(size, grid)
         if noise is None:
             noise = self.noise(images)
         expected = (len(images), *self.block_grid(size))
@@ -221,7 +220,7 @@ class UncertaintyMaskGenerator(nn.Module):
         if self.is_random(progress):
             return None
         block_grid = self.block_grid(tuple(images.shape[-2:]))
-        if self._strategy.by_edges:
+        if self._strategy.source == "edges":
             return uncertain_blocks_by_edges(images, block_grid)
         return uncertain_blocks_by_cams(
             cams, labels, block_grid, self.low_thr, self.high_thr
@@ -235,14 +234,13 @@ class UncertaintyMaskGenerator(nn.Module):
             grid: (h, w) of the patches.
 
         Returns:
-            Exactly that many are masked, but for the strict strategies, which may mask
-            fewer.
+            Number of masked patches. The strict strategies may mask fewer.
 
         Raises:
             ValueError: If blocks do not tile the images or the patches.
         """
         patches_per_block = math.prod(grid) // math.prod(self.block_grid(size))
-        return self._num_masked_blocks(size, grid) * patches_per_block
+        return self._checked_num_masked(size, grid) * patches_per_block
 
     def block_grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Number of blocks down and across images of (H, W) pixels.
@@ -259,7 +257,7 @@ class UncertaintyMaskGenerator(nn.Module):
             )
         return height // self.block_size, width // self.block_size
 
-    def _num_masked_blocks(self, size: tuple[int, int], grid: tuple[int, int]) -> int:
+    def _checked_num_masked(self, size: tuple[int, int], grid: tuple[int, int]) -> int:
         """Number of blocks to mask; refuses blocks that do not tile the patches."""
         block_grid = self.block_grid(size)
         tiles = all(

@@ -27,8 +27,8 @@ def cams_to_label(
     Returns:
         (B, H, W) int64: 0 background, k + 1 for class k, 255 undecided.
     """
-    own = cams * classes.present.to(cams)[:, :, None, None]
-    value, place = own.max(1)
+    shown = cams * classes.present.to(cams)[:, :, None, None]
+    value, place = shown.max(1)
     label = torch.where(value > high_thr, classes.label_of(place + 1), IGNORE_INDEX)
     return label.masked_fill(value <= low_thr, BACKGROUND)
 
@@ -67,9 +67,9 @@ def merge_labels(low: Tensor, high: Tensor) -> Tensor:
     """Keeps what two background thresholds agree on.
 
     Args:
-        low: (B, H, W) int64, what wins with little background: 0 the background, any
-            other number a class.
-        high: (B, H, W) int64, labels with much background.
+        low: (B, H, W) int64, argmax at the lower threshold, of which only counts
+            whether it is 0, the background.
+        high: (B, H, W) int64, labels at the higher threshold.
 
     Returns:
         (B, H, W) int64: the class where ``high`` names one, background where both say
@@ -88,10 +88,12 @@ class CAMPseudoLabelGenerator(nn.Module):
     Args:
         scales: Image scales over which activations are summed. Defaults to (1.0, 0.5,
             1.5).
-        low_thr: Background threshold below which a pixel is background. Defaults to
-            0.25.
-        high_thr: Background threshold above which a pixel is foreground. Defaults to
-            0.7 (VOC; 0.65 for COCO).
+        low_thr: The lower background threshold. With a refiner it is the value of the
+            background channel in the first of two softmaxes; without, a pixel whose
+            CAM is not above it is background. Defaults to 0.25.
+        high_thr: The higher background threshold. With a refiner it is the value of the
+            background channel in the second softmax; without, a pixel whose CAM is
+            above it is of its strongest class. Defaults to 0.7 (VOC; 0.65 for COCO).
         refiner: Refinement of the maps by the image's colours. None labels by the two
             thresholds alone. Defaults to ``dict(type='PixelAdaptiveRefinement')``.
 
@@ -162,7 +164,7 @@ class CAMPseudoLabelGenerator(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             half = quantized_half_images(images)
             # The background channel is constant, so it needs no resize.
-            kept = F.interpolate(
+            half_cams = F.interpolate(
                 cams.float(), size=half.shape[-2:], mode="bilinear", align_corners=False
             )
             # The maps of both thresholds share one kernel of the image.
@@ -170,7 +172,7 @@ class CAMPseudoLabelGenerator(nn.Module):
                 half,
                 torch.cat(
                     [
-                        class_probabilities(kept, classes.present, threshold)
+                        class_probabilities(half_cams, classes.present, threshold)
                         for threshold in (self.low_thr, self.high_thr)
                     ],
                     dim=1,

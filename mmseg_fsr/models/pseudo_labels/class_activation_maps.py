@@ -182,7 +182,7 @@ def multi_scale_cams(
     size = tuple(images.shape[-2:])
 
     def merge(maps: Tensor) -> Tensor:
-        # Selected while they are small.
+        # Select before resizing, while the maps are small.
         return merge_mirrored(maps if classes is None else classes.select(maps), size)
 
     total = None

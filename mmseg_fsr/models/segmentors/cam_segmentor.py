@@ -74,8 +74,9 @@ def labels_of_sample(sample: SegDataSample, num_classes: int) -> Tensor:
 class CAMSegmentor(EncoderDecoder):
     """Network of FSR without what trains it (FSR, AAAI 2024).
 
-    Prediction is that of mmseg's ``EncoderDecoder``, "whole" and "slide", and can give
-    CAMs and pseudo labels beside the segmentation.
+    Prediction is that of mmseg's ``EncoderDecoder``, "whole" and "slide", except that
+    whole images are resized once. It can give CAMs and pseudo labels beside the
+    segmentation.
 
     Args:
         backbone: Config of a backbone that returns
@@ -87,8 +88,8 @@ class CAMSegmentor(EncoderDecoder):
         test_cfg: As in mmseg; with ``cams=True`` prediction on data with image labels
             or masks also gives CAMs, pseudo label and class scores for the image's
             true classes, which the metrics of :mod:`mmseg_fsr.evaluation` score.
-        **kwargs: ``data_preprocessor``, ``train_cfg`` and ``init_cfg`` of mmseg's
-            ``EncoderDecoder``.
+        **kwargs: ``data_preprocessor``, a ``MultiViewSegDataPreProcessor``, and
+            ``train_cfg`` and ``init_cfg`` of mmseg's ``EncoderDecoder``.
     """
 
     def __init__(
@@ -142,8 +143,8 @@ class CAMSegmentor(EncoderDecoder):
                 classes,
                 own=None if features is None else self.cam_head.cams(features),
             )
-        # torch before 2.6 would reuse the weights that autocast has cast here, without
-        # gradient, in the forward pass that trains.
+        # Older versions of torch would reuse weights that autocast has cast here,
+        # without gradient, in the forward pass that trains.
         torch.clear_autocast_cache()
         return cams
 

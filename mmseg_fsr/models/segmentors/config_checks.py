@@ -24,12 +24,17 @@ def check_config(segmentor: nn.Module, teacher: dict | None) -> None:
 
 
 def _check_parts(segmentor: nn.Module, teacher: dict | None) -> None:
-    """Refuses parts that have no place here, and half a self-distillation."""
+    """Refuses parts without a place here, and an incomplete self-distillation."""
     if segmentor.with_neck or segmentor.with_auxiliary_head:
         raise ValueError(
             f"{type(segmentor).__name__} takes no neck and no auxiliary_head: its "
             "backbone gives both feature maps, and cam_head has the auxiliary "
             "classifier"
+        )
+    if not hasattr(segmentor.data_preprocessor, "denormalize"):
+        raise ValueError(
+            f"data_preprocessor is a {type(segmentor.data_preprocessor).__name__}: "
+            "expected MultiViewSegDataPreProcessor, whose images can be denormalised"
         )
     needed = dict(
         distill_head=segmentor.distill_head,
@@ -57,7 +62,7 @@ def _check_parts(segmentor: nn.Module, teacher: dict | None) -> None:
 
 
 def _check_settings(segmentor: nn.Module, teacher: dict | None) -> None:
-    """Refuses ``loss_begin`` of no loss, and CAMs of nobody."""
+    """Refuses unknown names in ``loss_begin``, and an unknown ``cam_source``."""
     unknown = set(segmentor.loss_begin) - set(segmentor.LOSSES)
     if unknown:
         raise ValueError(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_fsr.models.backbones import FSRFeatures, MaskedFeatures, masked_pass
 from mmseg_fsr.models.losses import zero_loss
@@ -28,8 +28,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
     regularisation, without ``distill_head`` no self-distillation, no second view and
     no teacher.
 
-    A data set may give local crops too (``view3``, ``view4``, ...): the student's class
-    tokens of them enter cer.FSR beside that of the masked view 2.
+    A data set may also give local crops (``view3``, ``view4``, ...). cer.FSR then
+    compares the student's class tokens of the crops, too.
 
     Args:
         *args: Those of :class:`CAMSegmentor`; the decode head's one ``loss_decode`` is
@@ -56,7 +56,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
     Raises:
         ValueError: If parts that need each other are not given together, the
             numbers of classes or the channels of heads and backbone do not fit,
-            ``loss_begin`` names no loss, or ``cam_source`` nothing that there is.
+            ``loss_begin`` names no loss, or ``cam_source`` is unknown or names a
+            teacher that is not there.
     """
 
     LOSSES = (
@@ -83,10 +84,10 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.affinity_head = affinity_head and MODELS.build(affinity_head)
-        self.loss_energy = loss_energy and MODELS.build(loss_energy)
-        self.distill_head = distill_head and MODELS.build(distill_head)
-        self.mask_generator = mask_generator and MODELS.build(mask_generator)
+        self.affinity_head = _build(affinity_head)
+        self.loss_energy = _build(loss_energy)
+        self.distill_head = _build(distill_head)
+        self.mask_generator = _build(mask_generator)
         self.reuse_features = reuse_features
         self.cam_source = cam_source
         self.loss_begin = dict(loss_begin or {})
@@ -105,62 +106,73 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         """Losses of one step.
 
         Args:
-            inputs: ``view1`` and ``view2``, both (B, 3, H, W), normalised. Any further
-                views are local crops, all of one size of their own.
-            data_samples: Samples whose ``gt_label.label`` is multi-hot (K,) and
-                whose ``num_labels`` is their number.
+            inputs: ``view1`` and, for the self-distillation, ``view2``, both
+                (B, 3, H, W), normalised. Further views are local crops, all of one size
+                of their own.
+            data_samples: Samples whose ``gt_label.label`` is multi-hot (K,). They may
+                say its number in ``num_labels``, which spares a wait for the device.
 
         Returns:
             The losses of the parts that the config has, scalars, weighted; see
             :attr:`LOSSES`. One that waits for its ``loss_begin`` is 0 or left out.
 
         Raises:
-            ValueError: If local crops differ in size.
+            ValueError: If the second view is missing, or local crops differ in size.
         """
         view1, view2 = inputs["view1"], inputs.get("view2")
         labels = torch.stack([sample.gt_label.label for sample in data_samples])
-        classes = present_classes(labels, _max_num_labels(data_samples))
+        # CAMs and pseudo labels are made of the classes that an image shows.
+        present = present_classes(labels, _max_num_labels(data_samples))
         active = self._active_losses()
-        segments = not active.isdisjoint(("loss_seg", "loss_energy"))
-        contrasts = "loss_ptc" in active
-        distils = not active.isdisjoint(("loss_fsr_class", "loss_fsr_patch"))
+        needs_pseudo_label = bool(active & {"loss_seg", "loss_energy"})
+        needs_ptc = "loss_ptc" in active
+        needs_fsr = bool(active & {"loss_fsr_class", "loss_fsr_patch"})
 
-        mask = self._choose_mask(view2, classes) if distils else None
-        student1, student2 = self._pass_student(view1, view2, mask)
+        mask = self._choose_mask(view2, present) if needs_fsr else None
+        student1, masked2 = self._pass_student(view1, view2, mask)
+        # The decoder runs at every step: DDP needs it in the graph.
+        logits = self.decode_head(student1.levels)
         losses = self.cam_head.loss(student1, labels)
 
-        if segments or contrasts:
-            cams = self._pseudo_label_cams(view1, student1, segments, classes)
-        logits = self.decode_head(student1.levels)
-        if segments:
+        if needs_pseudo_label or needs_ptc:
+            cams = self._cams_of_view1(view1, student1, needs_pseudo_label, present)
+        if needs_pseudo_label:
             rgb = self.data_preprocessor.denormalize(view1)
             pseudo_label = self.pseudo_label_generator.pseudo_label(
-                rgb, cams.top, classes
+                rgb, cams.top, present
             )
             losses |= self._segmentation_losses(rgb, logits, pseudo_label, active)
-        if contrasts:
-            cells = self._label_cells(student1.feat, cams.aux, classes)
-            losses |= self.affinity_head.loss_by_labels(student1.feat, cells)
-
-        if distils:
-            cls_token1, teacher2 = self._pass_teacher(view1, view2)
-            crops = self._pass_crops(inputs) if "loss_fsr_class" in active else None
+        if needs_ptc:
+            labels_of_cells = self._label_cells(cams.aux, student1.feat, present)
+            losses |= self.affinity_head.loss_by_labels(student1.feat, labels_of_cells)
+        if needs_fsr:
+            # cer.FSR crosses the views: the teacher's view 1, the student's view 2.
+            teacher_cls_token1, teacher2 = self._pass_teacher(view1, view2)
             losses |= self.distill_head.loss(
-                student2, teacher2, cls_token1, self.teacher.distill_head, crops
+                student=masked2,
+                teacher=teacher2,
+                teacher_cls_token=teacher_cls_token1,
+                teacher_head=self.teacher.distill_head,
+                crop_cls_tokens=self._pass_crops(inputs, active),
             )
-        return self._weigh(losses, active, logits)
+        return self._zero_idle_losses(losses, active, logits)
 
     def _active_losses(self) -> set[str]:
         """Names of the losses that weigh more than 0 at the step under way."""
         if not self.loss_begin:
-            return self._weighted_losses()
+            # Without phases the step of the run does not matter.
+            return self._configured_losses()
         step, max_iters = training_progress()
         if step == 1:
             self._warn_of_idle_losses(max_iters)
-        return {x for x in self._weighted_losses() if step > self.loss_begin.get(x, 0)}
+        return {
+            name
+            for name in self._configured_losses()
+            if step > self.loss_begin.get(name, 0)
+        }
 
-    def _weighted_losses(self) -> set[str]:
-        """Names of the losses that weigh more than 0 at any step."""
+    def _configured_losses(self) -> set[str]:
+        """Names of the losses of the parts that the config has."""
         names = {"loss_cls", "loss_cls_aux", "loss_seg"}
         if self.loss_energy is not None:
             names.add("loss_energy")
@@ -172,7 +184,7 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
 
     def _warn_of_idle_losses(self, max_iters: int) -> None:
         """Names the losses that would never weigh anything in a run."""
-        for name in self._weighted_losses() & self.loss_begin.keys():
+        for name in self._configured_losses() & self.loss_begin.keys():
             begin = self.loss_begin[name]
             if begin >= max_iters:
                 print_log(
@@ -182,47 +194,53 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
                     level=logging.WARNING,
                 )
 
-    def _choose_mask(self, view2: Tensor, classes: PresentClasses) -> Tensor:
-        """Masked cells (B, h, w) of view 2."""
+    def _choose_mask(self, view2: Tensor | None, present: PresentClasses) -> Tensor:
+        """Masked cells (B, h, w) of view 2, chosen by the student's auxiliary CAMs."""
+        if view2 is None:
+            raise ValueError(
+                "self-distillation needs a second view, but inputs has no view2: set "
+                "num_views=[2] of MultiView in the training pipeline"
+            )
         progress = training_progress()
         cams = None
         if self.mask_generator.needs_cams(progress):
-            cams = self.cams(view2, top=False, classes=classes).aux
+            cams = self.cams(view2, top=False, classes=present).aux
         grid = self.backbone.grid_size(*view2.shape[-2:])
-        return self.mask_generator(view2, grid, progress, cams, classes.present)
+        return self.mask_generator(view2, grid, progress, cams, present.present)
 
     def _pass_student(
         self, view1: Tensor, view2: Tensor | None, mask: Tensor | None
     ) -> tuple[FSRFeatures, MaskedFeatures | None]:
-        """Features of view 1, and of view 2 where a mask says what is hidden of it."""
+        """Features of view 1 and, where there is a mask, of masked view 2."""
         if mask is None:
             return self.backbone(view1, up_to="feat"), None
         student1, student2 = masked_pass(
-            self.backbone, view1, view2, mask, self.distill_head.student_depth
+            self.backbone, view1, view2, mask, up_to=self.distill_head.student_depth
         )
         size, grid = tuple(view2.shape[-2:]), tuple(mask.shape[1:])
         max_masked = self.mask_generator.max_masked(size, grid)
         return student1, MaskedFeatures(student2, mask, max_masked)
 
-    def _pseudo_label_cams(
-        self,
-        view1: Tensor,
-        student1: FSRFeatures,
-        top: bool,
-        classes: PresentClasses,
+    def _cams_of_view1(
+        self, view1: Tensor, student1: FSRFeatures, top: bool, present: PresentClasses
     ) -> CAMs:
-        """CAMs of view 1 by the network that makes pseudo labels."""
+        """CAMs, without gradient, of the network that makes pseudo labels."""
         network = self.teacher if self.cam_source == "teacher" else self
-        own = student1 if self.reuse_features else None
-        return network.cams(view1, top, classes, own)
+        return network.cams(
+            view1,
+            top=top,
+            classes=present,
+            features=student1 if self.reuse_features else None,
+        )
 
     def _segmentation_losses(
         self, rgb: Tensor, logits: Tensor, pseudo_label: Tensor, active: set[str]
     ) -> dict[str, Tensor]:
-        """Segmentation and dense energy loss of the decoder's logits (B, K + 1, h, w).
+        """Losses of the decoder's logits (B, K + 1, h, w).
 
-        Both take float32 logits of the pseudo label's size.
+        ``decode_head.loss`` would decode again, and read masks from the samples.
         """
+        # The energy is computed in float32 also under autocast.
         logits = F.interpolate(
             logits.float(),
             pseudo_label.shape[-2:],
@@ -238,13 +256,13 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         return losses
 
     def _label_cells(
-        self, feat: Tensor, aux_cams: Tensor, classes: PresentClasses
+        self, aux_cams: Tensor, feat: Tensor, present: PresentClasses
     ) -> Tensor:
-        """Labels (B, h, w) of the cells of view 1's final map."""
+        """Labels (B, h, w) of the cells of a map (B, C, h, w), by auxiliary CAMs."""
         aux_cams = F.interpolate(
             aux_cams, feat.shape[2:], mode="bilinear", align_corners=False
         )
-        return self.pseudo_label_generator.label(aux_cams, classes)
+        return self.pseudo_label_generator.label(aux_cams, present)
 
     @torch.no_grad()
     def _pass_teacher(
@@ -262,10 +280,10 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         teacher1, teacher2 = backbone(torch.cat([view1, view2])).chunk(2)
         return teacher1.cls_token, teacher2
 
-    def _pass_crops(self, inputs: dict[str, Tensor]) -> Tensor | None:
-        """The student's class tokens of all local crops, in one pass; None of none."""
+    def _pass_crops(self, inputs: dict[str, Tensor], active: set[str]) -> Tensor | None:
+        """The student's class tokens of all local crops, where cer.FSR wants them."""
         crops = [x for name, x in inputs.items() if name not in ("view1", "view2")]
-        if not crops:
+        if not crops or "loss_fsr_class" not in active:
             return None
         sizes = sorted({tuple(crop.shape[-2:]) for crop in crops})
         if len(sizes) > 1:
@@ -278,10 +296,13 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         with untracked_batch_norm(self.backbone):
             return self.backbone(torch.cat(crops)).cls_token
 
-    def _weigh(
+    def _zero_idle_losses(
         self, losses: dict[str, Tensor], active: set[str], logits: Tensor
     ) -> dict[str, Tensor]:
-        """Sets idle losses to 0, and keeps what they train in the graph."""
+        """Sets idle losses to 0 and keeps what they alone train in the graph.
+
+        Only decoder and self-distillation have parameters that no other loss trains.
+        """
         losses = {name: x if name in active else 0 * x for name, x in losses.items()}
         if "loss_seg" not in losses:
             losses["loss_seg"] = zero_loss(logits)
@@ -292,6 +313,10 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
                 *self.distill_head.parameters(),
             )
         return losses
+
+
+def _build(cfg: dict | None) -> nn.Module | None:
+    return None if cfg is None else MODELS.build(cfg)
 
 
 def _max_num_labels(data_samples: list[SegDataSample]) -> int | None:

@@ -1,3 +1,4 @@
+import random
 from types import SimpleNamespace
 
 import cv2
@@ -5,49 +6,81 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import LabelData
-from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmseg_fsr.engine.hooks import cam_visualization_hook
+from mmseg_fsr.engine.hooks import CAMVisualizationHook, cam_visualization_hook
+from mmseg_fsr.engine.hooks.cam_visualization_hook import evaluated_aside
 from mmseg_fsr.visualization import colorize_labels, draw_sample, overlay_heat
 from tests.support.panel_tiles import tiles_of
-from tests.support.tiny_segmentor import (
-    SIZE,
-    build_tiny,
-    evaluation_samples,
-)
+from tests.support.tiny_segmentor import SIZE, build_tiny, evaluation_samples
 
 MAX_ITERS = 10
 METAINFO = dict(
     classes=("background", "ball", "fish", "leaf"),
     palette=[[0, 0, 0], [255, 0, 0], [0, 0, 255], [0, 255, 0]],
 )
-WHITE, COVERED = [255] * 3, [120] * 3
-UNCERTAIN = [255, 170, 0]
+WHITE, COVERED, UNCERTAIN = [255] * 3, [120] * 3, [255, 170, 0]
 
 
-class Visualizer:
-    def __init__(self):
-        self.images = []
+# ------------------------------------------------------------ evaluated_aside
 
-    def add_image(self, name, image, step):
-        self.images.append((name, image, step))
+
+@pytest.fixture
+def network():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).train()
+    model[0].eval()  # as frozen stages are
+    return model
+
+
+def draws():
+    return (
+        torch.rand(2).tolist(),
+        np.random.rand(2).tolist(),  # noqa: NPY002
+        [random.random() for _ in range(2)],
+    )
+
+
+def test_the_model_is_evaluated_and_left_as_it_was(network):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    numbers = []
+    for aside in (False, True):
+        random.seed(0)
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        if aside:
+            with evaluated_aside(network):
+                draws()
+                assert not any(module.training for module in network.modules())
+                assert not network(torch.rand(3, 4)).requires_grad
+        numbers.append(draws())
+    assert numbers[0] == numbers[1]
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_an_error_leaves_it_as_it_was_too(network):
+    with pytest.raises(RuntimeError, match="broken"), evaluated_aside(network):
+        raise RuntimeError("broken")
+    assert [module.training for module in network] == [False, True, True]
+    assert network.training
+    assert torch.is_grad_enabled()
+
+
+# ----------------------------------------------------------------- the hook
 
 
 def build_runner(model, iteration=0):
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=METAINFO))
+    images = []
+    visualizer = SimpleNamespace(add_image=lambda *image: images.append(image))
     return SimpleNamespace(
         model=model,
         iter=iteration,
-        visualizer=Visualizer(),
+        visualizer=visualizer,
+        images=images,
         train_dataloader=loader,
         val_dataloader=loader,
     )
-
-
-def build_hook(**kwargs):
-    return HOOKS.build(dict(type="CAMVisualizationHook", **kwargs))
 
 
 @pytest.fixture
@@ -60,66 +93,55 @@ def batch():
     return dict(inputs=views, data_samples=samples)
 
 
-def step(hook, runner, batch, training_step):
-    """A step of training without an optimiser; gives the mask that it used."""
-    training_step(runner.iter, MAX_ITERS)
-    masks = []
-    generator = runner.model.mask_generator
-    if generator is not None:
-        listener = generator.register_forward_hook(
-            lambda module, args, mask: masks.append(mask)
-        )
-    hook.before_train_iter(runner, 0, batch)
-    losses = runner.model.loss(**runner.model.data_preprocessor(batch, True))
-    hook.after_train_iter(runner, 0, batch, losses)
-    if generator is not None:
-        listener.remove()
-        assert not generator._forward_hooks
-    return masks[0] if masks else None
+@pytest.fixture
+def step(batch, training_step):
+    """A step of training without an optimiser; gives the mask and the panel."""
+
+    def train(runner, **hook):
+        training_step(runner.iter, MAX_ITERS)
+        hook, model = CAMVisualizationHook(interval=1, **hook), runner.model.train()
+        masks, generator = [], model.mask_generator
+        if generator is not None:
+            listener = generator.register_forward_hook(
+                lambda module, args, mask: masks.append(mask)
+            )
+        hook.before_train_iter(runner, 0, batch)
+        model.loss(**model.data_preprocessor(batch, True))
+        hook.after_train_iter(runner, 0, batch, {})
+        if generator is not None:
+            listener.remove()
+            assert not generator._forward_hooks
+        ((name, panel, at),) = runner.images
+        assert (name, at) == ("panel_train", runner.iter + 1)
+        return masks, panel
+
+    return train
 
 
-@pytest.mark.parametrize(("iteration", "framed"), [(0, False), (9, True)])
-def test_draws_the_very_blocks_of_the_step(batch, training_step, iteration, framed):
-    model = build_tiny().train()
-    runner = build_runner(model, iteration)
-    mask = step(build_hook(interval=1), runner, batch, training_step)
-    ((name, panel, drawn_step),) = runner.visualizer.images
-    assert (name, drawn_step) == ("panel_train", iteration + 1)
-    assert panel.dtype == np.uint8
+@pytest.mark.parametrize(("iteration", "by_cams"), [(0, False), (9, True)])
+def test_draws_the_very_blocks_of_the_step(step, monkeypatch, iteration, by_cams):
+    uncertain = torch.tensor([[[True, False, False], [False, True, True]]])
+    monkeypatch.setattr(
+        "mmseg_fsr.models.masking.uncertainty_mask_generator.uncertain_blocks_by_cams",
+        lambda cams, *_: uncertain.expand(len(cams), -1, -1),
+    )
+    (mask,), panel = step(build_runner(build_tiny(), iteration))
     *_, view2 = tiles_of(panel, *SIZE)
     # 2 x 3 blocks of 16 px.
     centers = view2[43 :: 171 // 2, 43 :: 256 // 3][:2, :3]
     expected = np.where(mask[0, ::2, ::2, None], COVERED, WHITE)
     assert (centers == expected).all()
     assert 0 < (centers == WHITE).all(-1).sum() < 6
-    # Frames appear with the masks that CAMs choose.
-    assert (panel[24 + 171 :] == UNCERTAIN).all(-1).any() == framed
+    # Frames, and a legend of them, appear with the masks that CAMs choose.
+    framed = (view2 == UNCERTAIN).all(-1).astype(np.float32)
+    blocks = cv2.resize(framed, (3, 2), interpolation=cv2.INTER_AREA) > 0.1
+    assert blocks.tolist() == (uncertain[0] & by_cams).tolist()
+    assert (panel[24 + 171 :] == UNCERTAIN).all(-1).any() == by_cams
 
 
-def test_uncertain_blocks_are_framed(batch, training_step, monkeypatch):
-    model = build_tiny().train()
-    uncertain = torch.tensor([[[True, False, False], [False, True, True]]])
-    asked = []
-
-    def decide(cams, labels):
-        asked.append((cams.shape, labels.tolist()))
-        return uncertain.expand(len(cams), -1, -1)
-
-    monkeypatch.setattr(model.mask_generator, "uncertain_by_cams", decide)
-    runner = build_runner(model, 9)
-    step(build_hook(interval=1), runner, batch, training_step)
-    # Of the images' classes alone.
-    assert asked == [((2, 2, *SIZE), [[True, True], [True, False]])]
-    *_, view2 = tiles_of(runner.visualizer.images[0][1], *SIZE)
-    framed = (view2 == UNCERTAIN).all(-1)
-    blocks = cv2.resize(framed.astype(np.float32), (3, 2), interpolation=cv2.INTER_AREA)
-    assert (blocks > 0.1).tolist() == uncertain[0].tolist()
-
-
-def test_draws_the_first_image_as_the_network_sees_it(batch, training_step):
-    model = build_tiny().train()
-    runner = build_runner(model)
-    step(build_hook(interval=1), runner, batch, training_step)
+def test_draws_the_first_image_as_the_network_sees_it(batch, step):
+    model = build_tiny()
+    _, panel = step(build_runner(model))
     # What the network says of the image in evaluation mode.
     model.eval()
     inputs = model.data_preprocessor(batch, False)
@@ -138,131 +160,87 @@ def test_draws_the_first_image_as_the_network_sees_it(batch, training_step):
         colorize_labels(sample.pseudo_sem_seg.data[0].numpy(), METAINFO["palette"]),
         colorize_labels(sample.pred_sem_seg.data[0].numpy(), METAINFO["palette"]),
     ]
-    *found, _ = tiles_of(runner.visualizer.images[0][1], *SIZE)
-    assert len(found) == len(expected)
+    *found, _ = tiles_of(panel, *SIZE)
     for i, (tile, picture) in enumerate(zip(found, expected, strict=True)):
         scaled = cv2.resize(picture, (256, 171), interpolation=cv2.INTER_NEAREST)
         assert (tile == scaled).all(), i
 
 
-def test_restores_modes_and_moves_nothing(batch, training_step):
-    model = build_tiny().train()
-    model.backbone.layers[0].eval()
-    modes = [module.training for module in model.modules()]
-    runner = build_runner(model)
-    hook = build_hook(interval=1)
-    hook.before_train_iter(runner, 0, batch)
-    training_step(0, MAX_ITERS)
-    model.loss(**model.data_preprocessor(batch, True))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    hook.after_train_iter(runner, 0, batch, {})
-    assert len(runner.visualizer.images) == 1
-    assert torch.equal(torch.get_rng_state(), state)
-    assert [module.training for module in model.modules()] == modes
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+@pytest.mark.parametrize(("interval", "steps"), [(2, [2, 4]), (0, [])])
+def test_draws_at_the_interval_alone(batch, monkeypatch, interval, steps):
+    hook, runner = CAMVisualizationHook(interval), build_runner(build_tiny())
+    monkeypatch.setattr(hook, "_training_panel", lambda *_: None)
+    for runner.iter in range(5):
+        hook.before_train_iter(runner, 0, batch)
+        listening = len(runner.model.mask_generator._forward_hooks)
+        assert listening == (runner.iter + 1 in steps)
+        hook.after_train_iter(runner, 0, batch, {})
+    assert [at for *_, at in runner.images] == steps
 
 
-@pytest.mark.parametrize(("interval", "steps"), [(1, [1, 2, 3]), (2, [2]), (0, [])])
-def test_draws_at_the_interval_alone(
-    batch, training_step, monkeypatch, interval, steps
-):
-    model = build_tiny().train()
-    predictions = []
-    original = model.predict
-    monkeypatch.setattr(
-        model, "predict", lambda *args: predictions.append(1) or original(*args)
-    )
-    hook, runner = build_hook(interval=interval), build_runner(model)
-    for runner.iter in range(3):
-        step(hook, runner, batch, training_step)
-    assert [image[2] for image in runner.visualizer.images] == steps
-    assert len(predictions) == len(steps)
-
-
-def test_without_self_distillation_there_is_no_masked_view(batch, training_step):
+@pytest.mark.parametrize("cams", [False, True])
+def test_without_self_distillation_there_is_no_masked_view(batch, step, cams):
+    """Whether CAMs are scored in validation or not, training shows them."""
     parts = dict(distill_head=None, mask_generator=None, teacher=None)
-    runner = build_runner(build_tiny(**parts).train())
+    model = build_tiny(test_cfg=dict(mode="whole", cams=cams), **parts)
     del batch["inputs"]["view2"]
-    step(build_hook(interval=1), runner, batch, training_step)
-    panel = runner.visualizer.images[0][1]
-    assert len(tiles_of(panel, *SIZE)) == 5
+    _, panel = step(build_runner(model), max_cams=1)
+    assert len(tiles_of(panel, *SIZE)) == 4
     # A masked block has hundreds of grey pixels; random colours may make one.
     assert (panel[24 + 171 :] == [96] * 3).all(-1).sum() < 16
 
 
-@pytest.mark.parametrize("cams", [False, True])
-def test_training_shows_cams_whatever_validation_scores(batch, training_step, cams):
-    test_cfg = dict(mode="whole", cams=cams)
-    runner = build_runner(build_tiny(test_cfg=test_cfg).train())
-    step(build_hook(interval=1, max_cams=1), runner, batch, training_step)
-    assert len(tiles_of(runner.visualizer.images[0][1], *SIZE)) == 5
-
-
-def test_other_processes_neither_draw_nor_listen(batch, training_step, monkeypatch):
+def test_other_processes_neither_draw_nor_listen(batch, monkeypatch):
     monkeypatch.setattr(cam_visualization_hook, "is_main_process", lambda: False)
-    model = build_tiny().train()
-    runner, hook = build_runner(model), build_hook(interval=1)
+    runner, hook = build_runner(build_tiny()), CAMVisualizationHook(interval=1)
     hook.before_train_iter(runner, 0, batch)
-    assert not model.mask_generator._forward_hooks
+    assert not runner.model.mask_generator._forward_hooks
     hook.after_train_iter(runner, 0, batch, {})
     hook.before_val_epoch(runner)
     hook.after_val_iter(runner, 0, None, [SegDataSample()])
-    assert runner.visualizer.images == []
-
-
-def predicted(model, count, folder):
-    """Samples of test images whose files are of one colour each."""
-    samples = evaluation_samples(count)
-    inputs = torch.randn(count, 3, *SIZE)
-    with torch.no_grad():
-        samples = model.eval().predict(inputs, samples)
-    for i, sample in enumerate(samples):
-        path = folder / f"photo{i}.png"
-        cv2.imwrite(str(path), np.full((40, 60, 3), (0, 20 * i, 100), np.uint8))
-        sample.set_metainfo(dict(img_path=str(path)))
-    return samples
+    assert runner.images == []
 
 
 @pytest.mark.parametrize(("cams", "count"), [(True, 5), (False, 3)])
 def test_validation_draws_the_first_images(tmp_path, cams, count):
-    model = build_tiny(test_cfg=dict(mode="whole", cams=cams))
-    samples = predicted(model, 5, tmp_path)
-    runner, hook = build_runner(model), build_hook(val_images=3)
+    model = build_tiny(test_cfg=dict(mode="whole", cams=cams)).eval()
+    with torch.no_grad():
+        samples = model.predict(torch.randn(3, 3, *SIZE), evaluation_samples(3))
+    colors = [np.full((40, 60, 3), (100, 20 * i, 0), np.uint8) for i in range(3)]
+    for i, (sample, color) in enumerate(zip(samples, colors, strict=True)):
+        sample.set_metainfo(dict(img_path=str(tmp_path / f"photo{i}.png")))
+        cv2.imwrite(sample.img_path, color[..., ::-1])
+    runner, hook = build_runner(model), CAMVisualizationHook(val_images=2)
     for runner.iter in (20, 40):
         hook.before_val_epoch(runner)
-        for begin in (0, 2, 4):
-            hook.after_val_iter(runner, begin // 2, None, samples[begin : begin + 2])
-    names = [f"panel_val_{i:02d}_photo{i}" for i in range(3)]
-    assert [(name, step) for name, _, step in runner.visualizer.images] == [
-        (name, step) for step in (20, 40) for name in names
+        for index, sample in enumerate(samples):
+            hook.after_val_iter(runner, index, None, [sample])
+    names = [f"panel_val_{i:02d}_photo{i}" for i in range(2)]
+    assert [(name, at) for name, _, at in runner.images] == [
+        (name, at) for at in (20, 40) for name in names
     ]
-    for i in range(3):
-        panel = runner.visualizer.images[i][1]
+    for i, color in enumerate(colors[:2]):
+        panel = runner.images[i][1]
         tiles = tiles_of(panel, 40, 60)
         assert len(tiles) == count
-        assert (tiles[0] == [100, 20 * i, 0]).all()
         truth = tiles[-1][[9, 45, 100], 128].tolist()
         assert truth == [METAINFO["palette"][i + 1], [224] * 3, [0, 0, 0]]
-        image = np.full((40, 60, 3), (100, 20 * i, 0), np.uint8)
-        expected = draw_sample(image, samples[i], **METAINFO, max_cams=4)
-        assert (panel == expected).all()
+        assert (panel == draw_sample(color, samples[i], **METAINFO, max_cams=4)).all()
 
 
-def test_no_validation_pictures_on_request(tmp_path):
-    runner, hook = build_runner(None), build_hook(val_images=0)
+def test_no_validation_pictures_on_request():
+    runner, hook = build_runner(None), CAMVisualizationHook(val_images=0)
     hook.before_val_epoch(runner)
     hook.after_val_iter(runner, 0, None, [SegDataSample()])
-    assert runner.visualizer.images == []
+    assert runner.images == []
 
 
 def test_a_model_without_cams_is_told_before_the_run():
     with pytest.raises(ValueError, match=r"the model Linear has no cam_head"):
-        build_hook().before_run(build_runner(nn.Linear(1, 1)))
-    build_hook().before_run(build_runner(build_tiny()))
+        CAMVisualizationHook().before_run(build_runner(nn.Linear(1, 1)))
 
 
 @pytest.mark.parametrize("name", ["interval", "val_images", "max_cams"])
 def test_negative_numbers_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}=-1, expected 0"):
-        build_hook(**{name: -1})
+        CAMVisualizationHook(**{name: -1})

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 
+from .base import BackboneContract
+
 SIZE = (32, 48)
 
 
@@ -22,9 +24,30 @@ RESNET = dict(
 )
 
 
+CFG = dict(type="FSRBackbone", backbone=RESNET, img_size=SIZE)
+
+
+class TestResNet(BackboneContract):
+    cfg = CFG
+
+
+class TestSwin(BackboneContract):
+    cfg = dict(
+        type="FSRBackbone",
+        backbone=dict(
+            type="mmpretrain.SwinTransformer",
+            arch=dict(embed_dims=8, depths=[1, 1], num_heads=[1, 1]),
+            patch_size=4,
+            window_size=4,
+            out_indices=(0, 1),
+        ),
+        masking="tokens",
+        img_size=SIZE,
+    )
+
+
 def build(**kwargs):
-    cfg = dict(type="FSRBackbone", backbone=RESNET, img_size=SIZE)
-    backbone = MODELS.build(cfg | kwargs)
+    backbone = MODELS.build(CFG | kwargs)
     backbone.init_weights()
     return backbone.eval()
 
@@ -206,14 +229,6 @@ def test_depths_for_layer_wise_learning_rates():
         build().get_layer_depth("backbone.mask_token", "backbone.")
 
 
-@pytest.mark.parametrize("up_to", ["aux", "feat"])
-def test_up_to_spares_the_aggregator(backbone, up_to):
-    calls = []
-    backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
-    assert backbone(torch.randn(1, 3, *SIZE), up_to=up_to).cls_token is None
-    assert not calls
-
-
 def test_class_attention_on_the_map():
     backbone = build(
         aggregator=dict(type="ClassAttentionAggregator", depth=1, num_heads=2)
@@ -239,11 +254,6 @@ def test_masked_cells_are_painted_over(backbone):
     assert backbone.mask_token.grad.any()
 
 
-def test_refuses_masks_of_another_grid(backbone):
-    with pytest.raises(ValueError, match=r"expected \(1, 2, 3\), one cell for 16 x 16"):
-        backbone(torch.zeros(1, 3, *SIZE), torch.zeros(1, 3, 2, dtype=torch.bool))
-
-
 def test_refuses_images_that_the_stride_does_not_divide(backbone):
     assert backbone.grid_size(*SIZE) == (2, 3)
     with pytest.raises(ValueError, match=r"image of 32 x 40 pixels.* stride 16"):
@@ -258,18 +268,3 @@ def test_pretrained_weights_reach_the_wrapped_backbone(backbone, tmp_path):
     for name, value in other.backbone.state_dict().items():
         assert torch.equal(value, weights[name]), name
     assert not torch.equal(build().backbone.conv1.weight, weights["conv1.weight"])
-
-
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("up_to", ["aux", "feat", "cls_token"])
-def test_compiles_to_one_graph(up_to, masked):
-    torch.compiler.reset()
-    backbone = build().train()
-    images = torch.randn(2, 3, *SIZE)
-    mask = torch.rand(2, *backbone.grid_size(*SIZE)) < 0.5 if masked else None
-    compiled = torch.compile(backbone, backend="eager", fullgraph=True)
-    torch.manual_seed(1)
-    expected = backbone(images, mask, up_to)
-    torch.manual_seed(1)
-    for actual, feature in zip(compiled(images, mask, up_to), expected, strict=True):
-        torch.testing.assert_close(actual, feature, atol=1e-5, rtol=1e-5)

@@ -7,7 +7,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 
-from tests.support.new_torch import needs_new_torch
+from .base import BackboneContract
 
 SIZE, PATCH, CHANNELS = 32, 8, 16
 ARCH = dict(embed_dims=CHANNELS, num_layers=3, num_heads=2, feedforward_channels=24)
@@ -55,6 +55,11 @@ def build(backbone, **kwargs):
     return module.eval()
 
 
+class TestPlainViT(BackboneContract):
+    cfg = dict(type="FSRBackbone", backbone=VIT, masking="tokens", img_size=SIZE)
+    size = (SIZE, SIZE)
+
+
 class PatchEmbedOf(nn.Module):
     """Gives tokens that were made beforehand."""
 
@@ -95,18 +100,6 @@ def test_the_mask_token_starts_as_a_small_random_vector():
     assert 0.01 < module.mask_token.detach().std() < 0.03
 
 
-def test_a_copy_masks_its_own_tokens():
-    module = build(VIT)
-    teacher = copy.deepcopy(module)
-    with torch.no_grad():
-        teacher.mask_token.add_(1)
-    images = torch.randn(1, 3, SIZE, SIZE)
-    mask = torch.ones(1, 4, 4, dtype=torch.bool)
-    assert not torch.allclose(module(images, mask).feat, teacher(images, mask).feat)
-    module(images, mask)
-    assert torch.equal(teacher(images).feat, module.backbone(images)[1])
-
-
 def test_a_pass_that_failed_leaves_no_mask():
     module = build(VIT)
     images, mask = torch.randn(1, 3, SIZE, SIZE), torch.ones(1, 4, 4, dtype=torch.bool)
@@ -120,18 +113,6 @@ def test_a_pass_that_failed_leaves_no_mask():
         module(images, mask)
     handle.remove()
     assert torch.equal(module(images).feat, plain)
-
-
-@needs_new_torch
-def test_compiles_to_one_graph():
-    torch.compiler.reset()
-    module = build(VIT)
-    images, mask = torch.randn(2, 3, SIZE, SIZE), torch.rand(2, 4, 4) > 0.6
-    compiled = torch.compile(module, backend="eager", fullgraph=True)
-    for given in (mask, None, ~mask):
-        torch.testing.assert_close(
-            compiled(images, given).feat, module(images, given).feat
-        )
 
 
 def test_fine_tokens_of_a_hierarchical_backbone():

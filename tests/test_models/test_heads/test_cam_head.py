@@ -7,9 +7,24 @@ import torch.nn.functional as F
 from mmseg_fsr.models.backbones import FSRFeatures
 from mmseg_fsr.models.heads import CAMHead
 
+from .base import HeadContract
+
 
 def features():
     return FSRFeatures(torch.randn(2, 5, 3, 4), torch.randn(2, 8, 3, 4))
+
+
+class TestContract(HeadContract):
+    def build(self):
+        return CAMHead(3, in_channels=8, aux_in_channels=5, pooling="avg")
+
+    def features(self):
+        return [
+            torch.randn(2, channels, 3, 4, requires_grad=True) for channels in (5, 8)
+        ]
+
+    def losses(self, head, features):
+        return head.loss(FSRFeatures(*features), torch.eye(3)[:2])
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])

@@ -1,7 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from .base import HeadContract
 
 
 def build(**kwargs):
@@ -9,6 +13,25 @@ def build(**kwargs):
         type="LargeFOVHead", in_channels=6, channels=5, num_classes=4, dilation=3
     )
     return MODELS.build(cfg | kwargs)
+
+
+class TestContract(HeadContract):
+    """With masks, as mmseg trains any decode head."""
+
+    def build(self):
+        loss = dict(type="BalancedCrossEntropyLoss")
+        head = build(in_channels=16, channels=16, loss_decode=loss)
+        head.init_weights()
+        return head
+
+    def features(self):
+        return [torch.randn(2, 16, 4, 6, requires_grad=True)]
+
+    def losses(self, head, features):
+        mask = torch.arange(4).repeat_interleave(6).view(1, 4, 6)
+        sample = SegDataSample(gt_sem_seg=PixelData(data=mask))
+        losses = head.loss(features, [sample] * 2, train_cfg=dict())
+        return {"loss_seg": losses["loss_seg"]}
 
 
 def test_three_convolutions_without_norm_or_bias():

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from mmseg_fsr.models.losses import Center, distillation
+from mmseg_fsr.models.losses import (
+    Center,
+    distillation,
+    distillation_loss,
+    linear_teacher_temp,
+)
+from mmseg_fsr.utils.training_progress import TrainingProgress
 
 
 def test_first_updates_by_hand():
@@ -59,3 +65,33 @@ def test_mean_over_ranks_comes_before_the_average(monkeypatch):
     module.collect(torch.tensor([[2.0, 4], [2, 0]]))
     module.update()
     assert module.value.tolist() == [3, 0.5]
+
+
+# --------------------------------------------------- loss and temperature
+
+
+def test_cross_entropy_of_one_token():
+    student, teacher = torch.tensor([1.0, 2, 0]), torch.tensor([0.5, 0, 1])
+    center = torch.tensor([0.5, 0, 0])
+    target = torch.exp((teacher - center) / 0.5)
+    target = target / target.sum()
+    prediction = torch.exp(student / 0.2)
+    prediction = prediction / prediction.sum()
+    expected = -(target * prediction.log()).sum()
+    actual = distillation_loss(student, teacher, center, 0.2, 0.5)
+    torch.testing.assert_close(actual, expected)
+
+
+def test_reference_temperature(golden):
+    expected = golden["fsr/teacher_temp"].tolist()
+    actual = [
+        linear_teacher_temp(TrainingProgress(i + 1, 40), 0.04, 0.07, 0.25)
+        for i in range(40)
+    ]
+    assert actual == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("max_iters", [1, 2, 5])
+def test_temperature_without_room_to_rise(max_iters):
+    progress = TrainingProgress(1, max_iters)
+    assert linear_teacher_temp(progress, 0.04, 0.07, 0.125) == 0.07

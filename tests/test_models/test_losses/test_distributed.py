@@ -10,6 +10,8 @@ from mmseg_fsr.models.losses.distributed import global_mean
 from tests.support.new_torch import needs_new_torch
 from tests.support.ranks import run_ranks
 
+pytestmark = pytest.mark.slow
+
 NUM_RANKS = 2
 # By rank; some counts add up to more than an int32 holds.
 SUMS = torch.tensor([[3.0, 8, 0, 3 * 2.0**31], [6, 0, 0, 2.0**31]])

@@ -9,9 +9,10 @@ from mmengine.structures import LabelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_fsr.checkpoints import convert_official_state_dict
 from mmseg_fsr.models.losses import DenseEnergyLoss
-from mmseg_fsr.utils import convert_official_state_dict
 from tests.reference.plain_fsr import PlainFSR, moved, random_weights
+from tests.support.tiny_segmentor import segmentor_cfg
 
 MAX_ITERS = 100
 SELF_DISTILLATION = ("distill_head", "mask_generator", "teacher")
@@ -100,50 +101,25 @@ CASES = {
 LIVELY = list(CASES)[:2]
 
 
-def segmentor_cfg(case: Case) -> dict:
-    plain, sizes = case.plain, case.weights
-    num_classes, channels = sizes["num_classes"], sizes["channels"]
-    weights = plain.loss_weights
-    return dict(
-        type="WeakSegmentor",
-        data_preprocessor=dict(
-            type="MultiViewSegDataPreProcessor",
-            mean=[123.675, 116.28, 103.53],
-            std=[58.395, 57.12, 57.375],
-            bgr_to_rgb=True,
-        ),
+def case_cfg(case: Case) -> dict:
+    plain, sizes, weights = case.plain, case.weights, case.plain.loss_weights
+    return segmentor_cfg(
+        sizes["num_classes"],
+        sizes["channels"],
         backbone=dict(
-            type="FSRViT",
-            arch=dict(
-                embed_dims=channels,
-                num_layers=sizes["num_layers"],
-                num_heads=plain.num_heads,
-                feedforward_channels=4 * channels,
-            ),
+            arch=dict(num_layers=sizes["num_layers"], num_heads=plain.num_heads),
             img_size=sizes["grid"] * plain.patch_size,
             patch_size=plain.patch_size,
             out_indices=(plain.aux_layer, -1),
-            aggregator=dict(
-                type="ClassAttentionAggregator",
-                depth=sizes["cls_depth"],
-                num_heads=plain.num_heads,
-            ),
+            aggregator=dict(depth=sizes["cls_depth"], num_heads=plain.num_heads),
         ),
         decode_head=dict(
-            type="LargeFOVHead",
-            in_channels=channels,
             channels=sizes["decoder_channels"],
             dilation=plain.dilation,
-            num_classes=num_classes + 1,
-            loss_decode=dict(
-                type="BalancedCrossEntropyLoss", loss_weight=weights["seg"]
-            ),
+            loss_decode=dict(loss_weight=weights["seg"]),
         ),
-        cam_head=dict(type="CAMHead", num_classes=num_classes, in_channels=channels),
-        affinity_head=dict(type="PTCHead", loss_weight=weights["ptc"]),
+        affinity_head=dict(loss_weight=weights["ptc"]),
         distill_head=dict(
-            type="SelfDistillHead",
-            in_channels=channels,
             hidden_channels=sizes["hidden"],
             bottleneck_channels=sizes["bottleneck"],
             out_channels=sizes["out"],
@@ -151,20 +127,11 @@ def segmentor_cfg(case: Case) -> dict:
             loss_class_weight=weights["fsr_class"],
             loss_patch_weight=weights["fsr_patch"],
         ),
-        mask_generator=dict(
-            type="UncertaintyMaskGenerator",
-            block_size=plain.block_size,
-            mask_ratio=plain.mask_ratio,
-        ),
+        mask_generator=dict(block_size=plain.block_size, mask_ratio=plain.mask_ratio),
         pseudo_label_generator=dict(
-            type="CAMPseudoLabelGenerator",
-            scales=plain.cam_scales,
-            low_thr=plain.low_thr,
-            high_thr=plain.high_thr,
+            scales=plain.cam_scales, low_thr=plain.low_thr, high_thr=plain.high_thr
         ),
-        loss_energy=dict(type="DenseEnergyLoss", loss_weight=case.energy_weight),
-        teacher=dict(train_mode=True),
-        test_cfg=dict(mode="whole"),
+        loss_energy=dict(loss_weight=case.energy_weight),
     )
 
 
@@ -203,7 +170,7 @@ class Comparison:
         labels = torch.tensor(case.labels).float()
         centers = [0.1 * torch.randn(case.weights["out"]) for _ in range(2)]
 
-        cfg = segmentor_cfg(case)
+        cfg = case_cfg(case)
         for name in without:
             cfg[name] = None
         self.segmentor = segmentor = MODELS.build(cfg)

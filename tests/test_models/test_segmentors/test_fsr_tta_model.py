@@ -8,8 +8,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_fsr.checkpoints import convert_official_state_dict
 from mmseg_fsr.models.segmentors import FSRTTAModel
-from mmseg_fsr.utils import convert_official_state_dict
 from tests.reference.golden_model import golden_model_cfg
 from tests.support.tiny_segmentor import SIZE, build_tiny, evaluation_samples
 

@@ -7,7 +7,7 @@ from mmengine.structures import LabelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.utils import convert_official_state_dict
+from mmseg_fsr.checkpoints import convert_official_state_dict
 from tests.reference.golden_model import golden_model_cfg
 from tests.support.own_cams import own_cams
 

@@ -15,6 +15,8 @@ from tests.support.tiny_config import write_tiny_config
 TOOL = TOOLS / "analysis" / "attention_entropy.py"
 NAMES = ["class_attention_val_00000.png", "entropy.csv", "entropy.png"]
 
+pytestmark = pytest.mark.slow
+
 _NO_ATTENTION = """
 _base_ = {base!r}
 model = dict(
@@ -31,9 +33,14 @@ model = dict(
     teacher=None,
 )
 """
+_AVERAGE = """
+_base_ = {base!r}
+aggregator = dict(_delete_=True, type="AveragePoolingAggregator")
+model = dict(backbone=dict(aggregator=aggregator))
+"""
 
 
-def write_checkpoint(config, path, seed):
+def write_checkpoint(config, path, seed=0):
     """Random weights of a config."""
     torch.manual_seed(seed)
     model = init_model(Config.fromfile(config), device="cpu")
@@ -50,12 +57,13 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="module")
 def checkpoints(tiny):
     """Two, of one name in two folders."""
-    paths = []
-    for seed, name in enumerate(("before", "after")):
-        folder = tiny.parent / name
+    folders = [tiny.parent / name for name in ("before", "after")]
+    for folder in folders:
         folder.mkdir()
-        paths.append(write_checkpoint(tiny, folder / "iter_4.pth", seed))
-    return paths
+    return [
+        write_checkpoint(tiny, folder / "iter_4.pth", seed)
+        for seed, folder in enumerate(folders)
+    ]
 
 
 def files(folder):
@@ -71,13 +79,12 @@ def test_two_checkpoints_side_by_side(tiny, checkpoints, tmp_path, capsys):
     assert lines[-1].endswith(f"written to {out}")
 
     with open(out / "entropy.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = {
-        (row["checkpoint"], row["layer"], int(row["head"])): row["entropy_mean"]
-        for row in rows
-    }
+        found = {
+            (row["checkpoint"], row["layer"], int(row["head"])): row["entropy_mean"]
+            for row in csv.DictReader(file)
+        }
     # Three blocks and the class attention, of two heads each.
-    assert len(rows) == len(found) == 2 * 4 * 2
+    assert len(found) == 2 * 4 * 2
     for checkpoint in checkpoints:
         with own_globals():
             model = init_model(str(tiny), checkpoint)
@@ -110,24 +117,25 @@ def test_images_of_ones_own(tiny, checkpoints, tmp_path):
         run_tool(TOOL, *arguments, chosen[1], copy)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_files_that_are_there_are_only_replaced_on_request(
-    name, tiny, checkpoints, tmp_path
-):
-    (tmp_path / name).write_text("mine")
+def test_files_that_are_there_are_only_replaced_on_request(tiny, checkpoints, tmp_path):
     arguments = [tiny, checkpoints[0], tmp_path, "--num", 1]
-    with pytest.raises(SystemExit, match=rf"{name} exists: .* --overwrite"):
-        run_tool(TOOL, *arguments)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    for name in NAMES:
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(SystemExit, match=rf"{name} exists: .* --overwrite"):
+            run_tool(TOOL, *arguments)
+        assert files(tmp_path) == [name]
+        (tmp_path / name).unlink()
+    for name in NAMES:
+        (tmp_path / name).write_text("mine")
     run_tool(TOOL, *arguments, "--overwrite")
     assert files(tmp_path) == NAMES
-    assert (tmp_path / name).read_bytes() != b"mine"
+    assert all((tmp_path / name).read_bytes() != b"mine" for name in NAMES)
 
 
 def test_a_backbone_without_attention_is_named(tiny, tmp_path):
     config = tmp_path / "resnet.py"
     config.write_text(_NO_ATTENTION.format(base=str(tiny)))
-    checkpoint = write_checkpoint(config, tmp_path / "resnet.pth", 0)
+    checkpoint = write_checkpoint(config, tmp_path / "resnet.pth")
     expected = "error: backbone FSRBackbone around ResNet has no attention.*expected"
     with pytest.raises(SystemExit, match=expected):
         run_tool(TOOL, config, checkpoint, tmp_path / "out")
@@ -135,14 +143,9 @@ def test_a_backbone_without_attention_is_named(tiny, tmp_path):
 
 
 def test_a_class_token_that_is_a_mean_has_no_picture(tiny, tmp_path, capsys):
-    config = tmp_path / "gap.py"
-    config.write_text(
-        f"_base_ = {str(tiny)!r}\n"
-        "aggregator = dict(_delete_=True, type='AveragePoolingAggregator')\n"
-        "model = dict(backbone=dict(aggregator=aggregator))\n"
-    )
-    checkpoint = write_checkpoint(config, tmp_path / "gap.pth", 0)
-    out = tmp_path / "out"
+    config, out = tmp_path / "gap.py", tmp_path / "out"
+    config.write_text(_AVERAGE.format(base=str(tiny)))
+    checkpoint = write_checkpoint(config, tmp_path / "gap.pth")
     run_tool(TOOL, config, checkpoint, out, "--num", 1)
     assert files(out) == ["entropy.csv", "entropy.png"]
     assert "no picture of the class token" in capsys.readouterr().out
@@ -158,32 +161,29 @@ def test_a_class_token_that_is_a_mean_has_no_picture(tiny, tmp_path, capsys):
     [
         (dict(config="gone.py"), "error: config not found: gone.py"),
         (dict(after="gone.pth"), "error: checkpoint not found: gone.pth"),
-        (dict(image="gone.jpg"), "error: image not found: gone.jpg"),
+        (dict(image="--images=gone.jpg"), "error: image not found: gone.jpg"),
         (dict(out=None), "iter_4.pth is a file: name the folder for the output last"),
     ],
 )
 def test_bad_arguments_are_one_line(changed, message, tiny, checkpoints, capsys):
     before, after = checkpoints
-    given = dict(config=tiny, before=before, after=after, out="out", image=None)
-    given |= changed
-    image = given.pop("image")
-    arguments = [value for value in given.values() if value is not None]
+    given = dict(config=tiny, before=before, after=after, out="out") | changed
     with pytest.raises(SystemExit) as ended:
-        run_tool(TOOL, *arguments, *(["--images", image] if image else []))
+        run_tool(TOOL, *(value for value in given.values() if value is not None))
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith(message)
 
 
 def test_what_cannot_be_measured_is_one_line(tiny, checkpoints, tmp_path):
-    before, _ = checkpoints
-    with pytest.raises(SystemExit, match=r"iter_4\.pth is given twice"):
-        run_tool(TOOL, tiny, before, before, tmp_path / "out")
-    options = ["--cfg-options", "val_dataloader=None"]
-    with pytest.raises(SystemExit, match="has no val_dataloader: it names no images"):
-        run_tool(TOOL, tiny, before, tmp_path / "out", *options)
+    before, out = checkpoints[0], tmp_path / "out"
     broken = tmp_path / "broken.pth"
     broken.write_bytes(before.read_bytes()[:500])
-    with pytest.raises(SystemExit, match=rf"error: .*{broken}"):
-        run_tool(TOOL, tiny, before, broken, tmp_path / "out")
+    for arguments, message in (
+        ([before, before, out], r"iter_4\.pth is given twice"),
+        ([before, out, "--cfg-options", "val_dataloader=None"], "it names no images"),
+        ([before, broken, out, "--num", 1], rf"error: .*{broken}"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run_tool(TOOL, tiny, *arguments)
     # Nothing is written before all is measured.
-    assert files(tmp_path / "out") == []
+    assert files(out) == []

@@ -12,6 +12,8 @@ from tests.support.project_files import load_tool
 from tests.support.runs import own_globals
 from tests.support.tiny_config import write_tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tool():
@@ -23,52 +25,33 @@ def tiny(tmp_path_factory):
     return write_tiny_config(tmp_path_factory.mktemp("benchmark"))
 
 
-SMALL = ("--batches", "2", "--runs", "3")
-
-
-@pytest.fixture(scope="module")
-def measured(tool, tiny):
+def test_rates_transforms_and_needs_are_measured(tool, tiny, capsys):
     out = tiny.parent / "data.json"
-    rates = ["--gpu-rate", "1", "1e9"]
-    with own_globals(), pytest.MonkeyPatch.context() as patch:
-        lines = []
-        patch.setattr("builtins.print", lambda *text, **_: lines.extend(text))
-        tool.main([str(tiny), *SMALL, "--workers", "0", "2", *rates, "--out", str(out)])
-    return json.loads(out.read_text()), lines[-1]
-
-
-def test_a_rate_for_each_run_and_number_of_workers(measured):
-    report, _ = measured
+    arguments = ["--batches", "2", "--runs", "3", "--gpu-rate", "1", "1e9"]
+    with own_globals():
+        tool.main([str(tiny), *arguments, "--workers", "0", "2", "--out", str(out)])
+    report = json.loads(out.read_text())
+    assert report["environment"].keys() >= {"date", "processor", "load", "mmcv"}
     assert [row["workers"] for row in report["rows"]] == [0, 2]
     for row in report["rows"]:
         assert len(row["rates"]) == 3
         assert min(row["rates"]) > 0
-    assert report["environment"].keys() >= {"date", "processor", "load", "mmcv"}
-
-
-def test_every_transform_of_both_views_is_timed(measured):
-    seconds = measured[0]["seconds_an_image"]
+    seconds = report["seconds_an_image"]
     assert set(seconds) == {
         "LoadImageFromFile", "RandomResizedCrop", "RandomFlip", "ColorJitter",
         "PackMultiViewSegInputs", "collate", "rest",
     }  # fmt: skip
     assert min(seconds.values()) > 0
-
-
-def test_workers_that_gpus_need(measured):
-    needed = measured[0]["needed"]
-    assert [row["gpu_rate"] for row in needed] == [1, 1e9]
-    assert needed[0]["workers"] == 1 < needed[1]["workers"]
-
-
-def test_tables_hold_the_figures(measured):
-    report, printed = measured
-    rates = report["rows"][1]["rates"]
-    line = f"| 2 | {np.median(rates):.1f} | {min(rates):.1f} to {max(rates):.1f} |"
-    assert line in printed
-    share = report["seconds_an_image"]["collate"]
-    assert f"| collate | {1e3 * share:.2f} |" in printed
-    assert f"| 1e+09 | {report['needed'][1]['workers']} |" in printed
+    first, second = report["needed"]
+    assert (first["gpu_rate"], second["gpu_rate"]) == (1, 1e9)
+    assert first["workers"] == 1 < second["workers"]
+    printed, rates = capsys.readouterr().out, report["rows"][1]["rates"]
+    for line in (
+        f"| 2 | {np.median(rates):.1f} | {min(rates):.1f} to {max(rates):.1f} |",
+        f"| collate | {1e3 * seconds['collate']:.2f} |",
+        f"| 1e+09 | {second['workers']} |",
+    ):
+        assert line in printed
 
 
 @pytest.mark.parametrize(

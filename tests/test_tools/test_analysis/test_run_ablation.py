@@ -1,51 +1,39 @@
-import contextlib
 import json
+import multiprocessing
 import os
+import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
+from tests.support.made_up_ablation import TABLE, write_table
 from tests.support.project_files import TOOLS, load_tool
 from tests.support.tiny_config import write_tiny_config
 
-TABLE = """
-title: Tiny
-about: Two rows.
-config: tiny.py
-seeds: [0]
-scores: {prediction: mIoU, pseudo labels: pseudo_label/mIoU}
-cfg_options:
-  custom_hooks.0.validate: student
-rows:
-  - name: both
-  - {name: cer.FSR, cfg_options: {model.distill_head.loss_patch_weight: 0}}
-claims:
-  - {claim: More is more, better: both, worse: cer.FSR, score: prediction}
+# Ends after a moment, resumes, and waits or fails if the config says so.
+FAKE_TRAIN = """
+import json, sys, time
+from pathlib import Path
+config, folder = Path(sys.argv[1]), Path(sys.argv[3])
+assert sys.argv[2::2] == ["--work-dir", "--resume"]
+text = config.read_text()
+assert "fails" not in text, "told to fail"
+if not (folder / "iter_4.pth").exists():
+    if (folder / "iter_2.pth").exists():
+        print("resumed")
+    elif "waits" in text:
+        (folder / "iter_2.pth").touch()
+        time.sleep(60)
+    log = folder / "20260101_000000" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    scores = {"step": 4, "mIoU": 30.0 + ("part=None" in text), "cam/mIoU": 60.0}
+    with log.open("a") as file:
+        file.write(json.dumps({"step": 4, "loss": 1.0}) + "\\n")
+        file.write(json.dumps(scores) + "\\n")
+    (folder / "iter_4.pth").touch()
 """
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ablation")
-    write_tiny_config(folder)
-    (folder / "tiny.yaml").write_text(TABLE)
-    (folder / "broken.py").write_text("a b\n")
-    return folder
-
-
-@contextlib.contextmanager
-def changed_table(folder, old, new):
-    """Has the table another text within."""
-    path = folder / "tiny.yaml"
-    path.write_text(TABLE.replace(old, new, 1))
-    try:
-        yield
-    finally:
-        path.write_text(TABLE)
 
 
 @pytest.fixture
@@ -58,13 +46,20 @@ def tool(monkeypatch):
 
 
 @pytest.fixture
-def run(folder, tool):
-    def run_tool(*arguments, table="tiny", work_dir=folder / "work"):
-        tool.main(
-            [str(folder / f"{table}.yaml"), "--work-dir", str(work_dir), *arguments]
-        )
+def run(tool, tmp_path, monkeypatch):
+    """Runs the tool on a changed table, with trainings that are faked."""
+    monkeypatch.setattr(tool, "TRAIN", tmp_path / "train.py")
+    tool.TRAIN.write_text(FAKE_TRAIN)
+
+    def run_tool(*arguments, change=("", "")):
+        path = write_table(tmp_path, TABLE.replace(*change, 1))
+        tool.main([str(path), "--work-dir", str(tmp_path / "work"), *arguments])
 
     return run_tool
+
+
+def results(folder):
+    return json.loads((folder / "work" / "results.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -78,10 +73,9 @@ def run(folder, tool):
 )
 def test_runs_take_the_visible_gpus_in_turn(tool, monkeypatch, visible, jobs, expected):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    else:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = tool.places(jobs)
     assert found == [dict(CUDA_VISIBLE_DEVICES=gpu) for gpu in expected]
 
@@ -96,163 +90,133 @@ def test_runs_share_the_threads_without_a_gpu(tool, monkeypatch):
     assert tool.places(3) == [{}] * 3
 
 
-def wait_for(folder, pattern):
-    deadline = time.monotonic() + 240
-    while not list(folder.glob(pattern)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_seeds_and_rows_choose_the_runs(folder, tool, run, tmp_path, monkeypatch):
-    (folder / "seeds.yaml").write_text(TABLE.replace("seeds: [0]", "seeds: [0, 1]"))
-    planned = []
-    monkeypatch.setattr(
-        tool, "train_all", lambda runs, *_: planned.append([str(r) for r in runs])
-    )
-    for choice in ([], ["--seeds", "1"], ["--rows", "both", "--seeds", "1", "0"]):
-        run(*choice, table="seeds", work_dir=tmp_path)
-    every = [f"seeds, {row}, seed {s}" for s in (0, 1) for row in ("both", "cer.FSR")]
-    assert planned == [every, every[2:], [every[0], every[2]]]
-
-
-@pytest.mark.parametrize("choice", [["--rows", "none"], ["--seeds", "7"]])
-@pytest.mark.parametrize("mode", [[], ["--collect"]])
-def test_refuses_rows_and_seeds_that_there_are_not(run, tmp_path, choice, mode):
-    with pytest.raises(SystemExit, match=rf"tiny\.yaml: no .* {choice[1]} among "):
-        run(*mode, *choice, work_dir=tmp_path)
-    assert not list(tmp_path.glob("*.md"))
-
-
-def test_refuses_two_tables_of_one_name(folder, tool, tmp_path):
-    table = str(folder / "tiny.yaml")
-    with pytest.raises(SystemExit, match="two tables have one file name"):
-        tool.main([table, table, "--work-dir", str(tmp_path)])
-
-
 @pytest.mark.slow
-def test_trains_collects_and_skips_what_is_done(folder, run, capsys):
-    run("--jobs", "2", "--rows", "both")
+def test_trains_a_config(tool, tmp_path):
+    config = write_tiny_config(tmp_path)
+    table = tmp_path / "tiny.yaml"
+    table.write_text(
+        f"{{title: Tiny, about: One row., config: {config.name}, seeds: [0], "
+        "scores: {prediction: mIoU}, rows: [{name: cer.FSR, cfg_options: "
+        "{model.distill_head.loss_patch_weight: 0}}]}"
+    )
+    tool.main([str(table), "--work-dir", str(tmp_path / "work")])
+    (record,) = results(tmp_path)
+    assert (record["steps"], record["size"]) == (4, "32 x 32")
+    assert record["seconds"] > 0
+    assert 0 <= record["scores"]["mIoU"] <= 100
+    assert record["machine"].keys() >= {"date", "processor", "torch", "mmseg"}
+    assert record["commit"]
+    (folder,) = (tmp_path / "work" / "tiny").iterdir()
+    assert folder.name.startswith("cer.FSR_seed-0_")
+    assert "loss_patch_weight=0," in (folder / "config.py").read_text()
+
+
+def test_collects_and_skips_what_is_done(run, tmp_path, capsys):
+    run("--jobs", "2", "--rows", "with", "--seeds", "7", "0")
     output = capsys.readouterr().out
-    assert "1 runs, 0 of them done before" in output
-    assert "[1/1] tiny, both, seed 0: prediction " in output
-    run()
+    assert "2 runs, 0 of them done before" in output
+    assert "/2] made_up, with, seed 7: prediction 30.00, seeds 60.00" in output
+    run("--seeds", "0")
     output = capsys.readouterr().out
     assert "2 runs, 1 of them done before" in output
-    assert "[1/1] tiny, cer.FSR, seed 0: prediction " in output
-    records = json.loads((folder / "work" / "results.json").read_text())
-    assert [record["row"] for record in records] == ["both", "cer.FSR"]
-    for record in records:
-        assert (record["steps"], record["size"]) == (4, "32 x 32")
-        assert record["seconds"] > 0
-        assert 0 <= record["scores"]["mIoU"] <= 100
-        assert record["machine"].keys() >= {"date", "processor", "torch", "mmseg"}
-        assert record["commit"]
-    page = (folder / "work" / "results.md").read_text()
-    assert f"| both | 1 | {records[0]['scores']['mIoU']:.2f} | " in page
-    assert "| More is more | prediction: both against cer.FSR | " in page
-    (config,) = (folder / "work" / "tiny").glob("cer.FSR_seed-0_*/config.py")
-    assert "loss_patch_weight=0," in config.read_text()
+    assert "[1/1] made_up, without it, seed 0: prediction 31.00" in output
+    done = {(record["row"], record["seed"]) for record in results(tmp_path)}
+    assert done == {("with", 7), ("with", 0), ("without it", 0)}
+    page = (tmp_path / "work" / "results.md").read_text()
+    assert "| with | 2 | 30.00 ± 0.00 | 60.00 ± 0.00 |" in page
+    assert "| It helps | prediction: with against without it | -1.00 | 1 |" in page
     # The page alone, from results that are kept elsewhere.
-    shutil.copy(folder / "work" / "results.json", folder / "kept.json")
-    out = folder / "page.md"
-    run("--collect", "--results", str(folder / "kept.json"), "--markdown", str(out))
+    kept, out = tmp_path / "kept.json", tmp_path / "page.md"
+    shutil.copy(tmp_path / "work" / "results.json", kept)
+    run("--collect", "--results", str(kept), "--markdown", str(out))
     assert out.read_text() == page
 
 
-@pytest.mark.slow
-def test_a_run_with_scores_is_not_trained_again(folder, run, tmp_path):
+def test_a_run_with_scores_is_not_trained_again(run, tmp_path):
     """As after a name in `scores` that no validation has."""
-    with (
-        changed_table(folder, "mIoU, pseudo", "no_mIoU, pseudo"),
-        pytest.raises(SystemExit, match="has no score no_mIoU, but "),
-    ):
-        run("--rows", "both", work_dir=tmp_path)
-    (end,) = tmp_path.glob("tiny/*/iter_4.pth")
-    written = end.stat().st_mtime_ns
-    run("--rows", "both", work_dir=tmp_path)
-    assert end.stat().st_mtime_ns == written
-    (record,) = json.loads((tmp_path / "results.json").read_text())
-    assert record["scores"].keys() >= {"mIoU", "pseudo_label/mIoU"}
+    with pytest.raises(SystemExit, match="has no score no_mIoU, but "):
+        run("--rows", "with", "--seeds", "0", change=("mIoU", "no_mIoU"))
+    (log,) = tmp_path.glob("work/*/*/*/vis_data/scalars.json")
+    before = log.read_text()
+    run("--rows", "with", "--seeds", "0")
+    assert log.read_text() == before
+    (record,) = results(tmp_path)
+    assert record["scores"] == {"mIoU": 30.0, "cam/mIoU": 60.0}
     # A column that the results of before do not have.
-    with changed_table(folder, "mIoU, pseudo", "mIoU, new: new/mIoU, pseudo"):
-        for choice in (["--collect"], ["--rows", "cer.FSR"]):
-            with pytest.raises(
-                SystemExit, match=r"results\.json: .* no score new/mIoU"
-            ):
-                run(*choice, work_dir=tmp_path)
-    # Before anything is trained.
-    assert not list(tmp_path.glob("tiny/cer.FSR*"))
+    for choice in (["--collect"], ["--rows", "without it"]):
+        with pytest.raises(SystemExit, match=r"results\.json: .* no score new/mIoU"):
+            run(*choice, change=("mIoU", "mIoU, new: new/mIoU"))
+    # It is refused before anything is trained.
+    assert not list(tmp_path.glob("work/*/without_it*"))
 
 
-@pytest.mark.slow
-def test_a_run_without_scores_does_its_last_steps_again(folder, run, tmp_path):
-    run("--rows", "both", work_dir=tmp_path)
-    results = tmp_path / "results.json"
-    (before,) = json.loads(results.read_text())
+def test_a_run_without_scores_does_its_last_steps_again(run, tmp_path):
+    run("--rows", "with", "--seeds", "0")
     # As if the last validation had been broken off.
-    results.unlink()
-    for scalars in (tmp_path / "tiny").glob("*/*/vis_data/scalars.json"):
-        lines = scalars.read_text().splitlines(keepends=True)
-        assert "mIoU" in lines[-1]
-        scalars.write_text("".join(lines[:-1]))
-    run("--rows", "both", work_dir=tmp_path)
-    (after,) = json.loads(results.read_text())
-    assert after["scores"] == before["scores"]
+    (tmp_path / "work" / "results.json").unlink()
+    (log,) = tmp_path.glob("work/*/*/*/vis_data/scalars.json")
+    log.write_text(log.read_text().splitlines(keepends=True)[0])
+    run("--rows", "with", "--seeds", "0")
+    assert results(tmp_path)[0]["scores"] == {"mIoU": 30.0, "cam/mIoU": 60.0}
 
 
-@pytest.mark.slow
-def test_a_run_that_fails_is_named(folder, run, tmp_path, capsys):
-    with (
-        changed_table(folder, "loss_patch_weight: 0", "out_channels: -1"),
-        pytest.raises(SystemExit) as ended,
-    ):
-        run("--rows", "cer.FSR", work_dir=tmp_path)
-    (log,) = (tmp_path / "tiny").glob("cer.FSR_seed-0_*/train.log")
-    assert f"tiny, cer.FSR, seed 0: exit code 1, see {log}" in ended.value.code
-    assert "Error" in log.read_text()
-    assert not (tmp_path / "results.json").exists()
+def test_a_run_that_fails_is_named(run, tmp_path):
+    change = ("model.part: null", "model.part: fails")
+    with pytest.raises(SystemExit) as ended:
+        run("--seeds", "0", change=change)
+    (log,) = tmp_path.glob("work/*/without_it_seed-0_*/train.log")
+    assert f"made_up, without it, seed 0: exit code 1, see {log}" in ended.value.code
+    assert "told to fail" in log.read_text()
+    assert [record["row"] for record in results(tmp_path)] == ["with"]
 
 
-@pytest.mark.slow
-def test_a_run_has_one_program_and_is_resumed_once_broken_off(folder, run, tmp_path):
-    # Long enough to be broken off.
-    long = "cfg_options:\n  train_cfg: {max_iters: 16, val_interval: 16}\n"
-    text = TABLE.replace("cfg_options:\n", long, 1)
-    (folder / "long.yaml").write_text(text)
-    process = subprocess.Popen(
-        [sys.executable, TOOLS / "analysis" / "run_ablation.py", folder / "long.yaml",
-         "--work-dir", tmp_path, "--rows", "both"],
-        env=os.environ | dict(OMP_NUM_THREADS="1"),
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    wait_for(tmp_path, "long/*/config.py")
-    with pytest.raises(SystemExit, match="long, both, seed 0: another program is at"):
-        run("--rows", "both", table="long", work_dir=tmp_path)
-    wait_for(tmp_path, "long/*/iter_*.pth")
+def wait_for(folder, pattern):
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_run_has_one_program_and_is_resumed_once_broken_off(run, tmp_path):
+    arguments = dict(
+        args=("--rows", "without it", "--seeds", "0"),
+        kwargs=dict(change=("part: null", "part: waits")),
+    )
+    process = multiprocessing.get_context("fork").Process(target=run, **arguments)
+    process.start()
+    wait_for(tmp_path, "work/*/*/iter_2.pth")
+    with pytest.raises(SystemExit, match="seed 0: another program is training it"):
+        run(*arguments["args"], **arguments["kwargs"])
     process.terminate()
-    process.communicate(timeout=240)
-    assert process.returncode == 143
-    assert not (tmp_path / "results.json").exists()
-    run("--rows", "both", table="long", work_dir=tmp_path)
-    (record,) = json.loads((tmp_path / "results.json").read_text())
-    assert record["steps"] == 16
-    (log,) = tmp_path.glob("long/both_seed-0_*/train.log")
+    process.join(60)
+    assert process.exitcode == 143
+    assert not (tmp_path / "work" / "results.json").exists()
+    run(*arguments["args"], **arguments["kwargs"])
+    assert results(tmp_path)[0]["steps"] == 4
+    (log,) = tmp_path.glob("work/*/*/train.log")
     assert "resumed" in log.read_text()
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("arguments", "change", "words"),
     [
-        (("config: tiny.py", "config: no.py"), "config not found"),
-        (("title: Tiny", "name: Tiny"), "unknown name"),
-        (("loss_patch_weight: 0", "loss_patch_weight.a: 0"), "an option does not fit"),
-        (("config: tiny.py", "config: broken.py"), "invalid syntax"),
+        (["--rows", "none"], ("", ""), "no row none among with, without it"),
+        (["--collect", "--seeds", "3"], ("", ""), "no seed 3 among 0, 7"),
+        ([], ("config: base.py", "config: no.py"), "config not found"),
+        ([], ("title:", "name:"), "unknown name"),
+        ([], ("model.part: null", "model.part.weight.a: 1"), "an option does not fit"),
+        ([], ("config: base.py", "config: broken.py"), "invalid syntax"),
     ],
 )
-def test_bad_tables_are_one_line(folder, run, tmp_path, change, words):
-    with (
-        changed_table(folder, *change),
-        pytest.raises(SystemExit, match=rf"^run_ablation\.py: error: .*{words}"),
-    ):
-        run(work_dir=tmp_path)
+def test_what_is_wrong_is_one_line(run, tmp_path, arguments, change, words):
+    (tmp_path / "broken.py").write_text("a b\n")
+    expected = rf"^run_ablation\.py: error: .*{re.escape(words)}"
+    with pytest.raises(SystemExit, match=expected):
+        run(*arguments, change=change)
+    assert not list(tmp_path.glob("work/*.md"))
+
+
+def test_refuses_two_tables_of_one_name(tool, tmp_path):
+    table = str(write_table(tmp_path))
+    with pytest.raises(SystemExit, match="two tables have one file name"):
+        tool.main([table, table, "--work-dir", str(tmp_path)])

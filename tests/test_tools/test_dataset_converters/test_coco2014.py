@@ -5,18 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 from pycocotools import mask as rle
 
-from mmseg_fsr.datasets import COCO2014ImageLabelDataset
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.datasets.split_file import read_split
-from tests.support.project_files import CONFIGS, load_tool
+from tests.support.project_files import load_config, load_tool
 
 HEIGHT, WIDTH = 20, 30
-CLASSES = COCO2014ImageLabelDataset.METAINFO["classes"]
 CATEGORIES = [
     dict(id=90, name="toothbrush"),
     dict(id=1, name="person"),
@@ -41,15 +38,9 @@ def crowd(left, top, right, bottom):
     return dict(size=encoded["size"], counts=encoded["counts"].decode())
 
 
-def thing(image, category, segmentation, is_crowd=0):
-    return dict(
-        image_id=image,
-        category_id=category,
-        segmentation=segmentation,
-        iscrowd=is_crowd,
-        area=1,
-        bbox=[0, 0, 1, 1],
-    )
+def thing(image, category, segmentation, **other):
+    ids = dict(image_id=image, category_id=category)
+    return dict(ids, segmentation=segmentation, **other)
 
 
 # The small dog stands before the person and comes first; a crowd of persons lies
@@ -57,33 +48,43 @@ def thing(image, category, segmentation, is_crowd=0):
 TRAIN = [
     thing(1, 18, box(4, 4, 8, 8)),
     thing(1, 1, box(2, 2, 20, 18)),
-    thing(1, 1, crowd(10, 0, 30, 10), is_crowd=1),
+    thing(1, 1, crowd(10, 0, 30, 10), iscrowd=1),
     thing(2, 90, box(0, 0, 5, 5)),
 ]
 VAL = [thing(7, 1, box(0, 0, 30, 10))]
 
 
-def write_split_of(root, split, images, things):
-    folder = root / f"{split}2014"
-    folder.mkdir()
-    entries = []
-    for number in images:
-        file_name = f"COCO_{split}2014_{number:012d}.jpg"
-        Image.new("RGB", (WIDTH, HEIGHT)).save(folder / file_name)
-        entries.append(dict(id=number, file_name=file_name, height=HEIGHT, width=WIDTH))
-    things = [dict(item, id=i + 1) for i, item in enumerate(things)]
-    content = dict(images=entries, annotations=things, categories=CATEGORIES)
-    path = root / "annotations" / f"instances_{split}2014.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content))
+def instances(root, split):
+    return root / "annotations" / f"instances_{split}2014.json"
+
+
+def name_of(number, split="train"):
+    return f"COCO_{split}2014_{number:012d}"
+
+
+def image_of(root, number, split="train"):
+    return root / f"{split}2014" / f"{name_of(number, split)}.jpg"
+
+
+def mask_of(root, number, split="train"):
+    return root / f"SegmentationClass/{split}2014/{name_of(number, split)}.png"
 
 
 @pytest.fixture
 def root(tmp_path):
     root = tmp_path / "coco2014"
-    root.mkdir()
-    write_split_of(root, "train", [1, 2, 3], TRAIN)
-    write_split_of(root, "val", [7], VAL)
+    (root / "annotations").mkdir(parents=True)
+    for split, numbers, things in (("train", [1, 2, 3], TRAIN), ("val", [7], VAL)):
+        images = []
+        for number in numbers:
+            path = image_of(root, number, split)
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (WIDTH, HEIGHT)).save(path)
+            size = dict(height=HEIGHT, width=WIDTH)
+            images.append(dict(id=number, file_name=path.name, **size))
+        things = [dict(item, id=i + 1) for i, item in enumerate(things)]
+        content = dict(images=images, annotations=things, categories=CATEGORIES)
+        instances(root, split).write_text(json.dumps(content))
     return root
 
 
@@ -91,13 +92,11 @@ def convert(tool, root, *options):
     tool.main([str(root), "--workers", "1", *options])
 
 
-def name_of(number, split="train"):
-    return f"COCO_{split}2014_{number:012d}"
-
-
-def mask_of(root, number, split="train"):
-    folder = root / "SegmentationClass" / f"{split}2014"
-    return folder / f"{name_of(number, split)}.png"
+def refused(capsys, tool, root, *options):
+    """What the converter says of problems."""
+    with pytest.raises(SystemExit, match=r"problems: \d+, shown: \d+"):
+        convert(tool, root, *options)
+    return capsys.readouterr().err
 
 
 def test_prepares_masks_lists_and_labels(tool, root, capsys):
@@ -127,15 +126,10 @@ def test_prepares_masks_lists_and_labels(tool, root, capsys):
     assert table["person"] == ["1", "1"]
     assert table["dog"] == ["1", "0"]
 
-
-def test_the_config_reads_what_was_written(tool, root):
-    convert(tool, root)
-    cfg = Config.fromfile(CONFIGS / "fsr_vit-b_coco.py")
+    cfg = load_config("_base_/datasets/coco2014")
     for loader, count in ((cfg.train_dataloader, 2), (cfg.val_dataloader, 1)):
-        loader.dataset.data_root = str(root)
-        loader.dataset.pipeline = (
-            [dict(type="LoadAnnotations")] if loader is cfg.val_dataloader else []
-        )
+        masks = [dict(type="LoadAnnotations")] if count == 1 else []
+        loader.dataset.update(data_root=str(root), pipeline=masks)
         dataset = DATASETS.build(loader.dataset)
         assert len(dataset) == count
     assert (dataset[0]["gt_seg_map"][:10] == PERSON).all()
@@ -145,20 +139,19 @@ def test_smaller_objects_lie_before_larger_ones(tool):
     whole = np.ones((2, 3), np.uint8)
     part = np.array([[0, 1, 1], [0, 0, 0]], np.uint8)
     corner = np.array([[0, 0, 1], [0, 0, 0]], np.uint8)
-    expected = [[2, 3, 4], [2, 2, 2]]
     objects = [(corner, 4, False), (whole, 2, False), (part, 3, False)]
     for shuffled in (objects, objects[::-1], objects[1:] + objects[:1]):
-        assert tool.paint_mask((2, 3), shuffled).tolist() == expected
+        assert tool.paint_mask((2, 3), shuffled).tolist() == [[2, 3, 4], [2, 2, 2]]
     # A crowd is behind, however small.
     behind = [(corner, 4, True), (whole, 2, False)]
     assert (tool.paint_mask((2, 3), behind) == 2).all()
-    assert tool.paint_mask((2, 3), [(part, 4, True)]).tolist() == [
-        [0, 255, 255],
-        [0, 0, 0],
-    ]
+    only_crowd = tool.paint_mask((2, 3), [(part, 4, True)])
+    assert only_crowd.tolist() == [[0, 255, 255], [0, 0, 0]]
 
 
-def test_a_second_run_keeps_what_is_there(tool, root):
+def test_what_is_there_stays_unless_overwritten(tool, root, capsys):
+    assert "train: split file" in refused(capsys, tool, root, "--check")
+    assert not (root / "SegmentationClass").exists()
     convert(tool, root)
     mask = mask_of(root, 2)
     Image.new("L", (WIDTH, HEIGHT)).save(mask)
@@ -168,35 +161,6 @@ def test_a_second_run_keeps_what_is_there(tool, root):
     assert read_mask(mask).any()
 
 
-def test_check_alone_writes_nothing(tool, root, capsys):
-    with pytest.raises(SystemExit, match="problems: 2"):
-        convert(tool, root, "--check")
-    errors = capsys.readouterr().err
-    assert "train: split file" in errors
-    assert not (root / "SegmentationClass").exists()
-
-
-@pytest.mark.parametrize("file", ["train.txt", "val.txt", "image_labels.json"])
-def test_older_contents_hide_no_problem_and_the_rest_is_written(
-    tool, root, file, capsys
-):
-    words = remove_image(root)
-    (root / file).write_text("{}")
-    with pytest.raises(SystemExit):
-        convert(tool, root)
-    errors = capsys.readouterr().err
-    assert words in errors
-    assert f"{root / file} exists and has other contents" in errors
-    assert (root / file).read_text() == "{}"
-    assert mask_of(root, 7, "val").exists()
-    for path, words in {
-        "train.txt": name_of(1),
-        "val.txt": name_of(7, "val"),
-        "image_labels.json": '"toothbrush"',
-    }.items():
-        assert (words in (root / path).read_text()) == (path != file)
-
-
 def test_only_converting_needs_pycocotools(tool, root, monkeypatch):
     convert(tool, root)
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
@@ -204,8 +168,6 @@ def test_only_converting_needs_pycocotools(tool, root, monkeypatch):
     monkeypatch.setitem(sys.modules, tool.__name__, tool)
     tool = load_tool("dataset_converters/coco2014")
     convert(tool, root, "--check")
-    with pytest.raises(SystemExit, match="0"):
-        convert(tool, root, "--help")
     (root / "train.txt").unlink()
     words = r"error: this needs pycocotools: pip install 'mmseg_fsr\[coco\]'"
     with pytest.raises(SystemExit, match=words):
@@ -214,59 +176,68 @@ def test_only_converting_needs_pycocotools(tool, root, monkeypatch):
 
 
 def remove_image(root):
-    (root / "train2014" / f"{name_of(2)}.jpg").unlink()
+    image_of(root, 2).unlink()
     return f"{name_of(2)}.jpg does not exist"
 
 
 def resize_image(root):
-    path = root / "train2014" / f"{name_of(2)}.jpg"
-    Image.new("RGB", (4, 5)).save(path)
-    return f"instances_train2014.json is 30 x 20 pixels, its image {path} 4 x 5"
+    Image.new("RGB", (4, 5)).save(image_of(root, 2))
+    size = f"its image {image_of(root, 2)} 4 x 5"
+    return f"instances_train2014.json is 30 x 20 pixels, {size}"
 
 
 def break_polygon(root):
-    path = root / "annotations" / "instances_train2014.json"
-    content = json.loads(path.read_text())
+    content = json.loads(instances(root, "train").read_text())
     content["annotations"][3]["segmentation"] = "none"
-    path.write_text(json.dumps(content))
+    instances(root, "train").write_text(json.dumps(content))
     return f"{name_of(2)}: "
 
 
-@pytest.mark.parametrize("spoil", [remove_image, resize_image, break_polygon])
-def test_a_bad_file_is_named_and_the_others_are_done(tool, root, spoil, capsys):
+@pytest.mark.parametrize(
+    ("spoil", "older"),
+    [
+        (remove_image, "train.txt"),
+        (resize_image, "val.txt"),
+        (break_polygon, "image_labels.json"),
+    ],
+)
+def test_a_bad_file_or_older_list_is_named_and_the_rest_is_written(
+    tool, root, spoil, older, capsys
+):
     words = spoil(root)
-    with pytest.raises(SystemExit, match=r"problems: \d+, shown: \d+"):
-        convert(tool, root)
-    assert words in capsys.readouterr().err
+    (root / older).write_text("{}")
+    errors = refused(capsys, tool, root)
+    assert words in errors
+    assert f"{root / older} exists and has other contents" in errors
     assert mask_of(root, 1).exists()
     assert mask_of(root, 7, "val").exists()
+    for path, words in {
+        "train.txt": name_of(1),
+        "val.txt": name_of(7, "val"),
+        "image_labels.json": '"toothbrush"',
+    }.items():
+        assert (words in (root / path).read_text()) == (path != older)
     assert not list(root.rglob(".*"))
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_missing_annotations(tool, root, split, capsys):
-    (root / "annotations" / f"instances_{split}2014.json").unlink()
-    with pytest.raises(SystemExit):
-        convert(tool, root)
-    errors = capsys.readouterr().err
-    assert f"instances_{split}2014.json does not exist: unpack" in errors
-
-
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_broken_annotations(tool, root, split, capsys):
-    path = root / "annotations" / f"instances_{split}2014.json"
-    path.write_text(path.read_text()[:-9])
-    with pytest.raises(SystemExit):
-        convert(tool, root)
-    assert f"{path} is not a COCO instance file" in capsys.readouterr().err
-    assert not (root / "SegmentationClass").exists()
-
-
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_unknown_category(tool, root, split, capsys):
-    path = root / "annotations" / f"instances_{split}2014.json"
+def unknown_category(path):
     path.write_text(path.read_text().replace("toothbrush", "unicorn"))
-    with pytest.raises(SystemExit):
-        convert(tool, root)
-    assert f"{path} has categories ['unicorn']: expected" in capsys.readouterr().err
+
+
+def cut(path):
+    path.write_text(path.read_text()[:-9])
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.unlink(), "does not exist: unpack"),
+        (cut, "is not a COCO instance file"),
+        (unknown_category, "has categories ['unicorn']: expected"),
+    ],
+)
+def test_bad_annotations(tool, root, split, spoil, words, capsys):
+    spoil(instances(root, split))
+    assert f"{instances(root, split)} {words}" in refused(capsys, tool, root)
     assert not (root / "SegmentationClass").exists()

@@ -22,7 +22,8 @@ model = dict(
         dilation=5,
         num_classes=21,
         loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1)),
-    cam_head=dict(type='CAMHead', num_classes=20, in_channels=768),
+    cam_head=dict(
+        type='CAMHead', num_classes=20, in_channels=768, loss_weight=1.0),
     affinity_head=dict(type='PTCHead', loss_weight=0.2),
     distill_head=dict(
         type='SelfDistillHead',

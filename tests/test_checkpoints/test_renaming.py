@@ -1,0 +1,53 @@
+import pytest
+
+from mmseg_fsr.checkpoints.official import OFFICIAL_TO_OURS
+from mmseg_fsr.checkpoints.renaming import Conversion, backwards, translate
+from mmseg_fsr.checkpoints.vit import TIMM_TO_MMPRETRAIN
+
+TABLE = (
+    ("a.*.b.", "x.*.y."),
+    ("a.*.b.*.c", "first.*.*"),
+    ("a.", "rest."),
+    ("token", "tok.en"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.12.b.weight", "x.12.y.weight"),
+        ("a.c", "rest.c"),
+        ("a.1.c", "rest.1.c"),
+        ("token", "tok.en"),
+        ("tokens", None),
+        ("my.token", None),
+        ("a", None),
+    ],
+)
+def test_translate(name, expected):
+    assert translate(name, TABLE) == expected
+
+
+def test_numbers_keep_their_order():
+    table = (("a.*.b.*.c", "x.*.*"),)
+    assert translate("a.3.b.10.c", table) == "x.3.10"
+    assert translate("x.3.10", backwards(table)) == "a.3.b.10.c"
+
+
+def test_dots_are_dots():
+    assert translate("axb", (("a.b", "c"),)) is None
+
+
+@pytest.mark.parametrize("table", [TIMM_TO_MMPRETRAIN, OFFICIAL_TO_OURS])
+def test_the_tables_in_use_lead_back(table):
+    for left, right in table:
+        name = left.replace("*", "7") + ("weight" if left.endswith(".") else "")
+        there = translate(name, table)
+        assert there == right.replace("*", "7") + "weight" * left.endswith(".")
+        assert translate(there, backwards(table)) == name
+
+
+def test_report():
+    report = Conversion({}, ["a", "b"], ["c"]).report()
+    assert report == "\nleft out, no counterpart: a; b\nnot in the source: c"
+    assert Conversion({}, [], []).report() == ""

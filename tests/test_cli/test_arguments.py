@@ -1,0 +1,89 @@
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from mmseg_fsr.cli.arguments import (
+    add_common_arguments,
+    added_to,
+    build_val_dataset,
+    exit_with,
+    load_config,
+    merge_options,
+    positive_int,
+)
+
+
+def test_hooks_of_a_list_are_addressed_by_their_type():
+    hooks = [dict(type="EMATeacherHook", momentum=0.9), dict(type="Other", a=1)]
+    cfg = Config(dict(custom_hooks=hooks, model=dict(custom_hooks=dict(x=1))))
+    merge_options(
+        cfg,
+        {
+            "custom_hooks.EMATeacherHook.momentum": 0.99,
+            "custom_hooks.1.a": 2,
+            "model.custom_hooks.x": 3,
+        },
+    )
+    assert cfg.custom_hooks == [hooks[0] | dict(momentum=0.99), dict(type="Other", a=2)]
+    assert cfg.model.custom_hooks.x == 3
+    merge_options(cfg, dict(custom_hooks=[]))
+    assert cfg.custom_hooks == []
+    merge_options(cfg, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "there"),
+    [({}, "nothing"), (dict(custom_hooks=[dict(type="A"), dict(type="B")]), "A, B")],
+)
+def test_a_hook_that_is_not_there_is_told(settings, there):
+    message = f"custom_hooks.EMA.momentum: custom_hooks has no EMA, but {there}$"
+    with pytest.raises(ValueError, match=message):
+        merge_options(Config(settings), {"custom_hooks.EMA.momentum": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("argument", "in_config", "expected"),
+    [
+        ("given", "configured", "given"),
+        (None, "configured", "configured"),
+        (None, None, "work_dirs/tiny"),
+    ],
+)
+def test_work_dir_priority(tmp_path, monkeypatch, argument, in_config, expected):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    config = tmp_path / "tiny.py"
+    config.write_text(f"work_dir = {in_config!r}\na = dict(b=1)\n")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config")
+    add_common_arguments(parser)
+    options = ["--work-dir", argument] if argument else []
+    args = parser.parse_args([str(config), "--cfg-options", "a.b=2", *options])
+    cfg = load_config(args)
+    assert (cfg.work_dir, cfg.launcher, cfg.a.b) == (expected, "none", 2)
+
+
+def test_a_config_without_validation_names_no_images():
+    with pytest.raises(ValueError, match="has no val_dataloader: it names no images"):
+        build_val_dataset(Config(dict(val_dataloader=None)))
+
+
+def test_numbers_from_one_on():
+    assert positive_int("3") == 3
+    for text in ("0", "-1", "x"):
+        with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
+            positive_int(text)
+
+
+def test_problems_end_the_program_at_its_end(capsys):
+    problems = []
+    exit_with(problems)
+    for error in (ValueError("one"), OSError("two"), ValueError("three")):
+        with added_to(problems):
+            raise error
+    with pytest.raises(SystemExit) as ended:
+        exit_with(problems, shown=2)
+    assert ended.value.code == "problems: 3, shown: 2"
+    assert capsys.readouterr().err == "error: one\nerror: two\n"
+    with pytest.raises(TypeError), added_to(problems):
+        raise TypeError

@@ -1,0 +1,67 @@
+import pytest
+from mmengine.config import Config
+
+from mmseg_fsr.cli.run_options import enable_crf, enable_tta
+
+
+def test_the_augmented_model_holds_the_tested_one():
+    cfg = Config(
+        dict(
+            model=dict(type="A"),
+            tta_model=dict(type="B", flip=True),
+            tta_pipeline=[dict(type="C")],
+            test_dataloader=dict(batch_size=1, dataset=dict(pipeline=[])),
+        )
+    )
+    enable_tta(cfg)
+    assert cfg.model == dict(type="B", flip=True, module=dict(type="A"))
+    dataset = dict(pipeline=[dict(type="C")])
+    assert cfg.test_dataloader == dict(batch_size=1, dataset=dataset)
+
+
+@pytest.mark.parametrize("lacking", ["tta_model", "tta_pipeline", "test_dataloader"])
+@pytest.mark.parametrize("removed", [True, False])
+def test_what_the_config_lacks_for_augmentation_is_named(lacking, removed):
+    settings = dict(tta_model=dict(type="B"), tta_pipeline=[], test_dataloader={})
+    settings[lacking] = None
+    if removed:
+        del settings[lacking]
+    with pytest.raises(ValueError, match=f"--tta needs {lacking} in the config"):
+        enable_tta(Config(settings))
+
+
+METRICS = [dict(type="IoUMetric"), dict(type="CAMIoUMetric")]
+CRF = dict(type="DenseCRF", num_iters=3)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "metrics"),
+    [
+        (METRICS[0], METRICS[:1]),
+        (METRICS, METRICS),
+        (dict(type="Evaluator", metrics=METRICS), METRICS),
+        (dict(metrics=METRICS[0]), METRICS[:1]),
+        (dict(type="DenseCRFEvaluator", metrics=METRICS), METRICS),
+    ],
+)
+def test_the_crf_refines_what_the_same_metrics_score(evaluator, metrics):
+    cfg = Config(dict(crf=CRF, test_evaluator=evaluator))
+    enable_crf(cfg)
+    expected = dict(type="DenseCRFEvaluator", metrics=metrics, crf=CRF)
+    assert cfg.test_evaluator == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(test_evaluator=METRICS), "--crf needs crf in the config"),
+        (dict(crf=CRF), "--crf needs test_evaluator in the config"),
+        (
+            dict(crf=CRF, test_evaluator=dict(type="Other", metrics=METRICS)),
+            "--crf replaces mmengine's Evaluator, but test_evaluator .* type Other",
+        ),
+    ],
+)
+def test_a_config_that_the_crf_does_not_fit_is_told(settings, message):
+    with pytest.raises(ValueError, match=message):
+        enable_crf(Config(settings))

@@ -1,0 +1,239 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from mmengine.fileio import LocalBackend, register_backend
+from PIL import Image
+
+from mmseg_fsr.datasets import ImageLabelDataset
+from tests.support.voc_folder import WIDTH
+
+from .base import (
+    CLASSES,
+    LOAD,
+    PACKED,
+    DatasetContract,
+    build,
+    build_with_masks,
+    foreground,
+    mask_of,
+)
+
+SPLIT = "ImageSets/Segmentation/train.txt"
+AUGMENTED = [
+    *LOAD,
+    dict(
+        type="TestTimeAug",
+        transforms=[
+            [dict(type="RandomFlip", prob=p) for p in (0.0, 1.0)],
+            [dict(type="LoadAnnotations")],
+            [dict(type="PackSegInputs")],
+        ],
+    ),
+]
+
+
+class TestImageLabelDataset(DatasetContract):
+    type = "ImageLabelDataset"
+    metainfo = dict(classes=CLASSES)
+    # Here `metainfo` names all classes that there are.
+    test_chosen_classes_drop_labels_and_pixels_alike = None
+
+
+class Pets(ImageLabelDataset):
+    METAINFO = dict(classes=CLASSES, palette=[[i, i, i] for i in range(21)])
+
+
+class TestDerivedDataset(DatasetContract):
+    type = Pets
+
+
+# --- lists of images
+
+
+def test_folder_without_split_is_listed(voc_root):
+    (voc_root / "JPEGImages/sub").mkdir()
+    os.rename(voc_root / "JPEGImages/b.jpg", voc_root / "JPEGImages/sub/b.jpg")
+    labels = {"a": [8, 15], "sub/b": [12], "c": []}
+    (voc_root / "image_labels.json").write_text(json.dumps(labels))
+    dataset = build(voc_root, ann_file="")
+    assert dataset.image_names() == ["a", "c", "sub/b"]
+    assert foreground(dataset) == [[8, 15], [], [12]]
+    with pytest.raises(ValueError, match=r"JPEGImages holds no image \(suffix '\.tif'"):
+        build(voc_root, ann_file="", img_suffix=".tif")
+
+
+class FarBackend(LocalBackend):
+    """Knows files of this machine by other paths."""
+
+    def get(self, filepath):
+        return super().get(filepath.removeprefix("far:").removeprefix("//"))
+
+    def get_text(self, filepath, encoding="utf-8"):
+        return self.get(filepath).decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "backend_args"), [("far://", None), ("far:", dict(backend="far"))]
+)
+def test_files_elsewhere_are_left_to_the_backend(voc_root, prefix, backend_args):
+    register_backend("far", FarBackend, force=True, prefixes="far")
+    load_image, load_mask, pack = PACKED
+    elsewhere = dict(backend_args=backend_args)
+    dataset = build_with_masks(
+        f"{prefix}{voc_root}",
+        label_file=str(voc_root / "image_labels.json"),
+        pipeline=[load_image | elsewhere, load_mask | elsewhere, pack],
+        **elsewhere,
+    )
+    assert dataset[1]["inputs"].shape == (3, 43, WIDTH)
+
+
+def test_names_may_have_suffixes_of_their_own(voc_root):
+    names = {"a.jpg": [8, 15], "b.png": [12]}
+    Image.new("RGB", (3, 2)).save(voc_root / "JPEGImages/b.png")
+    (voc_root / "image_labels.json").write_text(json.dumps(names))
+    (voc_root / "mixed.txt").write_text("\n".join(names))
+    dataset = build(voc_root, ann_file="mixed.txt", img_suffix="")
+    assert dataset.image_names() == list(names)
+    assert foreground(dataset) == list(names.values())
+    assert dataset[1]["img"].shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("ann_file", ["", SPLIT])
+@pytest.mark.parametrize("img_suffix", ["", ".jpg"])
+def test_masks_are_named_as_their_images(voc_root, ann_file, img_suffix):
+    names = [name if img_suffix else f"{name}.jpg" for name in "abc"]
+    # As `find .` writes them.
+    (voc_root / SPLIT).write_text("\n".join(f"./{name}" for name in names))
+    dataset = build_with_masks(
+        voc_root, label_file=None, ann_file=ann_file, img_suffix=img_suffix
+    )
+    path = dataset.get_data_info(0)["seg_map_path"]
+    assert path == str(voc_root / "SegmentationClass" / f"{names[0]}.png")
+    assert dataset.image_names() == names
+
+
+def test_array_labels_follow_the_split_not_the_alphabet(voc_root):
+    (voc_root / SPLIT).write_text("c\na\n")
+    np.save(voc_root / "l.npy", np.eye(2, 20))
+    assert foreground(build(voc_root, label_file="l.npy")) == [[1], [2]]
+
+
+def test_indices_and_lazy_init(voc_root):
+    dataset = build(voc_root, indices=2, lazy_init=True)
+    assert not dataset._fully_initialized
+    assert foreground(dataset) == [[8, 15], [12]]
+    assert foreground(build(voc_root, indices=[2, 1])) == [[], [12]]
+
+
+def test_absolute_paths_and_no_root(voc_root):
+    dataset = build(
+        None,
+        data_root=None,
+        data_prefix=dict(img_path=str(voc_root / "JPEGImages")),
+        ann_file=str(voc_root / SPLIT),
+        label_file=str(voc_root / "image_labels.json"),
+    )
+    assert foreground(dataset) == [[8, 15], [12], []]
+
+
+def test_linked_folders_and_files_are_followed(voc_root, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.rename(voc_root / "JPEGImages/b.jpg", elsewhere / "b.jpg")
+    (voc_root / "JPEGImages/b.jpg").symlink_to(elsewhere / "b.jpg")
+    os.rename(voc_root / "JPEGImages", elsewhere / "images")
+    (voc_root / "JPEGImages").symlink_to(elsewhere / "images")
+    (tmp_path / "link").symlink_to(voc_root)
+    assert [item["img"].shape[1] for item in build(tmp_path / "link")] == [WIDTH] * 3
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("", r"train\.txt is empty"),
+        ("a\nb\na\n", r"train\.txt names image 'a' 2 times"),
+        ("a\n../x\n", r"train\.txt, line 2, names image '\.\./x', which leads out"),
+        ("a\nz\n", "no line for image 'z'"),
+        ("y\nz\n", "belongs to another data set"),
+    ],
+)
+def test_bad_split_is_refused(voc_root, split, message):
+    (voc_root / SPLIT).write_text(split)
+    with pytest.raises(ValueError, match=message):
+        build(voc_root)
+
+
+# --- classes
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("cat", "background"), "'background' first and at least one more"),
+        (("background",), "'background' first and at least one more"),
+        (None, "needs `metainfo` with the classes"),
+        (("background", "cat", "dog", "cat"), "names class 'cat' 2 times: keep one"),
+    ],
+)
+def test_bad_classes_are_refused(voc_root, classes, message):
+    with pytest.raises(ValueError, match=message):
+        build(voc_root, metainfo=classes and dict(classes=classes))
+
+
+# --- files
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_limit_of_pixels_is_a_setting(voc_root):
+    pixels = 43 * WIDTH
+    before = Image.MAX_IMAGE_PIXELS
+    assert build(voc_root, max_pixels=pixels)[1]["img"].shape == (43, WIDTH, 3)
+    with pytest.raises(ValueError, match=rf"b\.jpg has too many .*, {pixels - 1}$"):
+        build(voc_root, max_pixels=pixels - 1)[1]
+    assert before == Image.MAX_IMAGE_PIXELS
+    with pytest.raises(ValueError, match="max_pixels must be at least 1, got 0"):
+        build(voc_root, max_pixels=0)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message", "pipeline"),
+    [
+        (np.full((43, 56), 21, np.uint8), r"has class ids \[21\]: .*", PACKED),
+        (np.full((43, 56), 21, np.uint8), r"has class ids \[21\]: .*", AUGMENTED),
+        (np.zeros((43, 56, 3), np.uint8), "has 3 channels", PACKED),
+        (np.zeros((56, 43), np.uint8), r"is 43 x 56 pixels, .*b\.jpg 56 x 43", PACKED),
+        # MMSegmentation would take it for 0.
+        (np.full((43, 56), 256, np.uint16), "has values from 256 to 256", PACKED),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Please pay attention your ground truth")
+def test_mask_of_other_ids_or_size_is_named(voc_root, mask, message, pipeline):
+    Image.fromarray(mask).save(voc_root / "SegmentationClass/b.png")
+    dataset = build_with_masks(voc_root, pipeline=pipeline)
+    assert dataset[0]["inputs"] is not None
+    with pytest.raises(ValueError, match=rf"mask \S+b\.png {message}"):
+        dataset[1]
+
+
+def test_labels_may_count_from_unlabelled_pixels(voc_root):
+    mask = np.full((43, WIDTH), 21, np.uint8)
+    mask[0] = 0
+    Image.fromarray(mask).save(voc_root / "SegmentationClass/b.png")
+    dataset = build_with_masks(voc_root, reduce_zero_label=True)
+    assert set(np.unique(mask_of(dataset[1]))) == {20, 255}
+
+
+def test_mask_may_be_resized_with_its_image(voc_root):
+    resize = dict(type="Resize", scale=(20, 30), keep_ratio=False)
+    late = build_with_masks(voc_root, pipeline=[*PACKED[:2], resize, PACKED[2]])
+    assert mask_of(late[0]).shape == (30, 20)
+    early = build_with_masks(voc_root, pipeline=[*LOAD, resize, *PACKED[1:]])
+    assert mask_of(early[0]).shape == (40, WIDTH)
+    # The file must have the image's size, not that of the network's input.
+    mask = voc_root / "SegmentationClass/a.png"
+    Image.fromarray(np.zeros((30, 20), np.uint8)).save(mask)
+    with pytest.raises(ValueError, match=r"a\.png is 20 x 30 pixels, its image"):
+        early[0]

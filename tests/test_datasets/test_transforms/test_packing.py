@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import TRANSFORMS
+from mmseg.structures import SegDataSample
+
+
+def results(views=None, **kwargs):
+    """What a pipeline has made of an image, or of so many views of one."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (views or 1, 6, 5, 3), dtype=np.uint8)
+    label = np.array([1, 0, 1], np.int64)
+    image = list(images) if views else images[0]
+    return dict(img=image, gt_label=label, img_path="x.jpg", ori_shape=(9, 9), **kwargs)
+
+
+def pack(kind, given):
+    return TRANSFORMS.build(dict(type=kind))(given)
+
+
+def pack_views(given):
+    return pack("PackMultiViewSegInputs", given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "views"),
+    [("PackImageLabelSegInputs", None), ("PackMultiViewSegInputs", 2)],
+)
+def test_labels_are_a_float_tensor_and_required(kind, views):
+    label = pack(kind, results(views))["data_samples"].gt_label.label
+    assert label.dtype == torch.float32
+    assert label.tolist() == [1, 0, 1]
+    given = results(views)
+    del given["gt_label"]
+    with pytest.raises(ValueError, match=r"x\.jpg comes without 'gt_label': set the"):
+        pack(kind, given)
+
+
+def test_image_is_packed_as_by_mmseg():
+    packed = pack("PackImageLabelSegInputs", results(img_shape=(6, 5)))
+    assert packed["inputs"].shape == (3, 6, 5)
+    assert packed["data_samples"].ori_shape == (9, 9)
+
+
+@pytest.mark.parametrize("views", [1, 2, 3])
+def test_views_are_numbered_tensors(views):
+    given = results(views)
+    given["img"][-1] = given["img"][-1][:, ::-1]  # flipped: negative strides
+    packed = pack_views(given)
+    assert list(packed["inputs"]) == [f"view{n}" for n in range(1, views + 1)]
+    for view, image in zip(packed["inputs"].values(), given["img"], strict=True):
+        assert view.dtype == torch.uint8
+        assert view.is_contiguous()
+        assert np.array_equal(view.permute(1, 2, 0), image)
+
+
+def test_sample_has_meta_information():
+    given = results(3, img_shape=(9, 9))
+    given["img"][2] = given["img"][2][:4]  # a local crop
+    sample = pack_views(given)["data_samples"]
+    assert isinstance(sample, SegDataSample)
+    assert sample.metainfo == dict(
+        img_path="x.jpg", ori_shape=(9, 9), img_shape=(6, 5), num_labels=2
+    )
+    assert "gt_sem_seg" not in sample
+
+
+def test_pseudo_collate_gives_lists_by_view():
+    batch = pseudo_collate([pack_views(results(2)) for _ in range(3)])
+    assert [len(views) for views in batch["inputs"].values()] == [3, 3]
+    assert len(batch["data_samples"]) == 3
+
+
+def test_single_image_is_refused():
+    with pytest.raises(ValueError, match=r"list of views .*mmpretrain\.MultiView"):
+        pack_views(results())
