@@ -26,15 +26,20 @@ _MODULES = {
     "datasets.split_report": "datasets.preparation.split_report",
     "datasets.voc": "datasets.voc_coco",
     "engine.command_line": "cli.arguments",
+    "engine.loops": "evaluation",
     "engine.cpu_distributed": "cli.cpu_ranks",
     "engine.runner_state": "engine.runner_access",
     "engine.test_options": "cli.run_options",
     "engine.training_progress": "utils.training_progress",
+    "engine.untouched_training": "engine.hooks.cam_visualization_hook",
+    "export.fingerprint": "export.label_folder",
     "label_ids": "utils.label_ids",
     "models.losses.global_mean": "models.losses.distributed",
     "stack": "dependencies",
     "utils.atomic_backend": "engine.hooks.atomic_checkpoint_hook",
+    "utils.check_weights": "checkpoints.fit",
     "utils.complete_checkpoint": "checkpoints.completeness",
+    "utils.dataset_meta": "checkpoints.reading",
     "utils.name_table": "checkpoints.renaming",
     "utils.official_checkpoint": "checkpoints.official",
     "utils.pretrained": "checkpoints.pretrained",
@@ -91,7 +96,10 @@ _SETTINGS = {
         "validate=...)"
     ),
     ("models.heads.SelfDistillHead", "with_teacher"): (
-        "as an auxiliary_head set type='SelfDistillAuxHead'"
+        "leave it out; as an auxiliary_head set type='SelfDistillAuxHead'"
+    ),
+    ("models.postprocessing.DenseCRF", "num_workers"): (
+        "leave it out, it refines on the device of the model"
     ),
 }
 

@@ -156,6 +156,7 @@ def test_import_leaves_other_models_of_the_process_alone():
 from mmengine.runner import CheckpointLoader
 before = dict(CheckpointLoader._schemes)
 import mmseg_fsr, mmseg.datasets, mmseg.models, mmpretrain.datasets
+import mmseg_fsr.ablation, mmseg_fsr.export
 assert CheckpointLoader._schemes == before
 import mmseg_fsr.checkpoints.runner_loaders as ours
 changed = dict(CheckpointLoader._schemes.items() - before.items())

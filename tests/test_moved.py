@@ -47,6 +47,7 @@ def test_names_that_never_were_are_unknown_as_ever():
     [
         (LOOPS, dict(type="DenseCRFTestLoop", crf={}), "type='DenseCRFEvaluator'"),
         (MODELS, dict(type="PyDenseCRF", num_workers=2), "use DenseCRF"),
+        (MODELS, dict(type="DenseCRF", num_workers=2), "leave it out"),
         (HOOKS, dict(type="EMATeacherHook", validate="both"), "teacher_scoring="),
         (
             MODELS,

@@ -23,8 +23,8 @@ from mmseg_fsr.checkpoints import load_checkpoint_file
 from mmseg_fsr.cli.arguments import (
     add_common_arguments,
     exit_with,
-    load_config,
     require_file,
+    runner_config,
 )
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 from mmseg_fsr.cli.run_options import enable_tta, require_keys
@@ -158,10 +158,12 @@ def load_checkpoint(runner: Runner, filename: str) -> None:
     Raises:
         ValueError: If the file is damaged or does not fit the model.
     """
-    tensors = load_checkpoint_file(filename).state_dict
+    tensors, rest = load_checkpoint_file(filename)
     # The hooks refuse a checkpoint that does not fit.
     try:
-        runner.call_hook("after_load_checkpoint", checkpoint=dict(state_dict=tensors))
+        runner.call_hook(
+            "after_load_checkpoint", checkpoint=dict(rest, state_dict=tensors)
+        )
     except ValueError as error:
         raise ValueError(f"{filename}: {error}") from error
     unwrapped_model(runner).load_state_dict(tensors, strict=False)
@@ -171,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Exports, prints what was written, and ends with 1 if images are missing."""
     args = parse_args(argv)
     try:
-        cfg = load_config(args)
+        cfg = runner_config(args)
         if args.work_dir is None:
             # The runner writes the config there: the training keeps its own.
             cfg.work_dir += "/export"

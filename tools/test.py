@@ -4,7 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+import mmseg_fsr
 
 # isort: split
 from mmengine.config import Config
@@ -13,7 +13,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, RUNNERS
 
-from mmseg_fsr.cli.arguments import add_common_arguments, load_config, require_file
+import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
+from mmseg_fsr.cli.arguments import add_common_arguments, require_file, runner_config
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 from mmseg_fsr.cli.run_options import enable_crf, enable_tta, require_keys
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
@@ -98,7 +99,7 @@ def refuse_repeated_names(dataset: BaseSegDataset) -> None:
 def main() -> None:
     """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
-    cfg = load_config(args)
+    cfg = runner_config(args)
     cfg.load_from = args.checkpoint
     # The config that a resumed training has dumped says True.
     cfg.resume = False

@@ -3,14 +3,15 @@
 import argparse
 from pathlib import Path
 
-import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+import mmseg_fsr
 
 # isort: split
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_fsr.cli.arguments import add_common_arguments, load_config, require_file
+import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
+from mmseg_fsr.cli.arguments import add_common_arguments, require_file, runner_config
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 
 
@@ -60,7 +61,7 @@ def enable_amp(cfg: Config) -> None:
 def main() -> None:
     """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
-    cfg = load_config(args)
+    cfg = runner_config(args)
     if args.resume:
         resume_own(cfg)
     if args.amp:

@@ -2,5 +2,4 @@ _base_ = [
     './_base_/models/fsr_clip-b.py', './_base_/recipes/voc.py',
     './_base_/schedules/layer_decay.py'
 ]
-model = _base_.model_settings
 optim_wrapper = _base_.layer_decay

@@ -1,2 +1,1 @@
 _base_ = ['./_base_/models/fsr_r50.py', './_base_/recipes/voc.py']
-model = _base_.model_settings

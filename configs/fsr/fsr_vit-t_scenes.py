@@ -18,7 +18,8 @@ model = dict(
         img_size=96,
         patch_size=12,
         drop_path_rate=0.0,
-        aggregator=dict(num_heads=4, depth=1)),
+        aggregator=dict(num_heads=4, depth=1),
+        init_cfg=None),
     decode_head=dict(
         in_channels=channels,
         channels=channels,

@@ -3,7 +3,13 @@
 from .claim_verdict import Comparison, compare
 from .markdown_page import markdown_page
 from .result_file import ResultFile
-from .run import AblationRun, planned_runs, run_queue, training_size
+from .run import (
+    AblationRun,
+    drop_unscored_end,
+    planned_runs,
+    run_queue,
+    training_size,
+)
 from .table import AblationTable, Claim, Row, read_table
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "ResultFile",
     "Row",
     "compare",
+    "drop_unscored_end",
     "markdown_page",
     "planned_runs",
     "read_table",

@@ -68,21 +68,6 @@ class AblationRun:
             ) from error
         return cfg
 
-    @staticmethod
-    def drop_unscored_end(folder: Path, steps: int) -> None:
-        """Removes the last checkpoint if the validation after it was broken off.
-
-        The run then repeats its last steps. Resumed from that checkpoint, it would end
-        without scores.
-        """
-        if _logged_scores(folder)[0] == steps:
-            return
-        end = folder / f"iter_{steps}.pth"
-        end.unlink(missing_ok=True)
-        noted = folder / "last_checkpoint"
-        if noted.exists() and Path(noted.read_text().strip()).name == end.name:
-            noted.unlink()
-
     def read_scores(self, folder: Path, steps: int) -> dict[str, float]:
         """The scores of the validation after the last step, by the validation's names.
 
@@ -90,7 +75,7 @@ class AblationRun:
             ValueError: If the last validation came earlier, or lacks a score of the
                 table.
         """
-        step, scores = _logged_scores(folder)
+        step, scores = _scores_if_logged(folder)
         if step != steps:
             raise ValueError(
                 f"{folder}: last validation at step {step} of {steps}: set "
@@ -113,7 +98,22 @@ class AblationRun:
             )
 
 
-def _logged_scores(folder: Path) -> tuple[int | None, dict[str, float]]:
+def drop_unscored_end(folder: Path, steps: int) -> None:
+    """Removes the last checkpoint if the validation after it was broken off.
+
+    The run then repeats its last steps. Resumed from that checkpoint, it would end
+    without scores.
+    """
+    if _scores_if_logged(folder)[0] == steps:
+        return
+    end = folder / f"iter_{steps}.pth"
+    end.unlink(missing_ok=True)
+    noted = folder / "last_checkpoint"
+    if noted.exists() and Path(noted.read_text().strip()).name == end.name:
+        noted.unlink()
+
+
+def _scores_if_logged(folder: Path) -> tuple[int | None, dict[str, float]]:
     """Step and scores of the last validation; None and nothing without a log."""
     try:
         return logged_scores(folder)

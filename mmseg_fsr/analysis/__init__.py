@@ -1,4 +1,4 @@
-"""What a trained network attends to."""
+"""Attention of trained networks, and meters for benchmarks."""
 
 from .attention import (
     AttentionHook,

@@ -1,4 +1,4 @@
-"""What the benchmarks in ``tools/analysis`` measure with and report."""
+"""Meters, timers and tables of the benchmarks in ``tools/analysis``."""
 
 import contextlib
 import functools

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch import Tensor
 
 _PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None))
 _OF_TORCH = (torch.dtype, torch.device, torch.Size)
 _NUMBERS = "biufc"
+# The functions that OneCycleLR's state names.
+_ANNEALING = ("_annealing_cos", "_annealing_linear")
 
 
 class UnknownObjectError(Exception):
@@ -50,8 +53,12 @@ def _named(path: str, kind: type[_StandIn]) -> type[_StandIn]:
     return type(name, (kind,), dict(__module__=module))
 
 
-# HistoryBuffer's state refers to its methods by getattr, arrays' to their class.
-_STAND_INS = [_named(path, _StandIn) for path in ("builtins.getattr", "numpy.ndarray")]
+# The states of arrays and of OneCycleLR refer to these classes.
+_CLASSES = (
+    "numpy.ndarray",
+    f"{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__name__}",
+)
+_STAND_INS = [_named(path, _StandIn) for path in _CLASSES]
 
 
 def _stands_for(*paths: str) -> Callable[[type[_StandIn]], type[_StandIn]]:
@@ -70,6 +77,17 @@ class _HistoryBuffer(_StandIn):
         # The state has its methods as well, which are those of the class.
         keys = ("_log_history", "_count_history", "max_length")
         return HistoryBuffer(*(build_objects(self.state[key]) for key in keys))
+
+
+@_stands_for("builtins.getattr")
+class _Method(_StandIn):
+    """HistoryBuffer's state has methods, too, which are not built."""
+
+    def build(self) -> Callable:
+        owner, name = self.args
+        if owner.__name__ != OneCycleParamScheduler.__name__ or name not in _ANNEALING:
+            raise UnknownObjectError("builtins.getattr")
+        return getattr(OneCycleParamScheduler, name)
 
 
 @_stands_for("argparse.Namespace")
@@ -142,8 +160,8 @@ def build_objects(value: Any) -> Any:
 
     Returns:
         The same of plain values, containers, tensors, NumPy's numbers, arrays and
-        dtypes, ``HistoryBuffer`` and ``argparse.Namespace`` alone. Ordered dicts become
-        dicts, parameters tensors.
+        dtypes, ``HistoryBuffer``, ``argparse.Namespace`` and the annealing of
+        ``OneCycleLR`` alone. Ordered dicts become dicts, parameters tensors.
 
     Raises:
         UnknownObjectError: If there is anything else.

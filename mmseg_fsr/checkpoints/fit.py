@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .names import is_of_teacher, part_of
+from .names import first_names, is_of_teacher, part_of
 
 # Parts that predictions do not use. A checkpoint converted from the authors' program
 # has no centres; one for prediction alone has no auxiliary head.
@@ -48,10 +48,9 @@ def check_weights(
     problems += [f"{name} is not in the model" for name in sorted(extra)]
     problems += [f"{name} is missing" for name in sorted(lacking)]
     if problems:
-        shown = "; ".join(problems[:5])
         raise ValueError(
             f"the checkpoint does not fit the model of this config in "
-            f"{len(problems)} tensors: {shown}{'; ...' if problems[5:] else ''}. "
+            f"{len(problems)} tensors: {first_names(problems, '; ')}. "
             "Resume, test or load a checkpoint that was trained with this config"
         )
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .names import first_names
 from .renaming import Conversion, NameTable, backwards, translate
 from .vit import PATCH_PATH
 
@@ -102,8 +103,8 @@ def convert_to_official(state_dict: dict[str, Tensor]) -> Conversion:
     if problems:
         raise ValueError(
             "expected a WeakSegmentor with FSRViT, class attention, LargeFOVHead, "
-            f"CAMHead and SelfDistillHead, as in fsr_vit-b: {'; '.join(problems[:5])}"
-            f"{'; ...' if problems[5:] else ''}"
+            f"CAMHead and SelfDistillHead, as in fsr_vit-b: "
+            f"{first_names(problems, '; ')}"
         )
     positions = tensors["encoder.pos_embed"]
     tensors["encoder.pos_embed"] = torch.cat(

@@ -3,7 +3,7 @@
 from mmengine.logging import print_log
 from torch import nn
 
-from .names import part_of, under_prefix
+from .names import first_names, part_of, under_prefix
 from .reading import load_state_dict_file
 from .vit import is_timm_layout, timm_to_mmpretrain
 
@@ -11,12 +11,6 @@ from .vit import is_timm_layout, timm_to_mmpretrain
 _COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask")
 # A network resizes these to its grid or windows while loading.
 _RESIZED = ("pos_embed", "relative_position_bias_table")
-
-
-def _some(names: set[str], limit: int = 5) -> str:
-    """The first names, for a message."""
-    shown = ", ".join(sorted(names)[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
 def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
@@ -65,8 +59,8 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     if not matched:
         raise ValueError(
             f"nothing in {filename} matches the {type(backbone).__name__}: the file "
-            f"holds {_some(set(weights)) or 'no such prefix'}; expected names such as "
-            f"{_some(set(own))}, or timm's or mmpretrain's"
+            f"holds {first_names(weights) or 'no such prefix'}; expected names such as "
+            f"{first_names(own)}, or timm's or mmpretrain's"
         )
     differing = {
         f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
@@ -83,8 +77,9 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     }
     if differing:
         raise ValueError(
-            f"{filename} holds weights of another architecture: {_some(differing)}; "
-            "set the backbone's arch and patch_size to those of the weights"
+            f"{filename} holds weights of another architecture: "
+            f"{first_names(differing)}; set the backbone's arch and patch_size to "
+            "those of the weights"
         )
     # Unmatched names as well: backbones rename those of older files while loading.
     missing, unused = backbone.load_state_dict(weights, strict=False)
@@ -97,7 +92,7 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     print_log(
         f"{filename}: {len(loaded)} of the {len(own)} tensors of "
         f"{type(backbone).__name__} loaded; at their initial values: "
-        f"{_some(own.keys() - loaded) or 'none'}; in the file, not used: "
-        f"{_some(set(unused)) or 'none'}",
+        f"{first_names(own.keys() - loaded) or 'none'}; in the file, not used: "
+        f"{first_names(unused) or 'none'}",
         logger="current",
     )

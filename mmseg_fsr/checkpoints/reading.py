@@ -162,6 +162,11 @@ def _load_by_torch(file: BinaryIO) -> Any:
     try:
         return torch.load(file, map_location=place, weights_only=True)
     except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error):
+            raise ValueError(
+                "it was saved with another pickle_protocol than torch's default, 2, "
+                "or is damaged"
+            ) from error
         unknown = re.search(r"GLOBAL (\S+) (was not an allowed|whose)", str(error))
         if unknown is None:
             raise

@@ -46,12 +46,8 @@ def timm_to_mmpretrain(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return {translate(name, table) or name: x for name, x in state_dict.items()}
 
 
-def layout_of(state_dict: dict[str, Tensor]) -> str:
-    """Finds which of :data:`LAYOUTS` a backbone's parameters, without prefix, have.
-
-    Raises:
-        ValueError: If they fit none of these.
-    """
+def _layout_of(state_dict: dict[str, Tensor]) -> str:
+    """Which of LAYOUTS a backbone's parameters, without prefix, have."""
     parts = {part_of(name) for name in state_dict}
     if is_timm_layout(state_dict):
         return "timm"
@@ -81,7 +77,7 @@ def convert_vit(state_dict: dict[str, Tensor], to: str) -> Conversion:
     Raises:
         ValueError: If the parameters are not a plain ViT's, or of that layout already.
     """
-    source = layout_of(state_dict)
+    source = _layout_of(state_dict)
     if source == to:
         raise ValueError(f"its names are those of {to} already")
     table = TIMM_TO_MMPRETRAIN

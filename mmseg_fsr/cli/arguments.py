@@ -12,8 +12,6 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
-
 
 def positive_int(text: str) -> int:
     """A type of arguments for argparse: whole numbers from 1 on.
@@ -33,19 +31,21 @@ def merge_options(cfg: Config, options: dict | None) -> None:
     ``custom_hooks.EMATeacherHook.momentum``, or by their number.
 
     Raises:
-        ValueError: If ``custom_hooks`` has no hook of that type.
+        ValueError: If ``custom_hooks`` has no hook of that type or number.
     """
     numbered = {}
     for key, value in (options or {}).items():
         first, *rest = key.split(".")
-        if first == "custom_hooks" and rest and not rest[0].isdigit():
+        if first == "custom_hooks" and rest:
             types = [hook["type"] for hook in cfg.get("custom_hooks", [])]
-            if rest[0] not in types:
+            if rest[0] not in (*types, *map(str, range(len(types)))):
                 raise ValueError(
                     f"{key}: custom_hooks has no {rest[0]}, but "
-                    f"{', '.join(types) or 'nothing'}"
+                    f"{', '.join(types) or 'nothing'}; other hooks are in "
+                    "default_hooks (docs/renamed.md)"
                 )
-            rest[0] = str(types.index(rest[0]))
+            if rest[0] in types:
+                rest[0] = str(types.index(rest[0]))
         numbered[".".join([first, *rest])] = value
     cfg.merge_from_dict(numbered)
 
@@ -173,7 +173,7 @@ def build_val_dataset(cfg: Config) -> Dataset:
     return DATASETS.build(cfg.val_dataloader.dataset)
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def runner_config(args: argparse.Namespace) -> Config:
     """Reads a runner's config and applies the common arguments to it.
 
     Args:
@@ -188,6 +188,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     merge_options(cfg, args.cfg_options)
+    _refuse_doubled_hooks(cfg)
     cfg.work_dir = (
         args.work_dir
         or cfg.get("work_dir")
@@ -196,8 +197,24 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def _refuse_doubled_hooks(cfg: Config) -> None:
+    """Refuses a custom hook that ``default_hooks`` has too: it would act twice."""
+    names = {
+        hook["type"]: name
+        for name, hook in cfg.get("default_hooks", {}).items()
+        if hook
+    }
+    for hook in cfg.get("custom_hooks") or []:
+        if hook["type"] in names:
+            raise ValueError(
+                f"{hook['type']} is in custom_hooks of {cfg.filename}, and already is "
+                f"default_hooks.{names[hook['type']]}: remove it from custom_hooks "
+                "(docs/renamed.md)"
+            )
+
+
 @contextlib.contextmanager
-def added_to(problems: list[str]) -> Iterator[None]:
+def collecting_problems(problems: list[str]) -> Iterator[None]:
     """Adds an error about a file to the problems, and the program continues."""
     try:
         yield

@@ -132,7 +132,7 @@ class ImageLabelDataset(BaseSegDataset):
         return subset
 
     def _reset_bad_images(self) -> None:
-        """Counts from 0; before workers start, as these inherit the shared memory."""
+        """Counts anew, before workers start: they inherit the shared memory."""
         if self.on_bad_image == "skip":
             self.bad_images = BadImages(len(self))
 
@@ -266,7 +266,7 @@ class ImageLabelDataset(BaseSegDataset):
             if folder and "://" not in folder and not osp.isdir(folder):
                 raise FileNotFoundError(
                     f"`{key}` {folder} is not a folder: put the data set there or "
-                    "correct the config (docs/data.md)"
+                    "correct the config (docs/own_data.md, docs/voc_coco.md)"
                 )
 
     def _listed_names(self) -> list[str]:

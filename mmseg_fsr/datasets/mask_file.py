@@ -13,7 +13,7 @@ from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 from .image_file import decode_file, read_image
 
 # VOC's cream, the usual colour of pixels that do not count.
-_IGNORED_COLOR = (224, 224, 192)
+_VOC_CREAM = (224, 224, 192)
 
 
 def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
@@ -91,7 +91,7 @@ def encode_mask(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
     """
     colors = np.zeros((256, 3), np.uint8)
     colors[: len(palette)] = palette
-    colors[IGNORE_INDEX] = _IGNORED_COLOR
+    colors[IGNORE_INDEX] = _VOC_CREAM
     image = Image.fromarray(mask.astype(np.uint8))
     image.putpalette(colors.tobytes())
     content = io.BytesIO()

@@ -8,7 +8,7 @@ from mmpretrain.evaluation import AveragePrecision
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from mmseg_fsr.models.segmentors.cam_segmentor import labels_of_mask
+from mmseg_fsr.models.segmentors import labels_of_mask
 
 
 def image_f1(predicted: Tensor, target: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 from mmseg_fsr.version import __version__
 
 from .label_folder import LabelFolder, config_sha256, file_sha256, labels_sha256
-from .label_maps import SOURCES, class_logits, label_map, present_class_ids
+from .label_maps import SOURCES, class_logits, ids_with_background, label_map
 from .label_report import report_labels
 from .split_dataset import ReadableBatch, ReadableItems, collate_readable
 
@@ -170,7 +170,7 @@ class PseudoLabelExportLoop(TestLoop):
     def _label(self, sample: SegDataSample) -> None:
         """Writes the label map of a sample, which a CRF may refine."""
         labels = labels_of_sample(sample, len(self.mask_ids))
-        classes = present_class_ids(labels)
+        classes = ids_with_background(labels)
         # With the background alone a CRF has nothing to decide.
         if self.crf is None or len(classes) == 1:
             label = label_map(sample, labels, self.source, self.bkg_thr)

@@ -35,7 +35,7 @@ def config_sha256(settings: Mapping[str, Any]) -> str:
     Args:
         settings: Plain values, such as a config's ``model``.
     """
-    text = json.dumps(_counted(settings), sort_keys=True, default=str)
+    text = json.dumps(_labels_depend_on(settings), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -69,7 +69,7 @@ class LabelFolder:
         self, root: Path, settings: Mapping[str, Any], origin: Mapping[str, Any]
     ) -> None:
         self.root = root
-        # As JSON gives them back: lists for tuples.
+        # JSON turns tuples into lists.
         self.settings = json.loads(json.dumps(settings))
         self.origin = dict(origin)
 
@@ -172,12 +172,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:12]}..."
 
 
-def _counted(value: Any) -> Any:
+def _labels_depend_on(value: Any) -> Any:
     if isinstance(value, Mapping):
         left_out = ("init_cfg", "cams")
-        return {k: _counted(v) for k, v in value.items() if k not in left_out}
+        return {k: _labels_depend_on(v) for k, v in value.items() if k not in left_out}
     if isinstance(value, list | tuple):
-        return [_counted(item) for item in value]
+        return [_labels_depend_on(item) for item in value]
     return value
 
 

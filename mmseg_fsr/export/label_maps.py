@@ -14,7 +14,7 @@ SOURCES = ("cam", "par", "seg")
 LABEL_CONFIDENCE = 0.7
 
 
-def present_class_ids(labels: Tensor) -> Tensor:
+def ids_with_background(labels: Tensor) -> Tensor:
     """Ids (P,) int64 of the background and then of an image's classes, ascending.
 
     Args:
@@ -66,7 +66,7 @@ def label_map(
         return cams_to_label(cams, own, bkg_thr, bkg_thr)[0]
     if source == "par":
         return sample.pseudo_sem_seg.data[0]
-    classes = present_class_ids(labels)
+    classes = ids_with_background(labels)
     return classes[sample.seg_logits.data[classes].argmax(0)]
 
 
@@ -79,9 +79,9 @@ def class_logits(
     logits, the others the logarithm of :func:`label_probabilities`.
 
     Returns:
-        (P, H, W) float32, in the order of :func:`present_class_ids`.
+        (P, H, W) float32, in the order of :func:`ids_with_background`.
     """
-    classes = present_class_ids(labels)
+    classes = ids_with_background(labels)
     if source == "seg":
         return sample.seg_logits.data[classes].float()
     label = label_map(sample, labels, source, bkg_thr)

@@ -15,7 +15,7 @@ class MultiViewSegDataPreProcessor(SegDataPreProcessor):
 
     Views (``inputs`` is a dict of lists) are copied to the device as they are,
     mostly uint8, and there stacked, converted and normalised as one batch a view.
-    Single images, as in testing, take ``SegDataPreProcessor``'s own way.
+    ``SegDataPreProcessor`` itself handles single images, as in testing.
 
     With ``pin_memory=True`` in the data loader no copy makes the host wait for the
     device. The loader pins the views. It does not pin the labels, but CUDA copies less

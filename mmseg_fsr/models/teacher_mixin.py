@@ -8,7 +8,7 @@ from torch import nn
 class TeacherMixin:
     """Gives a module a ``teacher``, a copy of itself without gradient.
 
-    It stands before ``nn.Module``'s classes among the bases. The class calls
+    List it before ``nn.Module``'s classes among the bases. The class calls
     :meth:`add_teacher` once it has all its parts.
     :class:`~mmseg_fsr.engine.hooks.EMATeacherHook` sets the teacher's weights before
     training and averages them in training.

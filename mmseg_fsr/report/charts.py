@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from .training_log import Curve
 
-TEACHER = "teacher/"
+TEACHER_SCORES = "teacher/"
 # What each metric of mmseg_fsr.evaluation scores, by its default prefix.
 _METRIC_TITLES = {
     "": "Segmentation",
@@ -65,14 +65,14 @@ def score_chart(curves: Mapping[str, Curve]) -> dict:
         curves: Curves from :func:`~mmseg_fsr.report.score_curves`.
     """
     wanted = {name: curve for name, curve in curves.items() if name.endswith("mIoU")}
-    has_teacher = any(name.startswith(TEACHER) for name in wanted)
-    kinds = list(dict.fromkeys(name.removeprefix(TEACHER) for name in wanted))
+    has_teacher = any(name.startswith(TEACHER_SCORES) for name in wanted)
+    kinds = list(dict.fromkeys(name.removeprefix(TEACHER_SCORES) for name in wanted))
     kinds.sort(key=lambda kind: kind.endswith("best_mIoU"))
     series = []
-    for name in (prefix + kind for kind in kinds for prefix in ("", TEACHER)):
+    for name in (prefix + kind for kind in kinds for prefix in ("", TEACHER_SCORES)):
         if name not in wanted:
             continue
-        kind = name.removeprefix(TEACHER)
+        kind = name.removeprefix(TEACHER_SCORES)
         is_best = kind.endswith("best_mIoU")
         title = metric_title(kind) + (", best threshold" if is_best else "")
         if has_teacher:

@@ -89,8 +89,8 @@ def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
     if "cams" in sample:
         cams = sample.cams.data[None]
         # CAMs of absent classes are 0, so all classes can take part.
-        own = present_classes(torch.ones(cams.shape[:2]))
-        (labels["cams"],) = cams_to_label(own.select(cams), own, threshold, threshold)
+        everything = present_classes(torch.ones(cams.shape[:2]))
+        (labels["cams"],) = cams_to_label(cams, everything, threshold, threshold)
     return labels
 
 

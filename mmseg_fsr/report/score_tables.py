@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mmseg_fsr.evaluation import ClassScores
 
-from .charts import TEACHER, metric_title
+from .charts import TEACHER_SCORES, metric_title
 
 # Names of the scored label maps in tables.
 COLUMN_TITLES = {
@@ -19,9 +19,9 @@ _UNITS = {"mIoU": "mIoU, %", "f1": "F1, %"}
 
 
 def _owners(scores: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Whose scores there are: pairs of title and prefix of the names."""
-    owners = [("Student", ""), ("Teacher", TEACHER)]
-    teachers = [name for name in scores if name.startswith(TEACHER)]
+    """Pairs of title and name prefix, for student and teacher as scored."""
+    owners = [("Student", ""), ("Teacher", TEACHER_SCORES)]
+    teachers = [name for name in scores if name.startswith(TEACHER_SCORES)]
     if not teachers:
         return [("Model", "")]
     return owners if len(teachers) < len(scores) else owners[1:]
@@ -59,7 +59,7 @@ def score_table(scores: Mapping[str, float]) -> dict:
         ``columns``, and ``rows`` with ``name`` and ``values``; None was not scored.
     """
     owners = _owners(scores)
-    names = dict.fromkeys(name.removeprefix(TEACHER) for name in scores)
+    names = dict.fromkeys(name.removeprefix(TEACHER_SCORES) for name in scores)
     return dict(
         columns=[owner for owner, _ in owners],
         rows=[

@@ -1,1 +1,1 @@
-"""What stands on no other part: files, random state, label ids, clock of a run."""
+"""Helpers that import no other part: files, random state, label ids, a run's clock."""

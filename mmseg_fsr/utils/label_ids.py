@@ -1,5 +1,5 @@
 """Ids with a meaning of their own in label maps; class k is k + 1."""
 
 BACKGROUND = 0
-# Of pixels that are undecided or do not count.
+# Pixels that are undecided or do not count.
 IGNORE_INDEX = 255

@@ -8,7 +8,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
-from mmseg_fsr.ablation import planned_runs, read_table, run_queue, training_size
+from mmseg_fsr.ablation import (
+    drop_unscored_end,
+    planned_runs,
+    read_table,
+    run_queue,
+    training_size,
+)
 from tests.support.made_up_ablation import TABLE, record, write_table
 from tests.support.project_files import load_config
 
@@ -118,12 +124,12 @@ def test_the_last_checkpoint_stays_if_its_scores_were_logged(
         (tmp_path / f"iter_{step}.pth").touch()
     noted = tmp_path / "last_checkpoint"
     noted.write_text("/elsewhere/iter_4.pth")
-    planned_runs(table)[0].drop_unscored_end(tmp_path, 4)
+    drop_unscored_end(tmp_path, 4)
     assert (tmp_path / "iter_2.pth").exists()
     assert (tmp_path / "iter_4.pth").exists() == noted.exists() == stays
     # A note of another checkpoint stays.
     noted.write_text("/elsewhere/iter_2.pth")
-    planned_runs(table)[0].drop_unscored_end(tmp_path, 4)
+    drop_unscored_end(tmp_path, 4)
     assert noted.exists()
 
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, MODELS
 
@@ -12,17 +11,15 @@ from mmseg_fsr.analysis import (
 )
 from mmseg_fsr.analysis.dataset_attention import fit_to_image
 from mmseg_fsr.apis import init_model
-from tests.support.tiny_config import write_tiny_config
 
 BLOCKS = ["layers.0", "layers.1", "layers.2"]
 CLASS_BLOCK = "aggregator.blocks.0"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(tiny):
     """The tiny model, with weights so large that heads and patches differ."""
-    config = write_tiny_config(tmp_path_factory.mktemp("tiny"))
-    model = init_model(Config.fromfile(config), device="cpu")
+    model = init_model(tiny, device="cpu")
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for param in model.parameters():

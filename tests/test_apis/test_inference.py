@@ -11,9 +11,9 @@ CLASSES = ("ball", "crate", "fish", "leaf", "starfish")
 
 
 @pytest.fixture(scope="module")
-def model(config):
+def model(tiny):
     torch.manual_seed(0)
-    model = init_model(config, device="cpu")
+    model = init_model(tiny, device="cpu")
     weight = model.cam_head.top_classifier.weight
     with torch.no_grad():
         weight[1] = -weight[0]  # one of the two is predicted, the other is not

@@ -5,12 +5,12 @@ from mmengine.config import Config
 
 from mmseg_fsr.cli.arguments import (
     add_common_arguments,
-    added_to,
     build_val_dataset,
+    collecting_problems,
     exit_with,
-    load_config,
     merge_options,
     positive_int,
+    runner_config,
 )
 
 
@@ -37,9 +37,10 @@ def test_hooks_of_a_list_are_addressed_by_their_type():
     [({}, "nothing"), (dict(custom_hooks=[dict(type="A"), dict(type="B")]), "A, B")],
 )
 def test_a_hook_that_is_not_there_is_told(settings, there):
-    message = f"custom_hooks.EMA.momentum: custom_hooks has no EMA, but {there}$"
-    with pytest.raises(ValueError, match=message):
-        merge_options(Config(settings), {"custom_hooks.EMA.momentum": 0.9})
+    for hook in ("EMA", "2"):
+        message = f"custom_hooks.{hook}.a: custom_hooks has no {hook}, but {there};"
+        with pytest.raises(ValueError, match=message):
+            merge_options(Config(settings), {f"custom_hooks.{hook}.a": 0.9})
 
 
 @pytest.mark.parametrize(
@@ -59,8 +60,20 @@ def test_work_dir_priority(tmp_path, monkeypatch, argument, in_config, expected)
     add_common_arguments(parser)
     options = ["--work-dir", argument] if argument else []
     args = parser.parse_args([str(config), "--cfg-options", "a.b=2", *options])
-    cfg = load_config(args)
+    cfg = runner_config(args)
     assert (cfg.work_dir, cfg.launcher, cfg.a.b) == (expected, "none", 2)
+
+
+def test_a_hook_that_would_act_twice_is_refused(tmp_path):
+    config = tmp_path / "tiny.py"
+    config.write_text(
+        "default_hooks = dict(guard=dict(type='Guard'), none=None)\n"
+        "custom_hooks = [dict(type='Mine'), dict(type='Guard')]\n"
+    )
+    args = argparse.Namespace(config=str(config), cfg_options=None, local_rank=0)
+    args.launcher, args.work_dir = "none", None
+    with pytest.raises(ValueError, match=r"Guard is in .*default_hooks\.guard: remove"):
+        runner_config(args)
 
 
 def test_a_config_without_validation_names_no_images():
@@ -79,11 +92,11 @@ def test_problems_end_the_program_at_its_end(capsys):
     problems = []
     exit_with(problems)
     for error in (ValueError("one"), OSError("two"), ValueError("three")):
-        with added_to(problems):
+        with collecting_problems(problems):
             raise error
     with pytest.raises(SystemExit) as ended:
         exit_with(problems, shown=2)
     assert ended.value.code == "problems: 3, shown: 2"
     assert capsys.readouterr().err == "error: one\nerror: two\n"
-    with pytest.raises(TypeError), added_to(problems):
+    with pytest.raises(TypeError), collecting_problems(problems):
         raise TypeError

@@ -10,7 +10,6 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from mmseg_fsr.datasets import ImageLabelDataset
-from mmseg_fsr.datasets.bad_images import BadImages
 from tests.support.broken_files import FAULTS, missing, no_image, too_large
 from tests.support.runs import own_globals
 from tests.support.voc_folder import HEIGHTS
@@ -248,14 +247,6 @@ def test_a_copy_counts_for_itself_across_its_workers(
     assert loaded_heights(other, 1, len(other) - 2) == [HEIGHTS[2]]
     assert other.bad_images.indices() == after
     assert original.bad_images.indices() == [0]
-
-
-def test_an_image_is_new_once():
-    bad = BadImages(4)
-    added = [bad.add(index) for index in (2, 0, 2, -4, 3)]
-    assert added == [True, True, False, False, True]
-    assert bad.indices() == [0, 2, 3]
-    assert BadImages(0).indices() == []
 
 
 @pytest.mark.parametrize(

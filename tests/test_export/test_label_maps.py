@@ -6,9 +6,9 @@ from mmseg.structures import SegDataSample
 
 from mmseg_fsr.export.label_maps import (
     class_logits,
+    ids_with_background,
     label_map,
     label_probabilities,
-    present_class_ids,
 )
 
 LABELS = torch.tensor([0.0, 1, 0, 1])
@@ -28,8 +28,8 @@ def sample():
 
 
 def test_the_background_comes_first():
-    assert present_class_ids(LABELS).tolist() == [0, 2, 4]
-    assert present_class_ids(torch.zeros(4)).tolist() == [0]
+    assert ids_with_background(LABELS).tolist() == [0, 2, 4]
+    assert ids_with_background(torch.zeros(4)).tolist() == [0]
 
 
 def test_seeds_are_the_strongest_cam_above_the_threshold(sample):
@@ -83,7 +83,7 @@ def test_a_single_class_is_certain():
 @pytest.mark.parametrize("source", ["cam", "seg"])
 def test_a_crf_starts_from_the_label_map(sample, source):
     logits = class_logits(sample, LABELS, source, 0.5)
-    label = present_class_ids(LABELS)[logits.argmax(0)]
+    label = ids_with_background(LABELS)[logits.argmax(0)]
     assert torch.equal(label, label_map(sample, LABELS, source, 0.5))
 
 

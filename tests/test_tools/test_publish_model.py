@@ -97,21 +97,10 @@ def test_a_checkpoint_at_an_address(tmp_path, capsys):
             tool.main([f"{address}/iter_5.pth", str(tmp_path / "fsr.pth")])
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        # Empty, but there: mmseg's init_model asks for it.
-        ({}, {}),
-        (
-            dict(dataset_meta=dict(classes=CLASSES, palette=HistoryBuffer())),
-            dict(dataset_meta=dict(classes=CLASSES)),
-        ),
-    ],
-    ids=["no names", "a strange palette"],
-)
-def test_meta_has_plain_names_alone(publish, given, expected):
-    out = publish(checkpoint(meta=given))
-    assert torch.load(out, weights_only=True)["meta"] == expected
+def test_meta_is_there_without_names(publish):
+    # mmseg's init_model asks for it.
+    out = publish(checkpoint(meta={}))
+    assert torch.load(out, weights_only=True)["meta"] == {}
 
 
 @pytest.mark.parametrize(

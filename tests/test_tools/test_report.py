@@ -14,11 +14,6 @@ def tool():
 def test_seeds_are_scored_at_the_configs_threshold(tool):
     assert tool.cam_threshold(load_config("fsr_vit-b_voc")) == 0.5
     assert tool.cam_threshold(load_config("fsr_vit-b_coco")) == 0.45
-    auxiliary = dict(type="CAMIoUMetric", field="aux_cams", bkg_thr=0.1)
-    own = dict(type="CAMIoUMetric", bkg_thr=0.3)
-    assert tool.cam_threshold(Config(dict(val_evaluator=[auxiliary, own]))) == 0.3
-    assert tool.cam_threshold(Config(dict(val_evaluator=own))) == 0.3
-    assert tool.cam_threshold(Config(dict(val_evaluator=[auxiliary]))) == 0.5
     assert tool.cam_threshold(Config(dict(val_evaluator=None))) == 0.5
 
 

@@ -30,8 +30,7 @@ from mmseg_fsr.cli.arguments import (
 )
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.split_file import image_name
-from mmseg_fsr.models.segmentors import WeakSegmentor
-from mmseg_fsr.models.segmentors.cam_segmentor import labels_of_sample
+from mmseg_fsr.models.segmentors import WeakSegmentor, labels_of_sample
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.utils.training_progress import TrainingProgress
 from mmseg_fsr.visualization import (

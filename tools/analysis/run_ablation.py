@@ -31,6 +31,7 @@ from mmseg_fsr.ablation import (
     AblationRun,
     AblationTable,
     ResultFile,
+    drop_unscored_end,
     markdown_page,
     planned_runs,
     read_table,
@@ -121,7 +122,7 @@ def machine() -> dict[str, str | int | float]:
     return facts
 
 
-def require_scores(tables: Sequence[AblationTable], results: ResultFile) -> None:
+def require_all_scores(tables: Sequence[AblationTable], results: ResultFile) -> None:
     """Refuses results that lack a score which was added to their table later."""
     for table in tables:
         for run in planned_runs(table):
@@ -143,7 +144,7 @@ def start(
             return None
         config = folder / "config.py"
         cfg.dump(config)
-        run.drop_unscored_end(folder, cfg.train_cfg.max_iters)
+        drop_unscored_end(folder, cfg.train_cfg.max_iters)
         print(f"begins: {run}, log in {log.name}", flush=True)
         return subprocess.Popen(
             [sys.executable, TRAIN, config, "--work-dir", folder, "--resume"],
@@ -223,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in (args.results, args.markdown):
             path.parent.mkdir(parents=True, exist_ok=True)
         results = ResultFile(args.results)
-        require_scores(tables, results)
+        require_all_scores(tables, results)
         runs = [
             run
             for table in tables

@@ -18,7 +18,11 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 import numpy as np
 from mmengine.utils import track_parallel_progress
 
-from mmseg_fsr.cli.arguments import add_converter_arguments, added_to, exit_with
+from mmseg_fsr.cli.arguments import (
+    add_converter_arguments,
+    collecting_problems,
+    exit_with,
+)
 from mmseg_fsr.datasets import COCO2014ImageLabelDataset, write_label_file
 from mmseg_fsr.datasets.mask_file import check_mask, write_mask
 from mmseg_fsr.datasets.preparation.label_sources import (
@@ -181,10 +185,10 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
         )
         print()
         problems += filter(None, results)
-        with added_to(problems):
+        with collecting_problems(problems):
             write = functools.partial(write_split, names=names)
             write_unless_other(root / f"{split}.txt", write, overwrite)
-    with added_to(problems):
+    with collecting_problems(problems):
         every_label = labels["train"] | labels["val"]
         write = functools.partial(write_label_file, labels=every_label)
         write_unless_other(root / "image_labels.json", write, overwrite)
@@ -229,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prepares the folder, checks it, and tells what was wrong."""
     args = parse_args(argv)
     problems: list[str] = []
-    with added_to(problems):
+    with collecting_problems(problems):
         for split in FULL_SIZE:
             path = instance_file(args.root, split)
             if not path.is_file():

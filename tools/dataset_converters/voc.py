@@ -20,7 +20,11 @@ import numpy as np
 from mmengine.utils import track_parallel_progress
 from scipy.io import loadmat
 
-from mmseg_fsr.cli.arguments import add_converter_arguments, added_to, exit_with
+from mmseg_fsr.cli.arguments import (
+    add_converter_arguments,
+    collecting_problems,
+    exit_with,
+)
 from mmseg_fsr.datasets import VOCImageLabelDataset, write_label_file
 from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
 from mmseg_fsr.datasets.preparation.label_sources import labels_from_xml
@@ -183,12 +187,12 @@ def prepare(
         )
         print()
         problems += filter(None, results)
-        with added_to(problems):
+        with collecting_problems(problems):
             write = functools.partial(write_split, names=sorted(names - set(val)))
             write_unless_other(voc.split("train_aug"), write, overwrite)
     labels, unread = {}, []
     for name in sorted(names):
-        with added_to(unread):
+        with collecting_problems(unread):
             labels |= labels_from_xml(voc.root / "Annotations", [name], CLASSES[1:])
     problems += unread
     if unread:
@@ -196,7 +200,7 @@ def prepare(
             f"{voc.label_file} is not written: mend these annotations first"
         )
         return problems
-    with added_to(problems):
+    with collecting_problems(problems):
         write = functools.partial(write_label_file, labels=labels)
         write_unless_other(voc.label_file, write, overwrite)
     return problems
@@ -241,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     voc = VOCFolder(args.devkit / "VOC2012")
     problems: list[str] = []
-    with added_to(problems):
+    with collecting_problems(problems):
         if not voc.root.is_dir():
             raise FileNotFoundError(
                 f"{voc.root} is not a folder: unpack VOC 2012's VOCtrainval archive"

@@ -19,7 +19,7 @@ def cosine_momentum(
 ) -> float:
     """Momentum that changes by a half cosine over the run.
 
-    It is the share of the old teacher in the new one, as of FSR (AAAI 2024) and DINO
+    It is the share of the old teacher in the new one, as in FSR (AAAI 2024) and DINO
     (ICCV 2021).
 
     Args:
@@ -123,7 +123,7 @@ class EMATeacherHook(Hook):
 
 
 def _outside_teachers(model: nn.Module) -> Iterator[nn.Module]:
-    """Itself included; a teacher's modules are copies and have no part here."""
+    """The model and its modules, without those of teachers."""
     for name, module in model.named_modules():
         if not is_of_teacher(name):
             yield module

@@ -123,7 +123,7 @@ class StopSignalHook(Hook):
             signal.signal(signum, self._handlers[signum])
 
     def _is_training(self, frame: FrameType | None) -> bool:
-        """Whether the training loop runs; after an error no hook is told of its end."""
+        """Whether the training loop runs; no hook hears that it ended by an error."""
         while frame is not None and frame.f_code is not self._loop_code:
             frame = frame.f_back
         return frame is not None

@@ -5,17 +5,20 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 
+class _PoolingAggregator(BaseModule):
+    """Takes the width of the tokens, which backbones give to every aggregator."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+
+
 @MODELS.register_module()
-class AveragePoolingAggregator(BaseModule):
+class AveragePoolingAggregator(_PoolingAggregator):
     """Class token as the mean of the patch tokens (FSR, AAAI 2024, "GAP").
 
     Args:
         in_channels: Width C of the tokens, which the class token has too.
     """
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.in_channels = in_channels
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Class token (B, C) of patch tokens (B, N, C)."""
@@ -23,7 +26,7 @@ class AveragePoolingAggregator(BaseModule):
 
 
 @MODELS.register_module()
-class MaxPoolingAggregator(AveragePoolingAggregator):
+class MaxPoolingAggregator(_PoolingAggregator):
     """Class token as the maximum of the patch tokens (FSR, AAAI 2024, "GMP").
 
     Args:

@@ -1,17 +1,17 @@
 """Backbones that give auxiliary map, final map and class token."""
 
-from .features import Depth, FSRFeatures, MaskedFeatures, masked_pass
+from .features import FSRFeatures, MaskedFeatures, UpTo, masked_pass
 from .fsr_backbone import FSRBackbone
 from .fsr_vit import FSRViT
 from .self_distill_backbone import SelfDistillBackbone, SelfDistillFeatures
 
 __all__ = [
-    "Depth",
     "FSRBackbone",
     "FSRFeatures",
     "FSRViT",
     "MaskedFeatures",
     "SelfDistillBackbone",
     "SelfDistillFeatures",
+    "UpTo",
     "masked_pass",
 ]

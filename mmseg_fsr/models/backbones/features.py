@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-Depth = Literal["aux", "feat", "cls_token"]
+UpTo = Literal["aux", "feat", "cls_token"]
 """How far a backbone computes: each name includes those before it."""
 
 
@@ -57,12 +57,26 @@ class MaskedFeatures(NamedTuple):
     max_masked: int
 
 
+def check_mask(mask: Tensor, images: Tensor, grid: tuple[int, int]) -> None:
+    """Refuses a mask that has not a value for each cell (h, w) of each image.
+
+    Raises:
+        ValueError: With both shapes.
+    """
+    expected = (len(images), *grid)
+    if mask.shape != expected:
+        raise ValueError(
+            f"mask of shape {tuple(mask.shape)}: expected {expected}, a value for each "
+            f"cell of images of {images.shape[-2]} x {images.shape[-1]} pixels"
+        )
+
+
 def masked_pass(
     backbone: nn.Module,
     plain: Tensor,
     to_mask: Tensor,
     mask: Tensor,
-    up_to: Depth = "cls_token",
+    up_to: UpTo = "cls_token",
 ) -> tuple[FSRFeatures, FSRFeatures]:
     """Passes images as they are and other images masked, in one batch.
 

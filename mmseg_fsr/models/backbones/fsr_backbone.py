@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
-from .features import Depth, FSRFeatures
+from .features import FSRFeatures, UpTo, check_mask
 from .fsr_vit import use_python_drop_rates
 from .token_masking import TokenMasking
 
@@ -124,7 +124,7 @@ class FSRBackbone(BaseModule):
             load_pretrained_backbone(self.backbone, pretrained)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """Depth of a parameter, for mmpretrain's layer-wise learning rates.
+        """UpTo of a parameter, for mmpretrain's layer-wise learning rates.
 
         Args:
             param_name: Its name.
@@ -164,7 +164,7 @@ class FSRBackbone(BaseModule):
         self,
         x: Tensor,
         mask: Tensor | None = None,
-        up_to: Depth = "cls_token",
+        up_to: UpTo = "cls_token",
     ) -> FSRFeatures:
         """Features of a batch of images.
 
@@ -181,12 +181,7 @@ class FSRBackbone(BaseModule):
             ValueError: If the mask does not have the size of the grid.
         """
         if mask is not None:
-            expected = (len(x), *self.grid_size(*x.shape[-2:]))
-            if mask.shape != expected:
-                raise ValueError(
-                    f"mask of shape {tuple(mask.shape)}: expected {expected}, one cell "
-                    f"for {self.stride} x {self.stride} pixels"
-                )
+            check_mask(mask, x, self.grid_size(*x.shape[-2:]))
         if self.token_masking is not None:
             # Also without a mask: a pass that failed may have left one behind.
             self.token_masking.set(mask, self.mask_token)

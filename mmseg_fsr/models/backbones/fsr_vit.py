@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
-from .features import Depth, FSRFeatures
+from .features import FSRFeatures, UpTo, check_mask
 
 
 def use_python_drop_rates(backbone: nn.Module) -> None:
@@ -142,7 +142,7 @@ class FSRViT(VisionTransformer):
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """Depth of a parameter, for mmpretrain's layer-wise learning rates.
+        """UpTo of a parameter, for mmpretrain's layer-wise learning rates.
 
         Args:
             param_name: Its name.
@@ -177,7 +177,7 @@ class FSRViT(VisionTransformer):
         self,
         x: Tensor,
         mask: Tensor | None = None,
-        up_to: Depth = "cls_token",
+        up_to: UpTo = "cls_token",
     ) -> FSRFeatures:
         """Features of a batch of images.
 
@@ -198,11 +198,7 @@ class FSRViT(VisionTransformer):
         grid = self.grid_size(*x.shape[-2:])
         tokens, _ = self.patch_embed(x)
         if mask is not None:
-            if mask.shape != (len(x), *grid):
-                raise ValueError(
-                    f"mask of shape {tuple(mask.shape)} for {len(x)} images with a "
-                    f"patch grid of {grid}: expected {(len(x), *grid)}"
-                )
+            check_mask(mask, x, grid)
             masked = mask.flatten(1).unsqueeze(-1)
             tokens = torch.where(masked, self.mask_token.to(tokens.dtype), tokens)
         tokens = tokens + resize_pos_embed(

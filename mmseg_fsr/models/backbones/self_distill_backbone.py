@@ -20,12 +20,9 @@ class SelfDistillFeatures(tuple):
 
     Args:
         maps: Feature maps (B, C_i, h_i, w_i) of the student, images not masked.
-        masked: The student's features of the masked images.
-        teacher: The teacher's features of the images, not masked, without gradient.
-
-    Attributes:
-        masked: The student's features of the masked images.
-        teacher: The teacher's features of the images.
+        masked: The student's features of the masked images; an attribute, too.
+        teacher: The teacher's features of the images, not masked, without gradient; an
+            attribute, too.
     """
 
     masked: MaskedFeatures
@@ -53,16 +50,16 @@ class SelfDistillBackbone(TeacherMixin, BaseModule):
 
     Args:
         backbone: Config of an ``FSRViT`` or ``FSRBackbone``.
-        mask_generator: Config of the generator of masks. Its strategy is "random", as
-            a model that learns from masks has no CAMs to choose blocks by. Blocks
-            must tile images and cells.
+        mask_generator: Config of the generator of masks. A model that learns from
+            masks has no CAMs, so its strategy chooses blocks without them. Blocks must
+            tile images and cells.
         teacher: ``dict(train_mode=...)`` says whether the teacher, an average of the
             wrapped backbone, is in training mode, its drop path active, while the
             student trains. Defaults to ``dict(train_mode=True)``, as in the paper's
             runs.
 
     Raises:
-        ValueError: If the backbone takes no mask, the strategy is not "random", or
+        ValueError: If the backbone takes no mask, the strategy needs CAMs, or
             ``teacher`` is another dict.
     """
 
@@ -81,11 +78,11 @@ class SelfDistillBackbone(TeacherMixin, BaseModule):
                 f"expected FSRViT, or FSRBackbone around the {name}"
             )
         self.mask_generator = MODELS.build(mask_generator)
-        if self.mask_generator.strategy != "random":
+        if self.mask_generator.uses_cams:
             raise ValueError(
                 f"mask_generator.strategy={self.mask_generator.strategy!r} of "
-                "SelfDistillBackbone, which masks random blocks only: set "
-                "strategy='random'"
+                "SelfDistillBackbone, whose model has no CAMs: set strategy='random', "
+                "or one of edges"
             )
         self.add_teacher(teacher)
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmseg_fsr.models.backbones import (
-    Depth,
     FSRFeatures,
     MaskedFeatures,
     SelfDistillFeatures,
+    UpTo,
 )
 from mmseg_fsr.models.losses import (
     Center,
@@ -118,7 +118,7 @@ class SelfDistillHead(BaseModule):
         return {name for name, weight in weights.items() if weight}
 
     @property
-    def student_depth(self) -> Depth:
+    def student_up_to(self) -> UpTo:
         """The last feature of the student that the losses need."""
         return "cls_token" if self.loss_class_weight else "feat"
 
@@ -180,9 +180,9 @@ class SelfDistillHead(BaseModule):
                 "WeakSegmentor; as an auxiliary_head set type='SelfDistillAuxHead'"
             )
         features, mask, max_masked = student
-        # As many places for each image: the shape is known without the mask's values.
+        # Every image gets max_masked places, so the shape does not depend on the mask.
         is_masked, index = mask.flatten(1).to(torch.uint8).topk(max_masked)
-        class_pair = patch_pair = (None, None)
+        student_class = teacher_class = student_patch = teacher_patch = None
         if self.loss_class_weight:
             with torch.no_grad():
                 teacher_class = teacher_head.project(teacher_cls_token)
@@ -191,8 +191,7 @@ class SelfDistillHead(BaseModule):
             if crop_cls_tokens is not None:
                 tokens = torch.cat([tokens, crop_cls_tokens])
             # A row of the batch for each of the student's views.
-            views = self.project(tokens).unflatten(0, (-1, len(mask)))
-            class_pair = views, teacher_class
+            student_class = self.project(tokens).unflatten(0, (-1, len(mask)))
         if self.loss_patch_weight:
             with torch.no_grad():
                 bottleneck = teacher_head.bottleneck(teacher.feat.flatten(2).mT)
@@ -201,8 +200,9 @@ class SelfDistillHead(BaseModule):
                 self.patch_center.collect(teacher_head.expand(bottleneck.mean(1)))
                 teacher_patch = teacher_head.expand(_at(bottleneck, index))
             student_patch = self.project(_at(features.feat.flatten(2).mT, index))
-            patch_pair = student_patch, teacher_patch
-        return self.loss_by_projection(*class_pair, *patch_pair, is_masked)
+        return self.loss_by_projection(
+            student_class, teacher_class, student_patch, teacher_patch, is_masked
+        )
 
     def loss_by_projection(
         self,

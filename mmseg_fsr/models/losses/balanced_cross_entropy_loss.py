@@ -82,7 +82,3 @@ class BalancedCrossEntropyLoss(nn.Module):
         with torch.autocast(device_type=seg_logits.device.type, enabled=False):
             loss = balanced_cross_entropy(seg_logits, label, weight, ignore_index)
         return self.loss_weight * loss
-
-    def extra_repr(self) -> str:
-        """Names the settings in the module's printout."""
-        return f"loss_weight={self.loss_weight}, loss_name={self.loss_name!r}"

@@ -159,10 +159,3 @@ class DenseEnergyLoss(nn.Module):
         """Maps (B, C, H, W) at the size at which the energy is computed."""
         size = [max(1, int(side * self.scale_factor)) for side in maps.shape[2:]]
         return F.interpolate(maps, size=size, **kwargs)
-
-    def extra_repr(self) -> str:
-        """Names the settings in the module's printout."""
-        return (
-            f"loss_weight={self.loss_weight}, sigma_rgb={self.sigma_rgb},"
-            f" sigma_xy={self.sigma_xy}, scale_factor={self.scale_factor}"
-        )

@@ -1,4 +1,4 @@
-"""What losses owe to distributed training."""
+"""Losses in distributed training: global means, zeros for idle parameters."""
 
 import torch
 from mmengine.dist import all_reduce, get_world_size

@@ -1,4 +1,4 @@
-"""Masks of view 2 for self-distillation."""
+"""Which blocks of an image the student does not see."""
 
 from .uncertainty_mask_generator import UncertaintyMaskGenerator
 

@@ -26,9 +26,9 @@ def uncertain_blocks_by_cams(
     """Blocks that are neither clear background nor clear foreground.
 
     Args:
-        cams: (B, K, H, W) float in 0..1.
-        labels: (B, K) multi-hot image labels; an image without any has no uncertain
-            block.
+        cams: (B, M, H, W) float in 0..1, of M classes.
+        labels: (B, M), which of them an image shows, multi-hot or bool; an image
+            without any has no uncertain block.
         block_grid: (bh, bw), at which the CAMs are sampled by the nearest neighbour.
         low_thr: Up to this value (>= 0) a block is background.
         high_thr: From this value on a block is foreground.

@@ -1,4 +1,4 @@
-"""Masks of view 2 for self-distillation."""
+"""Masks for self-distillation, by CAMs, by edges or at random."""
 
 import math
 from collections.abc import Callable
@@ -134,13 +134,18 @@ class UncertaintyMaskGenerator(nn.Module):
         random_steps = math.floor(Fraction(str(self.random_phase)) * progress.max_iters)
         return self._strategy.source is None or progress.step <= random_steps
 
+    @property
+    def uses_cams(self) -> bool:
+        """Whether masks ever depend on CAMs."""
+        return self._strategy.source == "cams"
+
     def needs_cams(self, progress: TrainingProgress) -> bool:
         """Whether the masks of a step depend on CAMs.
 
         Args:
             progress: Step, from 1, and length of the run.
         """
-        return self._strategy.source == "cams" and not self.is_random(progress)
+        return self.uses_cams and not self.is_random(progress)
 
     def noise(self, images: Tensor) -> Tensor:
         """Draws what decides between blocks of equal rank.
@@ -169,9 +174,10 @@ class UncertaintyMaskGenerator(nn.Module):
             images: (B, 3, H, W) float, the images to mask.
             grid: (h, w) of the patches.
             progress: Step, from 1, and length of the run.
-            cams: (B, K, H, W) float in 0..1, the images' auxiliary CAMs. Defaults to
+            cams: (B, M, H, W) float in 0..1, auxiliary CAMs of M classes. Defaults to
                 None, where :meth:`needs_cams` says no.
-            labels: (B, K) multi-hot labels of the CAMs. Defaults to None, likewise.
+            labels: (B, M), which of them an image shows, multi-hot or bool. Defaults to
+                None, likewise.
             noise: (B, bh, bw) float in 0..1, see :meth:`noise`. The same noise gives
                 the same mask. Defaults to None, new noise.
 

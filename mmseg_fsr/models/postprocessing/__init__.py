@@ -1,4 +1,4 @@
-"""What refines the network's predictions."""
+"""Refinement of predictions."""
 
 from .dense_crf import DenseCRF
 

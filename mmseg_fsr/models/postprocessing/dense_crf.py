@@ -11,7 +11,7 @@ from mmseg_fsr.ops import PermutohedralLattice, bilateral_features, position_fea
 
 # Least probability that the unary energy tells from 0, as in pydensecrf.
 _MIN_PROB = 1e-5
-# Sizes of images whose spatial lattice is kept: most of a data set have few sizes.
+# How many image sizes keep their spatial lattice; most images share a few sizes.
 _KEPT_SIZES = 4
 
 
@@ -43,21 +43,10 @@ def mean_field(
     return q
 
 
-def spatial_lattice(
+def _spatial_lattice(
     batch: int, height: int, width: int, std: float, device: torch.device
 ) -> PermutohedralLattice:
-    """Builds the normalised spatial kernel of a batch of images of one size.
-
-    Args:
-        batch: Number of images.
-        height: Rows of the images.
-        width: Columns of the images.
-        std: Standard deviation, in pixels.
-        device: Where to build it.
-
-    Returns:
-        The lattice of the B*H*W pixels.
-    """
+    """The normalised spatial kernel of a batch; ``std`` in pixels."""
     features = position_features(height, width, std, device)
     return PermutohedralLattice(
         features.expand(batch, -1, -1), normalized=True, compact=True
@@ -123,7 +112,7 @@ class DenseCRF:
         self.bi_xy_std = bi_xy_std
         self.bi_rgb_std = bi_rgb_std
         self.bi_weight = bi_weight
-        self._spatial_lattice = functools.lru_cache(_KEPT_SIZES)(spatial_lattice)
+        self._spatial_lattice = functools.lru_cache(_KEPT_SIZES)(_spatial_lattice)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, probs: Tensor) -> Tensor:

@@ -47,34 +47,14 @@ def quantized_half_images(images: Tensor) -> Tensor:
     return F.interpolate(quantized, size=size, mode="bilinear", align_corners=False)
 
 
-def class_probabilities(cams: Tensor, present: Tensor, background: float) -> Tensor:
-    """Softmax over a constant background and the image's classes.
-
-    Args:
-        cams: (B, M, h, w) float in 0..1.
-        present: (B, M) bool, whether the image has that class.
-        background: Value of the background.
-
-    Returns:
-        (B, 1 + M, h, w), background first; exactly 0 for classes that the image does
-        not have.
-    """
+def _class_probabilities(cams: Tensor, present: Tensor, background: float) -> Tensor:
+    """(B, 1 + M, h, w): softmax over a constant background and an image's classes."""
     scores = cams.masked_fill(~present[:, :, None, None], float("-inf"))
     return F.pad(scores, (0, 0, 0, 0, 1, 0), value=background).softmax(1)
 
 
-def merge_labels(low: Tensor, high: Tensor) -> Tensor:
-    """Keeps what two background thresholds agree on.
-
-    Args:
-        low: (B, H, W) int64, argmax at the lower threshold, of which only counts
-            whether it is 0, the background.
-        high: (B, H, W) int64, labels at the higher threshold.
-
-    Returns:
-        (B, H, W) int64: the class where ``high`` names one, background where both say
-        so, 255 elsewhere.
-    """
+def _merge_labels(low: Tensor, high: Tensor) -> Tensor:
+    """Labels (B, H, W) where two background thresholds agree, 255 elsewhere."""
     undecided = (high == BACKGROUND) & (low != BACKGROUND)
     return high.masked_fill(undecided, IGNORE_INDEX)
 
@@ -172,7 +152,7 @@ class CAMPseudoLabelGenerator(nn.Module):
                 half,
                 torch.cat(
                     [
-                        class_probabilities(half_cams, classes.present, threshold)
+                        _class_probabilities(half_cams, classes.present, threshold)
                         for threshold in (self.low_thr, self.high_thr)
                     ],
                     dim=1,
@@ -185,4 +165,4 @@ class CAMPseudoLabelGenerator(nn.Module):
                 ).argmax(1)
                 for maps in refined.chunk(2, dim=1)
             )
-            return merge_labels(low, classes.label_of(high))
+            return _merge_labels(low, classes.label_of(high))

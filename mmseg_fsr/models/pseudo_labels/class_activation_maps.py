@@ -131,16 +131,8 @@ def merge_mirrored(maps: Tensor, size: tuple[int, int]) -> Tensor:
     )
 
 
-def resize_images(images: Tensor, scale: float) -> Tensor:
-    """Resizes a batch by a factor, to whole pixels rounded down.
-
-    Args:
-        images: (B, 3, H, W) float.
-        scale: Factor of height and width.
-
-    Returns:
-        (B, 3, int(scale * H), int(scale * W)); the input itself at 1.
-    """
+def _resize_images(images: Tensor, scale: float) -> Tensor:
+    """Images (B, 3, H, W) by a factor, sides rounded down to whole pixels."""
     size = (int(images.shape[-2] * scale), int(images.shape[-1] * scale))
     if size == tuple(images.shape[-2:]):
         return images
@@ -187,7 +179,7 @@ def multi_scale_cams(
 
     total = None
     for scale in scales:
-        scaled = resize_images(images, scale)
+        scaled = _resize_images(images, scale)
         if scaled is images and own is not None:
             maps = own.map(lambda *pair: torch.cat(pair), extract(scaled.flip(-1)))
         else:

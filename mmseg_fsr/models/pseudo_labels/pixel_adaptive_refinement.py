@@ -151,7 +151,7 @@ class PixelAdaptiveRefinement(nn.Module):
 
     @torch.no_grad()
     def kernel(self, images: Tensor) -> Tensor:
-        """Weights of each pixel's neighbours, to be shared by several maps.
+        """Weights of each pixel's neighbours.
 
         Args:
             images: (B, 3, h, w) in 0..1.

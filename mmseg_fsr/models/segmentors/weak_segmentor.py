@@ -18,6 +18,10 @@ from mmseg_fsr.utils.training_progress import training_progress
 from .cam_segmentor import CAMSegmentor, untracked_batch_norm
 from .config_checks import check_config
 
+# Losses that need pseudo labels, and losses that need a masked view 2 and the teacher.
+_SEGMENTATION = {"loss_seg", "loss_energy"}
+_SELF_DISTILLATION = {"loss_fsr_class", "loss_fsr_patch"}
+
 
 @MODELS.register_module()
 class WeakSegmentor(TeacherMixin, CAMSegmentor):
@@ -92,8 +96,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         self.cam_source = cam_source
         self.loss_begin = dict(loss_begin or {})
         check_config(self, teacher)
-        # DDP fails if a trainable parameter gets no gradient; without the losses of
-        # the self-distillation these get none.
+        # Without the losses of the self-distillation these get no gradient, at which
+        # DDP fails.
         if self.distill_head is None:
             self.backbone.mask_token.requires_grad_(False)
         if self.distill_head is None or not self.distill_head.loss_class_weight:
@@ -110,7 +114,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
                 (B, 3, H, W), normalised. Further views are local crops, all of one size
                 of their own.
             data_samples: Samples whose ``gt_label.label`` is multi-hot (K,). They may
-                say its number in ``num_labels``, which spares a wait for the device.
+                have ``num_labels``, their number of classes, so that the host need not
+                wait for the device.
 
         Returns:
             The losses of the parts that the config has, scalars, weighted; see
@@ -122,39 +127,18 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         view1, view2 = inputs["view1"], inputs.get("view2")
         labels = torch.stack([sample.gt_label.label for sample in data_samples])
         # CAMs and pseudo labels are made of the classes that an image shows.
-        present = present_classes(labels, _max_num_labels(data_samples))
+        classes = present_classes(labels, _max_num_labels(data_samples))
         active = self._active_losses()
-        needs_pseudo_label = bool(active & {"loss_seg", "loss_energy"})
-        needs_ptc = "loss_ptc" in active
-        needs_fsr = bool(active & {"loss_fsr_class", "loss_fsr_patch"})
 
-        mask = self._choose_mask(view2, present) if needs_fsr else None
+        mask = self._choose_mask(view2, classes, active)
         student1, masked2 = self._pass_student(view1, view2, mask)
-        # The decoder runs at every step: DDP needs it in the graph.
-        logits = self.decode_head(student1.levels)
         losses = self.cam_head.loss(student1, labels)
-
-        if needs_pseudo_label or needs_ptc:
-            cams = self._cams_of_view1(view1, student1, needs_pseudo_label, present)
-        if needs_pseudo_label:
-            rgb = self.data_preprocessor.denormalize(view1)
-            pseudo_label = self.pseudo_label_generator.pseudo_label(
-                rgb, cams.top, present
-            )
-            losses |= self._segmentation_losses(rgb, logits, pseudo_label, active)
-        if needs_ptc:
-            labels_of_cells = self._label_cells(cams.aux, student1.feat, present)
-            losses |= self.affinity_head.loss_by_labels(student1.feat, labels_of_cells)
-        if needs_fsr:
-            # cer.FSR crosses the views: the teacher's view 1, the student's view 2.
-            teacher_cls_token1, teacher2 = self._pass_teacher(view1, view2)
-            losses |= self.distill_head.loss(
-                student=masked2,
-                teacher=teacher2,
-                teacher_cls_token=teacher_cls_token1,
-                teacher_head=self.teacher.distill_head,
-                crop_cls_tokens=self._pass_crops(inputs, active),
-            )
+        cams = self._cams_of_view1(view1, student1, classes, active)
+        # The decoder runs at every step, see _zero_idle_losses.
+        logits = self.decode_head(student1.levels)
+        losses |= self._segmentation_losses(view1, logits, cams, classes, active)
+        losses |= self._affinity_loss(student1.feat, cams, classes, active)
+        losses |= self._distillation_losses(masked2, inputs, active)
         return self._zero_idle_losses(losses, active, logits)
 
     def _active_losses(self) -> set[str]:
@@ -194,8 +178,12 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
                     level=logging.WARNING,
                 )
 
-    def _choose_mask(self, view2: Tensor | None, present: PresentClasses) -> Tensor:
-        """Masked cells (B, h, w) of view 2, chosen by the student's auxiliary CAMs."""
+    def _choose_mask(
+        self, view2: Tensor | None, classes: PresentClasses, active: set[str]
+    ) -> Tensor | None:
+        """Masked cells (B, h, w) of view 2; None while self-distillation waits."""
+        if not active & _SELF_DISTILLATION:
+            return None
         if view2 is None:
             raise ValueError(
                 "self-distillation needs a second view, but inputs has no view2: set "
@@ -204,9 +192,10 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         progress = training_progress()
         cams = None
         if self.mask_generator.needs_cams(progress):
-            cams = self.cams(view2, top=False, classes=present).aux
+            cams = self.cams(view2, top=False, classes=classes).aux
         grid = self.backbone.grid_size(*view2.shape[-2:])
-        return self.mask_generator(view2, grid, progress, cams, present.present)
+        # Positional: CAMVisualizationHook reads the arguments.
+        return self.mask_generator(view2, grid, progress, cams, classes.present)
 
     def _pass_student(
         self, view1: Tensor, view2: Tensor | None, mask: Tensor | None
@@ -215,31 +204,44 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         if mask is None:
             return self.backbone(view1, up_to="feat"), None
         student1, student2 = masked_pass(
-            self.backbone, view1, view2, mask, up_to=self.distill_head.student_depth
+            self.backbone, view1, view2, mask, up_to=self.distill_head.student_up_to
         )
         size, grid = tuple(view2.shape[-2:]), tuple(mask.shape[1:])
         max_masked = self.mask_generator.max_masked(size, grid)
         return student1, MaskedFeatures(student2, mask, max_masked)
 
     def _cams_of_view1(
-        self, view1: Tensor, student1: FSRFeatures, top: bool, present: PresentClasses
-    ) -> CAMs:
-        """CAMs, without gradient, of the network that makes pseudo labels."""
+        self,
+        view1: Tensor,
+        student1: FSRFeatures,
+        classes: PresentClasses,
+        active: set[str],
+    ) -> CAMs | None:
+        """CAMs, without gradient, for pseudo labels and affinities that are needed."""
+        needs_top = bool(active & _SEGMENTATION)
+        if not needs_top and "loss_ptc" not in active:
+            return None
         network = self.teacher if self.cam_source == "teacher" else self
         return network.cams(
             view1,
-            top=top,
-            classes=present,
+            top=needs_top,
+            classes=classes,
             features=student1 if self.reuse_features else None,
         )
 
     def _segmentation_losses(
-        self, rgb: Tensor, logits: Tensor, pseudo_label: Tensor, active: set[str]
+        self,
+        view1: Tensor,
+        logits: Tensor,
+        cams: CAMs | None,
+        classes: PresentClasses,
+        active: set[str],
     ) -> dict[str, Tensor]:
-        """Losses of the decoder's logits (B, K + 1, h, w).
-
-        ``decode_head.loss`` would decode again, and read masks from the samples.
-        """
+        """Losses of the decoder's logits (B, K + 1, h, w), by the pseudo label."""
+        if not active & _SEGMENTATION:
+            return {}
+        rgb = self.data_preprocessor.denormalize(view1)
+        pseudo_label = self.pseudo_label_generator.pseudo_label(rgb, cams.top, classes)
         # The energy is computed in float32 also under autocast.
         logits = F.interpolate(
             logits.float(),
@@ -247,6 +249,7 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
             mode="bilinear",
             align_corners=self.align_corners,
         )
+        # `decode_head.loss` would decode again, and read masks from the samples.
         loss_seg = self.decode_head.loss_decode(
             logits, pseudo_label, ignore_index=self.decode_head.ignore_index
         )
@@ -255,23 +258,47 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
             losses["loss_energy"] = self.loss_energy(rgb, logits, pseudo_label)
         return losses
 
-    def _label_cells(
-        self, aux_cams: Tensor, feat: Tensor, present: PresentClasses
-    ) -> Tensor:
-        """Labels (B, h, w) of the cells of a map (B, C, h, w), by auxiliary CAMs."""
+    def _affinity_loss(
+        self,
+        feat: Tensor,
+        cams: CAMs | None,
+        classes: PresentClasses,
+        active: set[str],
+    ) -> dict[str, Tensor]:
+        """Loss of pairs of cells, which the auxiliary CAMs label."""
+        if "loss_ptc" not in active:
+            return {}
         aux_cams = F.interpolate(
-            aux_cams, feat.shape[2:], mode="bilinear", align_corners=False
+            cams.aux, feat.shape[2:], mode="bilinear", align_corners=False
         )
-        return self.pseudo_label_generator.label(aux_cams, present)
+        cells = self.pseudo_label_generator.label(aux_cams, classes)
+        return self.affinity_head.loss_by_labels(feat, cells)
+
+    def _distillation_losses(
+        self,
+        masked2: MaskedFeatures | None,
+        inputs: dict[str, Tensor],
+        active: set[str],
+    ) -> dict[str, Tensor]:
+        """unc.FSR and cer.FSR, which crosses the views: teacher's 1, student's 2."""
+        if masked2 is None:
+            return {}
+        teacher_cls_token1, teacher2 = self._pass_teacher(
+            inputs["view1"], inputs["view2"]
+        )
+        return self.distill_head.loss(
+            student=masked2,
+            teacher=teacher2,
+            teacher_cls_token=teacher_cls_token1,
+            teacher_head=self.teacher.distill_head,
+            crop_cls_tokens=self._pass_crops(inputs, active),
+        )
 
     @torch.no_grad()
     def _pass_teacher(
         self, view1: Tensor, view2: Tensor
     ) -> tuple[Tensor | None, FSRFeatures | None]:
-        """The teacher's class tokens of view 1, and its features of view 2.
-
-        What only a loss of weight 0 needs is None.
-        """
+        """The teacher's class tokens of view 1 and features of view 2; None if idle."""
         backbone = self.teacher.backbone
         if not self.distill_head.loss_patch_weight:
             return backbone(view1).cls_token, None
@@ -292,7 +319,7 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
                 "give MultiView one pipeline for the two views and one for all crops, "
                 "such as num_views=[2, 8]"
             )
-        # Everything is larger in crops: the statistics are to be those of whole images.
+        # Objects are larger in crops: running statistics are to come from whole views.
         with untracked_batch_norm(self.backbone):
             return self.backbone(torch.cat(crops)).cls_token
 
@@ -320,9 +347,6 @@ def _build(cfg: dict | None) -> nn.Module | None:
 
 
 def _max_num_labels(data_samples: list[SegDataSample]) -> int | None:
-    """Largest number of labels of an image, if all samples say theirs.
-
-    Counting them on the device would make the host wait.
-    """
+    """Largest number of labels of an image; to count them, the host would wait."""
     counts = [sample.get("num_labels") for sample in data_samples]
     return None if None in counts else max(counts)

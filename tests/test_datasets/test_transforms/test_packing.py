@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import pseudo_collate
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 
@@ -64,12 +63,6 @@ def test_sample_has_meta_information():
         img_path="x.jpg", ori_shape=(9, 9), img_shape=(6, 5), num_labels=2
     )
     assert "gt_sem_seg" not in sample
-
-
-def test_pseudo_collate_gives_lists_by_view():
-    batch = pseudo_collate([pack_views(results(2)) for _ in range(3)])
-    assert [len(views) for views in batch["inputs"].values()] == [3, 3]
-    assert len(batch["data_samples"]) == 3
 
 
 def test_single_image_is_refused():

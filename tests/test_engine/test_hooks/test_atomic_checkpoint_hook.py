@@ -1,6 +1,4 @@
-import errno
 import os
-import resource
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -43,22 +41,6 @@ def test_contents_are_on_the_disk_before_the_name(backend, tmp_path, monkeypatch
     monkeypatch.setattr(os, "replace", note_replace)
     backend.put(b"one", tmp_path / "x")
     assert calls == [("fsync", 3), ("replace", 3)]
-
-
-def test_what_does_not_fit_leaves_the_old_file(backend, tmp_path):
-    path = tmp_path / "x"
-    backend.put(b"old", path)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # The system itself refuses to write on, as on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises(OSError, match="too large") as failed:
-            backend.put(bytes(1 << 20), path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (failed.value.errno, failed.value.filename) == (errno.EFBIG, str(path))
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 # ------------------------------------------------------------------- the hook

@@ -1,10 +1,8 @@
 import copy
-import math
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmseg_fsr.engine.hooks import EMATeacherHook
@@ -116,49 +114,21 @@ def test_teachers_start_as_copies_and_are_kept_when_a_run_is_resumed(build, iter
         assert_same(tensors(pair.teacher), before)
 
 
-def test_first_step_averages_and_the_schedule_follows():
-    hook, model = EMATeacherHook(momentum=0.5, end_momentum=1.0), Pair()
-    expected = model.teacher.linear.weight.clone()
-    for iteration in range(10):
-        move(model)
-        hook.after_train_iter(runner_of(model, iteration), iteration)
-        m = 1 - 0.5 * (math.cos(math.pi * iteration / 10) + 1) / 2
-        expected = m * expected + (1 - m) * model.linear.weight.detach()
-    torch.testing.assert_close(model.teacher.linear.weight.detach(), expected)
-
-
 def test_teachers_of_parts_follow_their_parts():
     hook, model = EMATeacherHook(momentum=0.25, end_momentum=0.25), Parts()
     pairs = model.backbone, model.heads[1]
     starts = [pair.teacher.linear.weight.clone() for pair in pairs]
-    hook.after_train_iter(runner_of(model, 1), 1)
+    runner = runner_of(model, 1)
+    hook.after_train_iter(runner, 1)
+    # Between steps of the optimiser nothing moves.
+    runner.optim_wrapper.should_update = lambda: False
+    hook.after_train_iter(runner, 2)
     for pair, start in zip(pairs, starts, strict=True):
         expected = 0.25 * start + 0.75 * pair.linear.weight
         torch.testing.assert_close(pair.teacher.linear.weight, expected)
         # A teacher is a copy of its student, and its centres stand still.
         assert pair.distill_head.moves == 1
         assert pair.teacher.distill_head.moves == 0
-
-
-def test_gradient_accumulation_averages_with_the_optimiser():
-    model, hook = Pair(), EMATeacherHook(momentum=0.5)
-    wrapper = OptimWrapper(
-        torch.optim.SGD(model.linear.parameters(), lr=0.1), accumulative_counts=2
-    )
-    wrapper.initialize_count_status(model, 0, 5)
-    steps = []
-    for iteration in range(5):
-        before = tensors(model), tensors(model.teacher), model.distill_head.moves
-        wrapper.update_params(model.linear(torch.ones(1, 2)).sum())
-        runner = runner_of(model, iteration, max_iters=5)
-        runner.optim_wrapper = wrapper
-        hook.after_train_iter(runner, iteration)
-        moved = [
-            not torch.equal(network["linear.weight"], now.linear.weight)
-            for network, now in zip(before, (model, model.teacher), strict=False)
-        ]
-        steps.append([*moved, model.distill_head.moves > before[2]])
-    assert steps == [[False] * 3, [True] * 3] * 2 + [[True] * 3]
 
 
 def test_model_without_a_teacher_is_refused():

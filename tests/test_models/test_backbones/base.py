@@ -110,13 +110,6 @@ class BackboneContract:
         assert torch.equal(backbone(images, mask).feat, expected)
         assert not torch.allclose(clone(images, mask).feat, expected)
 
-    def test_features_split_by_view(self, backbone, images):
-        whole = backbone(images)
-        first, second = whole.chunk(2)
-        assert torch.equal(second.cls_token, whole.cls_token[1:])
-        assert torch.equal(first.aux, whole.aux[:1])
-        assert torch.equal(second.levels[0], whole.levels[0][1:])
-
     def test_half_precision_is_near(self, backbone, images, mask):
         expected = backbone(images, mask)
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from mmcv.cnn.bricks.drop import DropPath
 from mmseg.registry import MODELS
 
 from mmseg_fsr.models.backbones import SelfDistillFeatures
@@ -56,6 +55,7 @@ def test_training_gives_both_passes_and_the_teachers(kind):
     if kind == "resnet":
         backbone["backbone"]["norm_eval"] = True
     model = build(backbone, teacher=dict(train_mode=False)).train()
+    assert not model.teacher.training
     images = torch.randn(2, 3, *SIZE, requires_grad=True)
     features = model(images)
     assert isinstance(features, SelfDistillFeatures)
@@ -98,6 +98,7 @@ def test_evaluation_is_the_wrapped_backbone(kind, monkeypatch):
 
 def test_masks_are_drawn_anew():
     model = build().train()
+    assert model.teacher.training
     images = torch.randn(4, 3, *SIZE)
     first, second = model(images).masked.mask, model(images).masked.mask
     assert not torch.equal(first, second)
@@ -106,16 +107,6 @@ def test_masks_are_drawn_anew():
     expected = model(images).masked.mask
     torch.manual_seed(1)
     assert torch.equal(model(images).masked.mask, expected)
-
-
-@pytest.mark.parametrize("train_mode", [True, False])
-def test_the_teachers_drop_path_is_a_setting(train_mode):
-    model = build(VIT | dict(drop_path_rate=0.5), teacher=dict(train_mode=train_mode))
-    model.train()
-    paths = [m for m in model.teacher.modules() if isinstance(m, DropPath)]
-    assert paths
-    assert all(path.training == train_mode for path in paths)
-    assert any(m.training for m in model.backbone.modules() if isinstance(m, DropPath))
 
 
 def test_blocks_that_do_not_tile_the_images_are_named():
@@ -130,8 +121,19 @@ def test_backbones_that_mask_nothing_are_refused():
         build(resnet)
 
 
-@pytest.mark.parametrize("strategy", ["cam_relaxed", "edge_strict"])
-def test_strategies_other_than_random_are_refused(strategy):
+def test_edges_choose_blocks_after_the_random_phase(training_step):
+    training_step(9, 10)
+    images = torch.zeros(2, 3, *SIZE)
+    images[:, :, :16] = torch.rand(2, 1, 16, SIZE[1])
+    masks = MASKS | dict(strategy="edge_strict", mask_ratio=1.0)
+    mask = build(mask_generator=masks).train()(images).masked.mask
+    expected = torch.zeros_like(mask)
+    expected[:, :2] = True
+    assert torch.equal(mask, expected)
+
+
+@pytest.mark.parametrize("strategy", ["cam_relaxed", "cam_strict"])
+def test_strategies_that_need_cams_are_refused(strategy):
     with pytest.raises(ValueError, match=f"'{strategy}' of .*: set strategy='random'"):
         build(mask_generator=MASKS | dict(strategy=strategy))
     default = {k: v for k, v in MASKS.items() if k != "strategy"}

@@ -77,13 +77,6 @@ def test_cams_of_auxiliary_features_alone():
     assert torch.equal(cams.aux, head.cams(maps).aux)
 
 
-def test_cams_are_float32_under_autocast():
-    head = CAMHead(3, in_channels=8, aux_in_channels=5)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        cams = head.cams(features())
-    assert cams.top.dtype == cams.aux.dtype == torch.float32
-
-
 def test_loss_is_the_mean_over_classes_and_images():
     head = CAMHead(3, in_channels=8, aux_in_channels=5, loss_weight=2.0)
     maps = features()

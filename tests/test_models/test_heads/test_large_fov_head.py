@@ -46,27 +46,16 @@ def test_three_convolutions_without_norm_or_bias():
     assert head.dropout is None
 
 
-def test_forward_decodes_the_final_map():
-    head = build().train()
-    aux, feat = torch.randn(2, 3, 7, 9), torch.randn(2, 6, 7, 9)
-    x = feat
+@pytest.mark.parametrize(("settings", "place"), [({}, 1), (dict(in_index=0), 0)])
+def test_forward_decodes_the_final_map(settings, place):
+    head = build(**settings).train()
+    maps = [torch.randn(2, 3, 7, 9)] * 2
+    maps[place] = x = torch.randn(2, 6, 7, 9)
     for conv in (head.convs[0].conv, head.convs[1].conv):
         x = F.relu(F.conv2d(x, conv.weight, padding=3, dilation=3))
     expected = F.conv2d(x, head.conv_seg.weight)
-    torch.testing.assert_close(head((aux, feat)), expected)
+    torch.testing.assert_close(head(maps), expected)
     assert expected.shape == (2, 4, 7, 9)
-
-
-def test_in_index():
-    head = build(in_index=0)
-    feat = torch.randn(1, 6, 4, 4)
-    torch.testing.assert_close(head((feat, None)), build_like(head)((None, feat)))
-
-
-def build_like(head):
-    other = build()
-    other.load_state_dict(head.state_dict())
-    return other
 
 
 def test_dilation_defaults_to_five():

@@ -5,7 +5,6 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_fsr.models.backbones import FSRFeatures
-from mmseg_fsr.models.heads.ptc_head import affinity_from_labels, affinity_loss
 
 from .base import HeadContract
 
@@ -57,18 +56,6 @@ class TestContract(HeadContract):
         return head.loss_by_labels(*features, self.labels)
 
 
-def test_affinity_matches_slow_version():
-    labels = random_labels()
-    assert torch.equal(affinity_from_labels(labels), slow_affinity(labels))
-
-
-def test_reference(golden):
-    affinity = affinity_from_labels(golden["ptc/label"].long())
-    assert torch.equal(affinity, golden["ptc/affinity"])
-    loss = affinity_loss(golden["ptc/feature"], affinity)
-    assert float(loss) == pytest.approx(float(golden["ptc/loss"]), rel=1e-5)
-
-
 def test_head_matches_slow_version():
     head = MODELS.build(dict(type="PTCHead", loss_weight=0.7))
     features = torch.randn(2, 5, 3, 4, requires_grad=True)
@@ -91,13 +78,6 @@ def test_finite_where_there_is_no_pair_of_a_kind(label):
     assert features.grad.isfinite().all()
     if label == 255:
         assert loss.item() == 0.5
-
-
-def test_zero_features_are_finite():
-    features = torch.zeros(1, 5, 2, 2, requires_grad=True)
-    affinity = affinity_from_labels(torch.tensor([[[0, 0], [1, 1]]]))
-    affinity_loss(features, affinity).backward()
-    assert features.grad.isfinite().all()
 
 
 # ------------------------------------------------------------ auxiliary head

@@ -5,13 +5,17 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_fsr.models.backbones import FSRFeatures, MaskedFeatures, SelfDistillFeatures
-from mmseg_fsr.models.losses import distillation_loss
 from tests.reference.plain_fsr import PlainFSR
 from tests.support.new_torch import HALVES
 
 from .base import HeadContract
 
 CHANNELS, OUT = 6, 7
+
+
+@pytest.fixture(autouse=True)
+def _step(training_step):
+    training_step(3, 40)
 
 
 def build(kind="SelfDistillHead", **kwargs):
@@ -79,8 +83,24 @@ class TestAuxiliaryContract(TestContract):
         return head.loss(inputs, [], train_cfg=dict())
 
 
-def test_masked_patches_match_obvious_loop(training_step):
-    training_step(3, 40)
+def plain_losses(head, projector, student, teacher, teacher_class, mask):
+    """cer.FSR and unc.FSR at step 4 of 40, before their weights."""
+    plain = PlainFSR(temp_share=1 / 8)
+    student, teacher = (
+        torch.cat([x.cls_token[:, None], x.feat.flatten(2).mT], 1)
+        for x in (student, teacher)
+    )
+    return plain.fsr_losses(
+        head.project(student),
+        projector.project(teacher_class),
+        projector.project(teacher)[:, 1:],
+        mask.flatten(1),
+        [center.value.clone() for center in (head.class_center, head.patch_center)],
+        plain.teacher_temp(4, 40),
+    )
+
+
+def test_masked_patches_match_obvious_loop():
     head = lively(build(loss_class_weight=0.3, loss_patch_weight=0.6))
     teacher_head = lively(build())
     student, teacher = features(requires_grad=True), features()
@@ -94,20 +114,8 @@ def test_masked_patches_match_obvious_loop(training_step):
     masked = MaskedFeatures(student, mask.view(4, 2, 3), 6)
     losses = head.loss(masked, teacher, teacher_class, teacher_head)
 
-    tokens = [
-        torch.cat([x.cls_token[:, None], x.feat.flatten(2).transpose(1, 2)], 1)
-        for x in (student, teacher)
-    ]
-    projected = teacher_head.project(tokens[1])
-    projected_class = teacher_head.project(teacher_class)
-    plain = PlainFSR(temp_share=1 / 8)
-    class_loss, patch_loss = plain.fsr_losses(
-        head.project(tokens[0]),
-        projected_class,
-        projected[:, 1:],
-        mask,
-        centers,
-        plain.teacher_temp(4, 40),
+    class_loss, patch_loss = plain_losses(
+        head, teacher_head, student, teacher, teacher_class, mask
     )
     assert losses["loss_fsr_class"].item() == pytest.approx(0.3 * class_loss.item())
     assert losses["loss_fsr_patch"].item() == pytest.approx(0.6 * patch_loss.item())
@@ -117,16 +125,13 @@ def test_masked_patches_match_obvious_loop(training_step):
     for first, second in zip(actual, expected, strict=True):
         torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
     head.update_centers()
-    for center, value in zip(
-        (head.class_center, head.patch_center),
-        plain.moved_centers(centers, projected_class, projected[:, 1:]),
-        strict=True,
-    ):
-        torch.testing.assert_close(center.value, value)
+    targets = teacher_class, teacher.feat.flatten(2).mT
+    moved = PlainFSR().moved_centers(centers, *map(teacher_head.project, targets))
+    torch.testing.assert_close(head.class_center.value, moved[0])
+    torch.testing.assert_close(head.patch_center.value, moved[1])
 
 
-def test_no_masked_patch_at_all_gives_zero(training_step):
-    training_step(0, 10)
+def test_no_masked_patch_at_all_gives_zero():
     head = lively(build())
     mask = torch.zeros(2, 2, 3, dtype=torch.bool)
     for max_masked in (0, 3):
@@ -138,8 +143,7 @@ def test_no_masked_patch_at_all_gives_zero(training_step):
         assert all(p.grad.isfinite().all() for p in head.mlp.parameters())
 
 
-def test_local_crops_match_obvious_loop(training_step):
-    training_step(3, 40)
+def test_local_crops_match_obvious_loop():
     head, teacher_head = lively(build(loss_class_weight=0.3)), lively(build())
     student = features(requires_grad=True)
     masked = MaskedFeatures(student, torch.ones(4, 2, 3, dtype=torch.bool), 6)
@@ -182,9 +186,8 @@ def test_local_crops_match_obvious_loop(training_step):
     ],
 )
 def test_what_weighs_nothing_is_not_projected(
-    idle, weight, busy, projected, training_step, monkeypatch
+    idle, weight, busy, projected, monkeypatch
 ):
-    training_step(3, 40)
     both, head = lively(build()), build(**{weight: 0})
     head.load_state_dict(both.state_dict())
     student, teacher, teacher_class = features(), features(), torch.randn(4, CHANNELS)
@@ -222,61 +225,28 @@ def test_refuses_to_weigh_nothing():
         build(loss_class_weight=0, loss_patch_weight=0.0)
 
 
-def test_teacher_gets_no_gradient(training_step):
-    training_step(0, 10)
-    head, teacher_head = lively(build()), lively(build())
-    mask = torch.ones(2, 2, 3, dtype=torch.bool)
-    teacher = features(2, requires_grad=True)
-    masked = MaskedFeatures(features(2), mask, 6)
-    teacher_class = torch.randn(2, CHANNELS)
-    losses = head.loss(masked, teacher, teacher_class, teacher_head)
-    sum(losses.values()).backward()
-    assert teacher.feat.grad is None
-    assert all(p.grad is None for p in teacher_head.parameters())
-    trained = {k for k, p in head.named_parameters() if p.grad is not None}
-    assert trained == {k for k, p in head.named_parameters() if p.requires_grad}
-
-
-def test_temperature_of_the_step_is_used(training_step):
-    head = lively(build())
-    tokens = [torch.randn(2, OUT), torch.randn(2, OUT)]
-    patches = [torch.randn(2, 3, OUT), torch.randn(2, 3, OUT)]
-    for iteration, temp in ((0, 0.04), (49, 0.07), (399, 0.07)):
-        training_step(iteration, 400)
-        losses = head.loss_by_projection(*tokens, *patches, torch.ones(2, 3))
-        expected = (
-            0.1 * distillation_loss(*tokens, head.class_center.value, 0.1, temp).mean()
-        )
-        assert losses["loss_fsr_class"].item() == pytest.approx(expected.item())
-
-
-def test_gain_is_fixed_at_one():
-    head = build()
-    head.init_weights()
-    gain = head.last_layer.parametrizations.weight.original0
-    assert (gain == 1).all()
-    assert not gain.requires_grad
-    torch.testing.assert_close(head.last_layer.weight.norm(dim=1), torch.ones(OUT))
-    assert head.last_layer.bias is None
-
-
-def test_initial_weights():
-    head = build(hidden_channels=128, bottleneck_channels=64, out_channels=96)
-    head.init_weights()
-    direction = head.last_layer.parametrizations.weight.original1
-    for weight in [*(head.mlp[i].weight for i in (0, 2, 4)), direction]:
-        assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+@pytest.mark.parametrize(
+    ("kind", "in_list"),
+    [
+        ("SelfDistillHead", False),
+        ("SelfDistillAuxHead", False),
+        # mmengine's init_weights passes a list by.
+        ("SelfDistillAuxHead", True),
+    ],
+)
+def test_initial_weights_and_a_gain_fixed_at_one(kind, in_list):
+    head = build(kind, hidden_channels=128, bottleneck_channels=64, out_channels=96)
+    model = BaseModule()
+    model.auxiliary_head = nn.ModuleList([head]) if in_list else head
+    model.init_weights()
+    weight = head.last_layer.parametrizations.weight
+    for value in [*(head.mlp[i].weight for i in (0, 2, 4)), weight.original1]:
+        assert float(value.detach().std()) == pytest.approx(0.02, rel=0.1)
     assert all(not head.mlp[i].bias.any() for i in (0, 2, 4))
-
-
-def test_projection_is_cosine():
-    head = lively(build())
-    projected = head.project(torch.randn(5, 3, CHANNELS))
-    assert projected.shape == (5, 3, OUT)
-    assert projected.abs().max() <= 1 + 1e-6
-    # The direction alone counts.
-    bottleneck = head.bottleneck(torch.randn(5, CHANNELS))
-    torch.testing.assert_close(bottleneck.norm(dim=-1), torch.ones(5))
+    assert (weight.original0 == 1).all()
+    assert not weight.original0.requires_grad
+    torch.testing.assert_close(head.last_layer.weight.norm(dim=1), torch.ones(96))
+    assert head.last_layer.bias is None
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -317,34 +287,27 @@ def views(teacher=None):
     return SelfDistillFeatures(maps, masked, teacher)
 
 
-def test_auxiliary_head_distils_one_view(training_step):
-    training_step(3, 40)
+def test_auxiliary_head_distils_one_view():
     head = lively(build("SelfDistillAuxHead"))
     given = views()
     losses = head.loss(given, [], train_cfg=dict())
     assert losses.keys() == {"loss_fsr_class", "loss_fsr_patch"}
-    plain = PlainFSR(temp_share=1 / 8)
-    tokens = [
-        torch.cat([x.cls_token[:, None], x.feat.flatten(2).transpose(1, 2)], 1)
-        for x in (given.masked.features, given.teacher)
-    ]
-    projected = head.teacher.project(tokens[1])
-    class_loss, patch_loss = plain.fsr_losses(
-        head.project(tokens[0]),
-        projected[:, 0],
-        projected[:, 1:],
-        given.masked.mask.flatten(1),
-        [c.value for c in (head.class_center, head.patch_center)],
-        plain.teacher_temp(4, 40),
+    class_loss, patch_loss = plain_losses(
+        head,
+        head.teacher,
+        given.masked.features,
+        given.teacher,
+        given.teacher.cls_token,
+        given.masked.mask,
     )
     assert losses["loss_fsr_class"].item() == pytest.approx(0.1 * class_loss.item())
     assert losses["loss_fsr_patch"].item() == pytest.approx(0.1 * patch_loss.item())
     # The teacher's projector is not the student's.
-    assert not torch.allclose(head.project(tokens[1]), projected, atol=1e-3)
+    tokens = given.teacher.cls_token
+    assert not torch.allclose(head.project(tokens), head.teacher.project(tokens))
 
 
-def test_a_step_trains_the_student_and_moves_the_centers_alone(training_step):
-    training_step(0, 10)
+def test_a_step_trains_the_student_and_moves_the_centers_alone():
     head = lively(build("SelfDistillAuxHead"))
     teacher = {k: v.clone() for k, v in head.teacher.state_dict().items()}
     sum(head.loss(views(), []).values()).backward()
@@ -357,8 +320,7 @@ def test_a_step_trains_the_student_and_moves_the_centers_alone(training_step):
     assert head.class_center.value.abs().max() > 0
 
 
-def test_an_aggregator_without_a_loss_stays_in_the_graph(training_step):
-    training_step(0, 10)
+def test_an_aggregator_without_a_loss_stays_in_the_graph():
     given = views()
     head = lively(build("SelfDistillAuxHead", loss_class_weight=0))
     losses = head.loss(given, [])
@@ -368,27 +330,7 @@ def test_an_aggregator_without_a_loss_stays_in_the_graph(training_step):
     assert given.masked.features.feat.grad.any()
 
 
-@pytest.mark.parametrize("in_list", [True, False])
-def test_initial_weights_as_an_auxiliary_head(in_list):
-    # mmengine's init_weights passes a list by.
-    head = build(
-        "SelfDistillAuxHead",
-        hidden_channels=128,
-        bottleneck_channels=64,
-        out_channels=96,
-    )
-    model = BaseModule()
-    model.auxiliary_head = nn.ModuleList([head]) if in_list else head
-    model.init_weights()
-    direction = head.last_layer.parametrizations.weight.original1
-    for weight in [*(head.mlp[i].weight for i in (0, 2, 4)), direction]:
-        assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.1)
-    assert all(not head.mlp[i].bias.any() for i in (0, 2, 4))
-    assert (head.last_layer.parametrizations.weight.original0 == 1).all()
-
-
-def test_other_backbones_and_a_missing_teacher_are_refused(training_step):
-    training_step(0, 10)
+def test_other_backbones_and_a_missing_teacher_are_refused():
     head = build("SelfDistillAuxHead")
     with pytest.raises(ValueError, match=r"got a tuple: .*'SelfDistillBackbone'"):
         head.loss(tuple(views()), [])

@@ -5,7 +5,7 @@ from mmseg.registry import MODELS
 
 from mmseg_fsr.models.losses import DenseEnergyLoss
 from mmseg_fsr.models.losses.dense_energy_loss import dense_energy
-from mmseg_fsr.ops import PermutohedralLattice, bilateral_features
+from mmseg_fsr.ops import PermutohedralLattice
 
 
 def random_inputs(batch=2, classes=5, height=16, width=16):
@@ -73,22 +73,6 @@ def test_energy_and_gradient_agree_with_a_loop(size):
     torch.testing.assert_close(probs.grad, 2.5 * gradient, rtol=1e-5, atol=1e-6)
 
 
-def test_energy_is_near_that_of_the_exact_kernel():
-    y, x = torch.meshgrid(torch.arange(12.0), torch.arange(16.0), indexing="ij")
-    images = (torch.stack([x * 9, y * 7, x + y]) + 60 * (x > 7)).repeat(2, 1, 1, 1)
-    probs = torch.randn(2, 4, 12, 16).softmax(dim=1)
-    ignored = torch.rand(2, 12, 16) < 0.4
-    got = dense_energy(images, probs, ignored, 15.0, 50.0)
-
-    points = bilateral_features(images, 15.0, 50.0)
-    kernel = torch.exp(-(torch.cdist(points.mT, points.mT) ** 2) / 2)
-    gate = torch.where(ignored, 1.0, 1 - probs.amax(dim=1))
-    filtered = (probs.flatten(2) @ kernel).view_as(probs)
-    want = -(probs * gate[:, None] * filtered).sum() / 2
-    # an unnormalised lattice in five dimensions sums to about half the kernel
-    assert 0.4 < (got / want).item() < 0.6
-
-
 def test_loss_takes_the_nearest_pixel_and_the_bilinear_probability():
     images, seg_logits, label = random_inputs(2, 3, 8, 12)
     loss = DenseEnergyLoss(loss_weight=0.3, sigma_rgb=30, sigma_xy=8)
@@ -106,67 +90,6 @@ def test_full_size_uses_every_pixel():
     probs = seg_logits.softmax(dim=1)
     want = dense_energy(images, probs, label == 255, 15.0, 100.0)
     torch.testing.assert_close(loss(images, seg_logits, label), want)
-
-
-def test_gradient_at_logits_is_the_chain_of_the_documented_one():
-    images, seg_logits, label = random_inputs()
-    DenseEnergyLoss(loss_weight=0.7)(images, seg_logits, label).backward()
-
-    logits = seg_logits.detach().requires_grad_()
-    probs = F.interpolate(
-        logits.softmax(dim=1), scale_factor=0.5, mode="bilinear", align_corners=False
-    )
-    ignored = label[:, ::2, ::2] == 255
-    gate = torch.where(ignored, 1.0, 1 - probs.amax(dim=1)).detach().unsqueeze(1)
-    points = bilateral_features(images[..., ::2, ::2], 15.0, 50.0)
-    filtered = PermutohedralLattice(points).filter(probs.detach().flatten(2))
-    # the filter and the gate held fixed, twice the value has the gradient
-    surrogate = -2 * 0.7 / 2 * (probs * gate * filtered.view_as(probs)).sum()
-    surrogate.backward()
-    torch.testing.assert_close(seg_logits.grad, logits.grad)
-    assert logits.grad.abs().max() > 0
-
-
-def test_gradient_check_where_the_kernel_is_symmetric():
-    """One pixel an image: W is a constant; fully ignored, the gate is one too."""
-    images = torch.rand(2, 3, 1, 1, dtype=torch.float64) * 255
-    probs = torch.rand(2, 4, 1, 1, dtype=torch.float64, requires_grad=True)
-    ignored = torch.ones(2, 1, 1, dtype=torch.bool)
-    assert torch.autograd.gradcheck(
-        lambda p: dense_energy(images, p, ignored, 15.0, 50.0), probs
-    )
-
-
-def test_confident_pixels_are_gated_and_ignored_ones_are_not():
-    images, _, label = random_inputs(1, 3, 8, 8)
-    certain = torch.zeros(1, 3, 8, 8)
-    certain[:, 1] = 200.0
-    loss = DenseEnergyLoss(loss_weight=1.0)
-    assert loss(images, certain, torch.zeros_like(label)) == 0
-    assert loss(images, certain, torch.full_like(label, 255)) < 0
-
-
-def test_agreement_of_like_pixels_has_less_energy():
-    images = torch.zeros(1, 3, 16, 16)
-    images[..., 8:] = 200.0
-    label = torch.full((1, 16, 16), 255)
-    along = torch.zeros(1, 2, 16, 16)
-    along[:, 0, :, 8:] = along[:, 1, :, :8] = 4.0
-    loss = DenseEnergyLoss(loss_weight=1.0)
-    assert loss(images, along, label) < loss(images, along.mT.contiguous(), label)
-
-
-@pytest.mark.parametrize("fill", [0, 3, 255])
-@pytest.mark.parametrize("size", [(1, 1), (3, 2), (15, 9)])
-def test_any_label_size_and_image_is_finite(fill, size):
-    for images in (torch.zeros(2, 3, *size), torch.full((2, 3, *size), 255.0)):
-        seg_logits = (torch.randn(2, 4, *size) * 100).requires_grad_()
-        label = torch.full((2, *size), fill)
-        value = DenseEnergyLoss()(images, seg_logits, label)
-        value.backward()
-        assert value.isfinite()
-        assert value <= 0
-        assert seg_logits.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -191,7 +114,6 @@ def test_registered_with_the_recipe_as_default():
     assert isinstance(loss, DenseEnergyLoss)
     assert loss.loss_weight == pytest.approx(0.05 * 1e-7)
     assert (loss.sigma_rgb, loss.sigma_xy, loss.scale_factor) == (15, 100, 0.5)
-    assert "sigma_xy=100" in repr(loss)
 
 
 @pytest.mark.parametrize(

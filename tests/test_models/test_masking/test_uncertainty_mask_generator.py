@@ -101,18 +101,6 @@ def test_images_without_label_get_random_blocks(cams, images):
     assert not choose(strict, cams, images, torch.zeros(2, 3), noise).any()
 
 
-def test_same_noise_same_mask(cams, images):
-    generator = build()
-    noise = generator.noise(images)
-    again = noise.clone()
-    first = choose(generator, cams, images, noise=noise)
-    assert torch.equal(first, choose(generator, cams, images, noise=again))
-    other = torch.stack([torch.rand(2, 3, 4) for _ in range(5)])
-    assert not all(
-        torch.equal(first, choose(generator, cams, images, noise=n)) for n in other
-    )
-
-
 def test_paper_numbers():
     generator = UncertaintyMaskGenerator()
     assert generator.block_grid((448, 448)) == (7, 7)
@@ -139,14 +127,6 @@ def test_who_needs_cams(strategy):
     generator = build(strategy=strategy)
     assert not generator.needs_cams(BEGIN)
     assert generator.needs_cams(END) == strategy.startswith("cam")
-
-
-def test_uncertain_blocks_are_those_that_come_first(cams, images):
-    for cue in ("cam", "edge"):
-        generator = build(strategy=f"{cue}_relaxed")
-        uncertain = generator.uncertain_blocks(images, END, cams, LABELS)
-        assert uncertain.tolist() == [[[False, False, True, True]] * 3] * 2
-        assert generator.uncertain_blocks(images, BEGIN, cams, LABELS) is None
 
 
 @pytest.mark.parametrize(

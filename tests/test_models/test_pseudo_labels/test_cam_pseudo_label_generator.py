@@ -1,7 +1,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.registry import MODELS
 
 from mmseg_fsr.models.pseudo_labels import (
     CAMPseudoLabelGenerator,
@@ -12,9 +11,6 @@ from mmseg_fsr.models.pseudo_labels.cam_pseudo_label_generator import (
     quantized_half_images,
 )
 from tests.support.own_cams import own_cams
-
-MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
-STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
 
 
 def resize(maps, size):
@@ -79,40 +75,14 @@ def test_pseudo_label_matches_slow_version(size, max_classes):
     assert {0, 255, 2, 5} <= set(expected.unique().tolist())
 
 
-@pytest.mark.parametrize("max_classes", [None, 6])
-def test_reference_pseudo_label(golden, max_classes):
-    generator = MODELS.build(dict(type="CAMPseudoLabelGenerator"))
-    images = golden["view1"] * STD + MEAN
-    label = generator.pseudo_label(
-        images, *own_cams(golden["cam/view1"], golden["image_labels"], max_classes)
-    )
-    differing = label != golden["par/pseudo_label"].long()
-    assert differing.float().mean() <= 1e-3
-
-
 def test_reference_thresholds_are_the_defaults(golden):
     generator = CAMPseudoLabelGenerator()
     cams, labels = golden["cam/view1"], golden["image_labels"]
     assert generator.scales == tuple(golden.meta["cam_scales"])
-    label = generator.label(*own_cams(cams, labels))
-    assert torch.equal(label, golden["cam/label_two_thresholds"].long())
-
-
-def test_label_uses_both_thresholds():
-    generator = CAMPseudoLabelGenerator(low_thr=0.1, high_thr=0.9)
-    own = own_cams(torch.rand(2, 3, 8, 8), torch.ones(2, 3))
-    assert torch.equal(generator.label(*own), cams_to_label(*own, 0.1, 0.9))
-
-
-def test_classes_of_other_images_never_appear():
-    generator = CAMPseudoLabelGenerator()
-    cams = smooth_cams(2, 4, (16, 16))
-    cams[0, 0] = cams[1, 3] = 1.0  # strongest, but not in the image
-    labels = torch.tensor([[0.0, 1, 1, 0], [1, 0, 0, 0]])
-    images = torch.rand(2, 3, 16, 16) * 255
-    label = generator.pseudo_label(images, *own_cams(cams, labels))
-    assert set(label[0].unique().tolist()) <= {0, 2, 3, 255}
-    assert set(label[1].unique().tolist()) <= {0, 1, 255}
+    own = own_cams(cams, labels)
+    two, one = generator.label(*own), cams_to_label(*own, 0.5, 0.5)
+    assert torch.equal(two, golden["cam/label_two_thresholds"].long())
+    assert torch.equal(one, golden["cam/label_one_threshold"].long())
 
 
 @pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
@@ -125,16 +95,6 @@ def test_places_without_a_class_change_nothing(refiner):
     assert torch.equal(generator.pseudo_label(images, *many), expected)
     assert len(expected.unique()) > 3
     assert torch.equal(generator.label(*many), generator.label(*few))
-
-
-@pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
-def test_images_without_label_are_background(refiner):
-    generator = CAMPseudoLabelGenerator(refiner=refiner)
-    images = torch.rand(2, 3, 9, 8) * 255
-    own = own_cams(torch.ones(2, 3, 9, 8), torch.zeros(2, 3))
-    label = generator.pseudo_label(images, *own)
-    assert label.shape == (2, 9, 8)
-    assert (label == 0).all()
 
 
 def test_without_refiner_labels_by_thresholds():
@@ -216,18 +176,3 @@ def test_thresholds_match_slow_version(low, high):
     actual = cams_to_label(*own_cams(cams, LABELS), low, high)
     assert actual.dtype == torch.int64
     assert torch.equal(actual, expected)
-
-
-def test_image_without_label_is_background():
-    cams, labels = torch.ones(1, 3, 4, 4), torch.zeros(1, 3)
-    assert (cams_to_label(*own_cams(cams, labels), 0.0, 0.7) == 0).all()
-    assert (cams_to_label(*own_cams(cams, labels), 0.0, 0.0) == 0).all()
-
-
-def test_reference_labels(golden):
-    cams, labels = golden["cam/view1"], golden["image_labels"]
-    low, high = golden.meta["low_thre"], golden.meta["high_thre"]
-    two = cams_to_label(*own_cams(cams, labels), low, high)
-    assert torch.equal(two, golden["cam/label_two_thresholds"].long())
-    one = cams_to_label(*own_cams(cams, labels), 0.5, 0.5)
-    assert torch.equal(one, golden["cam/label_one_threshold"].long())

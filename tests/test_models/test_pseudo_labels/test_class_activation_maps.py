@@ -148,12 +148,6 @@ def test_normalize_cams_range_and_map_without_activation():
     assert faint.flatten().tolist() == pytest.approx([3 / 4, 0, 1 / 4])
 
 
-@pytest.mark.parametrize("key", ["cam/view1", "cam/view1_aux", "cam/view2_aux"])
-def test_reference_cams_are_a_fixed_point_of_normalisation(golden, key):
-    cams = golden[key]
-    torch.testing.assert_close(normalize_cams(cams), cams, atol=2e-5, rtol=0)
-
-
 # --------------------------------------------------------- present classes
 
 LABELS = torch.tensor([[0, 1.0, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 0, 1, 0]])

@@ -16,10 +16,22 @@ from tests.support.tiny_segmentor import (
     evaluation_samples,
 )
 
+
+@pytest.fixture(autouse=True)
+def _without_gradient():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def segmentor():
+    """One that gives CAMs beside its prediction."""
+    return build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+
+
 # -------------------------------------------------------------- prediction
 
 
-@torch.no_grad()
 def test_prediction_is_the_decoder_at_the_size_of_the_image():
     segmentor = build_tiny().eval()
     images = torch.randn(2, 3, *SIZE)
@@ -33,9 +45,7 @@ def test_prediction_is_the_decoder_at_the_size_of_the_image():
         assert "cams" not in sample
 
 
-@torch.no_grad()
-def test_images_of_several_sizes_are_predicted_at_their_own():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_images_of_several_sizes_are_predicted_at_their_own(segmentor):
     images, sizes = torch.randn(2, 3, *SIZE), [(40, 60), (50, 30)]
     samples = [evaluation_samples(1, ori_shape=size)[0] for size in sizes]
     samples = segmentor.predict(images, samples)
@@ -65,7 +75,6 @@ def padded(request):
     return sample
 
 
-@torch.no_grad()
 def test_padding_is_cut_off(padded):
     segmentor = build_tiny().eval()
     images = torch.randn(1, 3, *SIZE)
@@ -75,24 +84,12 @@ def test_padding_is_cut_off(padded):
     torch.testing.assert_close(sample.seg_logits.data, logits[0, :, :28, :41])
 
 
-@torch.no_grad()
-def test_prediction_without_samples():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_prediction_without_samples(segmentor):
     (sample,) = segmentor.predict(torch.randn(1, 3, *SIZE))
     assert sample.seg_logits.shape == SIZE
     assert "cams" not in sample
 
 
-@torch.no_grad()
-def test_prediction_does_not_compute_the_class_token():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    calls = []
-    segmentor.backbone.aggregator.register_forward_hook(lambda *_: calls.append(1))
-    segmentor.predict(torch.randn(2, 3, *SIZE), evaluation_samples())
-    assert not calls
-
-
-@torch.no_grad()
 @pytest.mark.parametrize(
     ("mode", "passes"),
     [
@@ -108,6 +105,10 @@ def test_cams_take_up_the_pass_of_the_prediction(mode, passes):
     segmentor.backbone.register_forward_hook(
         lambda _, inputs, __: passed.append(len(inputs[0]))
     )
+    # Nothing needs the class token.
+    segmentor.backbone.aggregator.register_forward_hook(
+        lambda *_: passed.append("class token")
+    )
     samples = segmentor.predict(images, evaluation_samples())
     assert passed == passes
     expected = segmentor.cams(images)
@@ -116,18 +117,14 @@ def test_cams_take_up_the_pass_of_the_prediction(mode, passes):
     assert torch.equal(samples[0].cams.data[0], maps[0, 0])
 
 
-@torch.no_grad()
-def test_without_labels_or_masks_there_are_no_cams():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_without_labels_or_masks_there_are_no_cams(segmentor):
     samples = evaluation_samples(masks=False)
     samples[0].gt_label = LabelData(label=torch.tensor([1.0, 0, 0]))
     samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
     assert all("cams" not in sample for sample in samples)
 
 
-@torch.no_grad()
-def test_given_labels_come_before_those_of_the_mask():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_given_labels_come_before_those_of_the_mask(segmentor):
     samples = evaluation_samples()
     samples[0].gt_label = LabelData(label=torch.tensor([0.0, 1, 1]))
     samples = segmentor.predict(torch.randn(2, 3, *SIZE), samples)
@@ -135,9 +132,7 @@ def test_given_labels_come_before_those_of_the_mask():
     assert shown == [[False, True, True], [False, True, False]]
 
 
-@torch.no_grad()
-def test_cams_of_predicted_classes():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_cams_of_predicted_classes(segmentor):
     weight = segmentor.cam_head.top_classifier.weight
     weight[1] = -weight[0]  # one of the two is predicted, the other is not
     images = torch.randn(1, 3, *SIZE)
@@ -154,9 +149,7 @@ def test_cams_of_predicted_classes():
     assert not sample.cams.data[predicted == 0].any()
 
 
-@torch.no_grad()
-def test_cams_of_the_classes_in_the_mask():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_cams_of_the_classes_in_the_mask(segmentor):
     images = torch.randn(2, 3, *SIZE)
     samples = segmentor.predict(images, evaluation_samples())
     cams = segmentor.cams(images)
@@ -181,10 +174,8 @@ def test_cams_of_the_classes_in_the_mask():
             assert sample.pseudo_sem_seg.data[0, y, x] == nearest
 
 
-@torch.no_grad()
 @pytest.mark.parametrize(("direction", "dim"), [("horizontal", 3), ("vertical", 2)])
-def test_cams_of_a_mirror_image_are_mirrored_back(direction, dim):
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_cams_of_a_mirror_image_are_mirrored_back(segmentor, direction, dim):
     images = torch.randn(2, 3, *SIZE)
     plain = segmentor.predict(images, evaluation_samples())
     samples = evaluation_samples()
@@ -197,14 +188,11 @@ def test_cams_of_a_mirror_image_are_mirrored_back(direction, dim):
             assert torch.equal(actual.get(name).data, maps), name
 
 
-@torch.no_grad()
-def test_refuses_cams_of_padded_images(padded):
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+def test_refuses_cams_of_padded_images(segmentor, padded):
     with pytest.raises(ValueError, match=r"test_cfg\.cams.*size_divisor"):
         segmentor.predict(torch.randn(1, 3, *SIZE), [padded])
 
 
-@torch.no_grad()
 def test_slide_mode_averages_overlapping_windows():
     cfg = dict(mode="slide", crop_size=(32, 32), stride=(32, 16))
     segmentor = build_tiny(test_cfg=cfg).eval()
@@ -240,20 +228,15 @@ def test_normalises_by_the_batch_and_keeps_the_statistics():
     assert not torch.equal(norm.running_mean, before["running_mean"])
 
 
-def test_keeps_the_statistics_of_all_processes_too():
-    norm = nn.SyncBatchNorm(3)
-    with untracked_batch_norm(nn.Sequential(norm)):
-        assert not norm.track_running_stats
-    assert norm.track_running_stats
-
-
-def test_layers_in_evaluation_mode_use_their_statistics():
-    norm = nn.BatchNorm2d(3).eval()
+def test_knows_synchronised_layers_and_leaves_evaluated_ones_alone():
+    norm, evaluated = nn.SyncBatchNorm(3), nn.BatchNorm2d(3).eval()
     x = 5 + torch.randn(4, 3, 6, 6)
-    expected = norm(x)
-    with untracked_batch_norm(norm):
-        assert torch.equal(norm(x), expected)
+    expected = evaluated(x)
+    with untracked_batch_norm(nn.Sequential(norm, evaluated)):
+        assert not norm.track_running_stats
+        assert torch.equal(evaluated(x), expected)
     assert norm.track_running_stats
+    assert evaluated.track_running_stats
 
 
 # -------------------------------------------------------------- labels
@@ -267,8 +250,3 @@ def test_classes_that_the_mask_shows():
         labels = labels_of_mask(mask, num_classes=5)
         assert labels.tolist() == expected
         assert labels.dtype == torch.float32
-
-
-def test_nothing_but_background_and_ignored():
-    mask = torch.tensor([[0, 255, 9]])
-    assert labels_of_mask(mask, num_classes=4).tolist() == [0, 0, 0]

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 
 from tests.support.project_files import load_tool
 from tests.support.runs import own_globals
-from tests.support.tiny_config import write_tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -20,13 +19,8 @@ def tool():
     return load_tool("analysis/benchmark_data")
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny_config(tmp_path_factory.mktemp("benchmark"))
-
-
-def test_rates_transforms_and_needs_are_measured(tool, tiny, capsys):
-    out = tiny.parent / "data.json"
+def test_rates_transforms_and_needs_are_measured(tool, tiny, tmp_path, capsys):
+    out = tmp_path / "data.json"
     arguments = ["--batches", "2", "--runs", "3", "--gpu-rate", "1", "1e9"]
     with own_globals():
         tool.main([str(tiny), *arguments, "--workers", "0", "2", "--out", str(out)])
@@ -69,24 +63,23 @@ def test_need_is_rounded_up_from_the_median(tool, rows, want):
     assert tool.workers_needed(rows, 60.0) == want
 
 
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self, monkeypatch):
-        self.now = 0.0
-        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
-
-
 @TRANSFORMS.register_module()
 class Wait(BaseTransform):
     """Takes its time, in seconds."""
 
-    def __init__(self, clock, seconds):
-        self.clock, self.seconds = clock, seconds
+    now = [0.0]
+
+    def __init__(self, seconds):
+        self.seconds = seconds
 
     def transform(self, results):
-        self.clock.now += self.seconds
+        self.now[0] += self.seconds
         return results
+
+
+@pytest.fixture
+def _clock(monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", lambda: Wait.now[0])
 
 
 @TRANSFORMS.register_module()
@@ -99,31 +92,27 @@ class Items(BaseDataset):
         return [dict(img=np.zeros(1), data_samples=index) for index in range(8)]
 
 
-def test_times_are_those_of_an_image(tool, monkeypatch):
-    clock = Clock(monkeypatch)
-    view = [dict(type="WaitLonger", clock=clock, seconds=3.0)]
+@pytest.mark.usefixtures("_clock")
+def test_times_are_those_of_an_image(tool):
+    view = [dict(type="WaitLonger", seconds=3.0)]
     pipeline = [
-        dict(type="Wait", clock=clock, seconds=1.0),
+        dict(type="Wait", seconds=1.0),
         dict(type="mmpretrain.MultiView", num_views=[2], transforms=[view]),
     ]
-    # MultiView copies what it is given; there is one clock.
-    monkeypatch.setattr(Clock, "__deepcopy__", lambda self, _: self, raising=False)
     loader = DataLoader(Items(pipeline=pipeline), batch_size=2, collate_fn=list)
     seconds = tool.transform_times(loader, batches=3)
     # A second for each image, three for each view.
     assert seconds == {"WaitLonger": 6, "Wait": 1, "collate": 0, "rest": 0}
 
 
-def test_runs_go_on_where_an_epoch_ends(tool, monkeypatch):
-    clock = Clock(monkeypatch)
-    pipeline = [dict(type="Wait", clock=clock, seconds=0.5)]
-    loader = DataLoader(Items(pipeline=pipeline), batch_size=3, collate_fn=collate)
+@pytest.mark.usefixtures("_clock")
+def test_runs_go_on_where_an_epoch_ends(tool):
+    dataset = Items(pipeline=[dict(type="Wait", seconds=0.5)])
+    loader = DataLoader(
+        dataset, batch_size=3, collate_fn=lambda items: dict(data_samples=items)
+    )
     # Batches of 3, 3 and 2 images, in turn.
     assert tool.rates(loader, batches=5, runs=3) == [2, 2, 2]
-
-
-def collate(items):
-    return dict(data_samples=items)
 
 
 @pytest.mark.parametrize(

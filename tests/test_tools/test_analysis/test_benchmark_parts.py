@@ -9,7 +9,6 @@ from mmseg.utils import register_all_modules
 
 from tests.support.project_files import load_tool
 from tests.support.runs import own_globals
-from tests.support.tiny_config import write_tiny_config
 
 CPU = torch.device("cpu")
 
@@ -19,11 +18,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def tool():
     return load_tool("analysis/benchmark_parts")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny_config(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.parametrize("amp", [[], ["--amp", "bfloat16"]])

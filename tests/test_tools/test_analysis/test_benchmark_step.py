@@ -4,7 +4,6 @@ import pytest
 
 from tests.support.project_files import load_tool
 from tests.support.runs import own_globals
-from tests.support.tiny_config import write_tiny_config
 
 PARTS = {
     "data", "CAMs", "student", "teacher", "losses", "dense energy",
@@ -26,15 +25,14 @@ def tool():
 
 
 @pytest.fixture(scope="module")
-def measure(tool, tmp_path_factory):
+def measure(tool, tiny, tmp_path_factory):
     """Runs the tool on the tiny config and reads its file."""
-    folder = tmp_path_factory.mktemp("benchmark")
-    config, out = write_tiny_config(folder), folder / "step.json"
+    out = tmp_path_factory.mktemp("benchmark") / "step.json"
 
     def measure(*arguments):
         with own_globals():
             device = ["--device", "cpu", "--overwrite"]
-            tool.main([str(config), *device, "--out", str(out), *arguments])
+            tool.main([str(tiny), *device, "--out", str(out), *arguments])
         return json.loads(out.read_text())
 
     return measure

@@ -201,8 +201,6 @@ def test_a_run_has_one_program_and_is_resumed_once_broken_off(run, tmp_path):
     ("arguments", "change", "words"),
     [
         (["--rows", "none"], ("", ""), "no row none among with, without it"),
-        (["--collect", "--seeds", "3"], ("", ""), "no seed 3 among 0, 7"),
-        ([], ("config: base.py", "config: no.py"), "config not found"),
         ([], ("title:", "name:"), "unknown name"),
         ([], ("model.part: null", "model.part.weight.a: 1"), "an option does not fit"),
         ([], ("config: base.py", "config: broken.py"), "invalid syntax"),

@@ -1,8 +1,10 @@
 # Drawn scenes with their masks, one view of each, by mmseg's own pipeline
 _base_ = './scenes_classes.py'
-dataset_type = 'BaseSegDataset'
-data_root = _base_.data_root
-metainfo = _base_.metainfo
+scenes = dict(
+    type='BaseSegDataset',
+    data_root=_base_.data_root,
+    metainfo=_base_.metainfo,
+    data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'))
 crop_size = (96, 96)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -28,26 +30,18 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        data_prefix=dict(
-            img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file='ImageSets/Segmentation/train.txt',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+        **scenes))
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        data_prefix=dict(
-            img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file='ImageSets/Segmentation/val.txt',
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+        **scenes))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

@@ -1,4 +1,6 @@
-# FSR with ViT-B/16 (AAAI 2024), every value the paper's.
+# FSR with ViT-B/16 (AAAI 2024), every value the paper's for PASCAL VOC.
+# timm's vit_base_patch16_224, trained on ImageNet-21k and then ImageNet-1k
+pretrained = '{{$FSR_VIT_B:pretrain/jx_vit_base_p16_224-80ecf9dd.pth}}'
 data_preprocessor = dict(
     type='MultiViewSegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
@@ -14,7 +16,8 @@ model = dict(
         patch_size=16,
         out_indices=(-3, -1),
         drop_path_rate=0.1,
-        aggregator=dict(type='ClassAttentionAggregator', depth=2)),
+        aggregator=dict(type='ClassAttentionAggregator', depth=2),
+        init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     decode_head=dict(
         type='LargeFOVHead',
         in_channels=768,
@@ -55,5 +58,6 @@ model = dict(
         sigma_xy=100,
         scale_factor=0.5),
     teacher=dict(train_mode=True),
+    loss_begin=dict(loss_seg=2000, loss_energy=2000),
     train_cfg=dict(),
     test_cfg=dict(mode='whole', cams=True))

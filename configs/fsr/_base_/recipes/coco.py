@@ -1,5 +1,5 @@
-# The paper's recipe for MS COCO, to add to a model: 8 GPUs x 1 image. What it sets
-# of the model is taken over by `model = _base_.model_settings`.
+# The paper's recipe for MS COCO, to add to a model: 8 GPUs x 1 image. A config takes
+# over what COCO asks of the model by `model = _base_.model_settings`.
 _base_ = [
     '../datasets/coco2014.py', '../schedules/schedule_80k.py',
     '../evaluation.py', '../default_runtime.py'
