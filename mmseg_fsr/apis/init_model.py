@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_fsr.checkpoints.fit import check_weights
 from mmseg_fsr.checkpoints.reading import load_checkpoint_file, plain_dataset_meta
+from mmseg_fsr.utils.class_names import compare_classes
 
 
 def init_model(
@@ -22,7 +23,7 @@ def init_model(
 
     mmseg's ignores what does not fit; here weights of another model are an error, and
     nothing in the file is run. Classes and colours are the checkpoint's, else those of
-    the config's data set.
+    the config's data set; a config that has the classes in another order is an error.
 
     Args:
         config: The config or its file.
@@ -36,7 +37,8 @@ def init_model(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the checkpoint cannot be read or is of another model.
+        ValueError: If the checkpoint cannot be read, is of another model, or has its
+            classes in another order than the config's data set.
 
     Example:
         >>> model = init_model("configs/fsr/fsr_vit-b_voc.py", "fsr_vit-b_voc.pth")
@@ -62,5 +64,8 @@ def init_model(
     # A palette is of no use without the names of its classes.
     meta = plain_dataset_meta(rest.get("meta"))
     if "classes" in meta:
+        ours = getattr(model, "dataset_meta", {}).get("classes")
+        if ours:
+            compare_classes(ours, meta["classes"], "the config's data set", checkpoint)
         model.dataset_meta = meta
     return model

@@ -1,6 +1,6 @@
 """What hooks and tools ask of mmengine's runner.
 
-The runner keeps two facts in private attributes: whether it trains, and which
+The runner keeps two facts in private attributes: which of its loops it runs, and which
 checkpoint it will load. Its public ``train_loop`` would build the loop of a run that
 only tests, and no property gives the other. This file alone touches them, so another
 mmengine needs changes here alone.
@@ -9,6 +9,7 @@ mmengine needs changes here alone.
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch import nn
+from torch.utils.data import Dataset
 
 
 def unwrapped_model(runner: Runner) -> nn.Module:
@@ -29,6 +30,12 @@ def is_training_run(runner: Runner) -> bool:
     """Whether the runner trains; known from ``before_run`` on."""
     # A config until `Runner.train` builds the loop.
     return isinstance(runner._train_loop, BaseLoop)
+
+
+def dataset_in_use(runner: Runner) -> Dataset:
+    """The data set that the runner trains on, or else tests or validates on."""
+    loops = (runner._train_loop, runner._test_loop, runner._val_loop)
+    return next(loop.dataloader.dataset for loop in loops if isinstance(loop, BaseLoop))
 
 
 def is_resumed(runner: Runner) -> bool:

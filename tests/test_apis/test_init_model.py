@@ -9,8 +9,8 @@ from tests.support.malicious_pickles import Reduced
 
 
 @pytest.fixture(scope="module")
-def weights(config):
-    return init_model(config, device="cpu").state_dict()
+def weights(tiny):
+    return init_model(tiny, device="cpu").state_dict()
 
 
 @pytest.fixture
@@ -22,10 +22,11 @@ def save(tmp_path, weights):
     return save
 
 
-def test_weights_and_classes_are_the_files(config, weights, save):
-    own = dict(classes=("sky", "sea"), palette=[[0, 0, 0], [1, 2, 3]])
+def test_weights_and_classes_are_the_files(tiny, weights, save):
+    names = ("background", "one", "two", "three", "four", "five")
+    own = dict(classes=names, palette=[[i, 0, 0] for i in range(6)])
     path = save(meta=dict(dataset_meta=own))
-    model = init_model(config, path, cfg_options={"model.test_cfg.cams": True})
+    model = init_model(tiny, path, cfg_options={"model.test_cfg.cams": True})
     assert not model.training
     for name, value in model.state_dict().items():
         assert torch.equal(value.cpu(), weights[name]), name
@@ -33,19 +34,26 @@ def test_weights_and_classes_are_the_files(config, weights, save):
     assert model.test_cfg.cams
 
 
+def test_another_order_of_the_classes_is_refused(tiny, save):
+    names = init_model(tiny).dataset_meta["classes"]
+    path = save(meta=dict(dataset_meta=dict(classes=(names[0], *names[:0:-1]))))
+    with pytest.raises(ValueError, match=r"class 1 is 'ball' .* in .*weights\.pth"):
+        init_model(tiny, path)
+
+
 @pytest.mark.parametrize(
     "meta",
     [None, {}, dict(dataset_meta=dict(classes=Namespace(), palette=[[0, 0, 0]]))],
 )
-def test_without_names_in_the_checkpoint_the_configs_stay(config, save, meta):
-    model = init_model(config, save(meta=meta))
+def test_without_names_in_the_checkpoint_the_configs_stay(tiny, save, meta):
+    model = init_model(tiny, save(meta=meta))
     assert model.dataset_meta["classes"][:2] == ("background", "ball")
     assert len(model.dataset_meta["palette"]) == 6
 
 
 @pytest.mark.parametrize("removed", [True, False])
-def test_classes_are_those_of_any_images_of_the_config(config, removed):
-    cfg = Config.fromfile(config)
+def test_classes_are_those_of_any_images_of_the_config(tiny, removed):
+    cfg = Config.fromfile(tiny)
     for split in ("test", "val", "train"):
         model = init_model(cfg)
         assert model.dataset_meta["classes"][:2] == ("background", "ball")
@@ -55,16 +63,16 @@ def test_classes_are_those_of_any_images_of_the_config(config, removed):
     assert not hasattr(init_model(cfg), "dataset_meta")
 
 
-def test_another_models_weights_are_refused(config, weights, save):
+def test_another_models_weights_are_refused(tiny, weights, save):
     less = {k: x for k, x in weights.items() if k != "cam_head.top_classifier.weight"}
     with pytest.raises(ValueError, match=r"weights.pth: .*classifier.weight is miss"):
-        init_model(config, save(state_dict=less))
+        init_model(tiny, save(state_dict=less))
 
 
-def test_a_file_that_cannot_be_read_is_named_and_never_run(config, save, tmp_path):
+def test_a_file_that_cannot_be_read_is_named_and_never_run(tiny, save, tmp_path):
     path = save(meta=dict(hooks=Reduced(str(tmp_path / "made"))))
     with pytest.raises(ValueError, match=r"weights\.pth cannot be read as plain"):
-        init_model(config, path)
+        init_model(tiny, path)
     assert not (tmp_path / "made").exists()
     with pytest.raises(FileNotFoundError, match=r"none\.pth does not exist"):
-        init_model(config, tmp_path / "none.pth")
+        init_model(tiny, tmp_path / "none.pth")

@@ -1,16 +1,23 @@
-"""Hook that refuses a checkpoint that does not fit the model."""
+"""Hook that refuses a checkpoint that does not fit model or data."""
+
+import importlib
+import logging
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_fsr.checkpoints.fit import check_weights
+from mmseg_fsr.checkpoints.reading import plain_dataset_meta
 from mmseg_fsr.engine.runner_access import (
+    dataset_in_use,
     is_resumed,
     is_training_run,
     loaded_checkpoint,
     unwrapped_model,
 )
+from mmseg_fsr.utils.class_names import compare_classes
 
 
 @HOOKS.register_module()
@@ -26,15 +33,24 @@ class CheckpointGuardHook(Hook):
       is another network.
     - A checkpoint that training starts from must hold some of the model's weights.
     - Shapes must always match.
+    - The classes that a checkpoint names must have their places in the data set's, see
+      :func:`~mmseg_fsr.utils.class_names.compare_classes`. Training that starts from
+      it may name other ones, with a warning.
     """
 
+    def before_run(self, runner: Runner) -> None:
+        """Has mmengine read checkpoints as data, where ``custom_imports`` does not."""
+        importlib.import_module("mmseg_fsr.checkpoints.runner_loaders")
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compares the checkpoint's tensors with the model's.
+        """Compares classes with the data's, and tensors with the model's.
 
         Raises:
-            ValueError: If they do not fit; the message names file and tensors.
+            ValueError: If they do not fit; the message names file, and classes or
+                tensors.
         """
         try:
+            _check_classes(runner, checkpoint)
             check_weights(
                 unwrapped_model(runner).state_dict(),
                 checkpoint.get("state_dict", checkpoint),
@@ -44,3 +60,19 @@ class CheckpointGuardHook(Hook):
         except ValueError as error:
             name = loaded_checkpoint(runner)
             raise ValueError(error if name is None else f"{name}: {error}") from error
+
+
+def _check_classes(runner: Runner, checkpoint: dict) -> None:
+    """Refuses classes in another order; training anew only warns of them."""
+    theirs = plain_dataset_meta(checkpoint.get("meta")).get("classes")
+    if not theirs:
+        return
+    ours = getattr(dataset_in_use(runner), "metainfo", {}).get("classes")
+    if not ours:
+        return
+    try:
+        compare_classes(ours, theirs, "the config's data set", "the checkpoint")
+    except ValueError as error:
+        if not is_training_run(runner) or is_resumed(runner):
+            raise
+        print_log(str(error), "current", logging.WARNING)

@@ -6,6 +6,7 @@ from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
 from mmseg_fsr.engine.runner_access import unwrapped_model
+from mmseg_fsr.utils.class_names import compare_classes
 
 
 @HOOKS.register_module()
@@ -14,14 +15,25 @@ class NumClassCheckHook(Hook):
 
     A head that keeps ``num_classes`` of its base config would otherwise fail at the
     first step with an error about tensor sizes, or train outputs that no label names.
-    After mmdet's hook of the same name.
+    After mmdet's hook of the same name. Validation data that have the classes in
+    another order than the training data are refused, too.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Checks the training data, and already the validation data."""
         self._check(runner, runner.train_loop.dataloader.dataset, "train_dataloader")
-        if runner.val_loop is not None:
-            self.before_val(runner)
+        if runner.val_loop is None:
+            return
+        self.before_val(runner)
+        loops = (runner.val_loop, runner.train_loop)
+        val, train = map(_classes_of, (loop.dataloader.dataset for loop in loops))
+        if val and train:
+            compare_classes(
+                val,
+                train,
+                "the data set of val_dataloader",
+                "the data set of train_dataloader",
+            )
 
     def before_val(self, runner: Runner) -> None:
         """Checks the validation data."""
@@ -37,7 +49,7 @@ class NumClassCheckHook(Hook):
         Raises:
             ValueError: If the numbers differ; the message names both keys.
         """
-        classes = getattr(dataset, "metainfo", {}).get("classes")
+        classes = _classes_of(dataset)
         model = unwrapped_model(runner)
         if classes is None or len(classes) == model.num_classes:
             return
@@ -52,3 +64,7 @@ class NumClassCheckHook(Hook):
             f"{key} has {len(classes)} classes, {', '.join(classes[:4])}"
             f"{', ...' if classes[4:] else ''}: set {remedy}"
         )
+
+
+def _classes_of(dataset: Dataset) -> tuple[str, ...] | None:
+    return getattr(dataset, "metainfo", {}).get("classes")

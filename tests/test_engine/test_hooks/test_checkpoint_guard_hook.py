@@ -1,11 +1,12 @@
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import CheckpointLoader, IterBasedTrainLoop, TestLoop
 from torch import nn
 
-from mmseg_fsr.engine.hooks import CheckpointGuardHook
+from mmseg_fsr.engine.hooks import CheckpointGuardHook, checkpoint_guard_hook
 
 WEIGHTS = nn.Linear(2, 3).state_dict()
 LACKING = dict(weight=WEIGHTS["weight"])
@@ -64,3 +65,44 @@ def test_the_file_is_named_as_far_as_it_is_known(tmp_path):
         guard(LACKING, resume=True, load_from=None, work_dir=str(tmp_path))
     with pytest.raises(ValueError, match=r"^the checkpoint does not fit"):
         guard(LACKING, training=False, load_from=None)
+
+
+CLASSES = ("background", "cat", "dog")
+
+
+def guard_classes(theirs, use="test", resume=False):
+    loop = object.__new__(TestLoop if use == "test" else IterBasedTrainLoop)
+    dataset = SimpleNamespace(metainfo=dict(classes=CLASSES))
+    loop.dataloader = SimpleNamespace(dataset=dataset)
+    loops = dict(_train_loop={}, _test_loop={}, _val_loop={}) | {f"_{use}_loop": loop}
+    runner = SimpleNamespace(
+        model=nn.Linear(2, 3), _resume=resume, _load_from="given.pth", **loops
+    )
+    meta = dict(dataset_meta=dict(classes=theirs))
+    checkpoint = dict(meta=meta, state_dict=WEIGHTS)
+    CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
+
+
+@pytest.mark.parametrize("setting", [{}, dict(use="train", resume=True)])
+def test_classes_in_another_order_are_refused(setting):
+    guard_classes(list(CLASSES), **setting)
+    with pytest.raises(ValueError, match=r"^given\.pth: class 1 is 'cat' .* but 'dog'"):
+        guard_classes(("background", "dog", "cat"), **setting)
+
+
+def test_training_anew_may_have_other_classes(monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        checkpoint_guard_hook, "print_log", lambda text, *_: lines.append(text)
+    )
+    guard_classes(("background", "dog", "cat"), use="train")
+    assert "class 1 is 'cat' in the config's data set" in lines[0]
+
+
+def test_its_runs_read_checkpoints_as_data(monkeypatch):
+    schemes = CheckpointLoader._schemes | {"": None}
+    monkeypatch.setattr(CheckpointLoader, "_schemes", schemes)
+    name = "mmseg_fsr.checkpoints.runner_loaders"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    CheckpointGuardHook().before_run(None)
+    assert schemes[""].__name__ == "load_from_local"

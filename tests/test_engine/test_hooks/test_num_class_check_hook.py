@@ -44,6 +44,14 @@ def test_training_looks_at_the_validation_data_too():
         run("train", 2, classes=CLASSES[:2], val_classes=CLASSES)
 
 
+def test_validation_has_the_training_datas_order():
+    other = (CLASSES[0], *CLASSES[:0:-1])
+    with pytest.raises(ValueError, match=r"class 1 is 'dog' in .*val_.* in .*train_"):
+        run("train", 3, val_classes=other, classes=CLASSES)
+    run("train", 3, val_classes=CLASSES, classes=CLASSES)
+    run("train", 3, val_classes=CLASSES, classes=None)
+
+
 def test_data_set_without_classes_passes():
     run("test", 3, classes=None)
     run("test", 3)
