@@ -161,8 +161,8 @@ model = dict(
     loss_begin=dict(loss_seg=0, loss_energy=0),
 )
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[1].transforms[0][0].scale = (128, 128)
-test_pipeline[1].scale = (128, 128)
+train_pipeline[2].transforms[0][0].scale = (128, 128)
+test_pipeline[2].scale = (128, 128)
 train_dataloader = dict(
     batch_size=2,
     num_workers=0,

@@ -10,6 +10,7 @@ from pathlib import Path
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
+from mmseg_fsr.cli.output_folder import require_own_folder
 from mmseg_fsr.report import logged_scores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,13 +42,19 @@ def main() -> None:
         "%(default)s)",
     )
     work_dir = parser.parse_args().work_dir
+    pictures = work_dir / "pictures"
+    # The demo's training leaves its config.
+    if not (ROOT / work_dir / Path(CONFIG).name).exists():
+        try:
+            require_own_folder("--work-dir", ROOT / pictures, "tools/demo.py", False)
+        except OSError as error:
+            sys.exit(f"demo: {error}")
     # By default the signal would end this program and leave the running step.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: terminated"))
 
     run("tools/dataset_converters/scenes.py", "data/scenes")
     run("tools/train.py", CONFIG, "--work-dir", str(work_dir))
     last = (ROOT / work_dir / "last_checkpoint").read_text().strip()
-    pictures = work_dir / "pictures"
     run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures), "--overwrite")
     run("tools/report.py", str(work_dir))
 

@@ -11,6 +11,7 @@ Example:
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -27,7 +28,12 @@ from mmseg_fsr.cli.arguments import (
     runner_config,
 )
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
-from mmseg_fsr.cli.run_options import enable_tta, require_keys
+from mmseg_fsr.cli.output_folder import refuse_data_folder
+from mmseg_fsr.cli.run_options import (
+    enable_tta,
+    require_keys,
+    warn_of_unasked_options,
+)
 from mmseg_fsr.engine.runner_access import unwrapped_model
 from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
@@ -159,7 +165,9 @@ def load_checkpoint(runner: Runner, filename: str) -> None:
         ValueError: If the file is damaged or does not fit the model.
     """
     tensors, rest = load_checkpoint_file(filename)
-    # The hooks refuse a checkpoint that does not fit.
+    # The hooks refuse a checkpoint that does not fit, also to the loop's data set, for
+    # which the loop must be built.
+    _ = runner.test_loop
     try:
         runner.call_hook(
             "after_load_checkpoint", checkpoint=dict(rest, state_dict=tensors)
@@ -173,10 +181,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Exports, prints what was written, and ends with 1 if images are missing."""
     args = parse_args(argv)
     try:
-        cfg = runner_config(args)
-        if args.work_dir is None:
-            # The runner writes the config there: the training keeps its own.
-            cfg.work_dir += "/export"
+        # The runner writes the config there: the training keeps its own.
+        cfg = runner_config(args, subfolder="export")
+        warn_of_unasked_options(args)
+        refuse_data_folder("--out", args.out, cfg)
+        if args.masks and Path(args.out).resolve() == Path(args.masks).resolve():
+            raise ValueError(f"--out {args.out} is the folder of --masks: name another")
         prepare_export(cfg, args)
         prepare_cpu_distributed(cfg)
         runner = Runner.from_cfg(cfg)

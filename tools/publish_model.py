@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         content = published(network, meta)
         digest = hashlib.sha256(content).hexdigest()
         out = args.out.with_name(f"{args.out.stem}-{digest[:8]}.pth")
-        require_new(out, args.overwrite)
+        require_new(out, args.overwrite, [args.checkpoint])
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(out, "wb") as file:
             file.write(content)

@@ -1,6 +1,7 @@
 """Scores a checkpoint: the arguments are those of mmseg's ``test.py``."""
 
 import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,10 +15,27 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, RUNNERS
 
 import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
-from mmseg_fsr.cli.arguments import add_common_arguments, require_file, runner_config
+from mmseg_fsr.cli.arguments import (
+    add_common_arguments,
+    add_overwrite,
+    require_file,
+    runner_config,
+)
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
-from mmseg_fsr.cli.run_options import enable_crf, enable_tta, require_keys
+from mmseg_fsr.cli.output_folder import (
+    mark_folder,
+    refuse_data_folder,
+    require_own_folder,
+)
+from mmseg_fsr.cli.run_options import (
+    enable_crf,
+    enable_tta,
+    require_keys,
+    warn_of_unasked_options,
+)
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
+
+TOOL = "tools/test.py"
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,11 +57,27 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--crf", action="store_true", help="refine predictions by the config's DenseCRF"
     )
+    add_overwrite(parser)
     add_common_arguments(parser)
     args = parser.parse_args()
     require_file(parser, "config", args.config)
     require_file(parser, "checkpoint", args.checkpoint)
     return args
+
+
+def output_folders(args: argparse.Namespace, cfg: Config) -> list[str]:
+    """The folders that the arguments name for label maps and pictures.
+
+    Raises:
+        ValueError: If one holds images or masks of the config.
+        OSError: If one holds other files, without ``--overwrite``.
+    """
+    named = {"--out": args.out, "--show-dir": args.show_dir}
+    named = {argument: folder for argument, folder in named.items() if folder}
+    for argument, folder in named.items():
+        refuse_data_folder(argument, folder, cfg)
+        require_own_folder(argument, folder, TOOL, args.overwrite)
+    return list(named.values())
 
 
 def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
@@ -99,7 +133,12 @@ def refuse_repeated_names(dataset: BaseSegDataset) -> None:
 def main() -> None:
     """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
-    cfg = runner_config(args)
+    try:
+        cfg = runner_config(args)
+        warn_of_unasked_options(args)
+        folders = output_folders(args, cfg)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
     cfg.load_from = args.checkpoint
     # The config that a resumed training has dumped says True.
     cfg.resume = False
@@ -115,6 +154,8 @@ def main() -> None:
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if args.out is not None:
         refuse_repeated_names(runner.test_loop.dataloader.dataset)
+    for folder in folders:
+        mark_folder(folder, TOOL)
     runner.test()
 
 

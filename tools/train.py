@@ -1,6 +1,7 @@
 """Trains a model from a config: the arguments are those of mmseg's ``train.py``."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import mmseg_fsr
@@ -44,6 +45,21 @@ def resume_own(cfg: Config) -> None:
         cfg.load_from = None
 
 
+def require_steps(cfg: Config) -> None:
+    """Refuses ``max_epochs`` that was merged into a loop that counts steps.
+
+    Raises:
+        ValueError: If there is such a setting.
+    """
+    loop = cfg.get("train_cfg") or {}
+    if "max_epochs" in loop and loop.get("type") == "IterBasedTrainLoop":
+        raise ValueError(
+            f"train_cfg.max_epochs={loop.max_epochs}: IterBasedTrainLoop counts steps, "
+            "as do loss_begin and the schedules: set train_cfg=dict(_delete_=True, "
+            "type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
+        )
+
+
 def enable_amp(cfg: Config) -> None:
     """Switches the config's optimizer wrapper to mixed precision."""
     wrapper = cfg.optim_wrapper
@@ -61,7 +77,11 @@ def enable_amp(cfg: Config) -> None:
 def main() -> None:
     """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
-    cfg = runner_config(args)
+    try:
+        cfg = runner_config(args)
+        require_steps(cfg)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
     if args.resume:
         resume_own(cfg)
     if args.amp:

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     problems = []
     try:
-        require_new(args.out, args.overwrite)
+        require_new(args.out, args.overwrite, [args.maps, args.split, args.images])
         names = read_split(args.split)
         surplus = {path.stem for path in args.maps.glob("*.png")} - set(names)
         if surplus:

@@ -3,15 +3,15 @@ _base_ = './fsr_vit-b_voc.py'
 model = dict(test_cfg=dict(cams=False))
 # without `LoadAnnotations`
 test_pipeline = [
-    *_base_.test_pipeline[:2],
+    *_base_.test_pipeline[:3],
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
-    _base_.tta_pipeline[0],
+    *_base_.tta_pipeline[:2],
     dict(
         type='TestTimeAug',
         transforms=[
-            *_base_.tta_pipeline[1].transforms[:2],
+            *_base_.tta_pipeline[2].transforms[:2],
             [dict(type='PackSegInputs')],
         ]),
 ]

@@ -1,7 +1,7 @@
 """Tables of ablations: what to run, what came out, and what it says."""
 
 from .claim_verdict import Comparison, compare
-from .markdown_page import markdown_page
+from .markdown_page import markdown_page, require_page
 from .result_file import ResultFile
 from .run import (
     AblationRun,
@@ -24,6 +24,7 @@ __all__ = [
     "markdown_page",
     "planned_runs",
     "read_table",
+    "require_page",
     "run_queue",
     "training_size",
 ]

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmseg_fsr.analysis.benchmark import markdown_table
@@ -9,9 +10,10 @@ from mmseg_fsr.analysis.benchmark import markdown_table
 from .claim_verdict import compare
 from .table import AblationTable
 
-_HEAD = """# Ablations
+_MARK = "<!-- Written by tools/analysis/run_ablation.py"
+_HEAD = f"""# Ablations
 
-<!-- Written by tools/analysis/run_ablation.py: change the tables' files, not this. -->
+{_MARK}: change the tables' files, not this. -->
 
 Scores are means and standard deviations over the seeds, from the validation at the end
 of a run. Beside each claim is the mean difference between two rows, taken seed by seed,
@@ -21,6 +23,19 @@ rounded, is on one side of 0; two seeds hardly ever suffice for that. Rows that 
 run are left out. `docs/run_ablations.md` says how to run them.
 
 """
+
+
+def require_page(path: Path) -> None:
+    """Refuses to replace a file that is no page of :func:`markdown_page`.
+
+    Raises:
+        FileExistsError: If it is not.
+    """
+    if path.is_file() and _MARK.encode() not in path.read_bytes()[:2000]:
+        raise FileExistsError(
+            f"{path} exists and is no page of ablations: name another file with "
+            "--markdown"
+        )
 
 
 def markdown_page(

@@ -1,6 +1,6 @@
 """Prediction for a single image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +8,25 @@ import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmseg.structures import SegDataSample
 
+from mmseg_fsr.datasets.image_file import check_bgr
 from mmseg_fsr.models.segmentors import CAMSegmentor
+from mmseg_fsr.utils.pixel_range import PixelRange
 
 
-def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> dict:
+def prepare_image(
+    image: str | Path | np.ndarray,
+    pipeline: Sequence[dict],
+    pixel_range: PixelRange | None = None,
+) -> dict:
     """Takes an image without a mask through a pipeline.
 
     Args:
-        image: Path of a file, or an array (H, W, 3), BGR, uint8.
+        image: Path of a file, or an array (H, W, 3), BGR, or grey (H, W); uint8, or
+            of any real type with a ``pixel_range``.
         pipeline: Transforms of a validation or test data set; the first loads the
             image. Those that load annotations are left out.
+        pixel_range: For an image deeper than 8 bits, the values that become black and
+            white, see :class:`~mmseg_fsr.datasets.ScaleTo8Bit`. Defaults to None.
 
     Returns:
         The result of the last transform, such as ``inputs`` (3, h, w) and
@@ -25,14 +34,16 @@ def prepare_image(image: str | Path | np.ndarray, pipeline: Sequence[dict]) -> d
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be decoded.
+        TypeError: If the image is neither a path nor an array.
+        ValueError: If the file cannot be decoded, the array has another shape, or the
+            image is deeper than 8 bits and there is no ``pixel_range``.
     """
     load, *steps = (step for step in pipeline if step["type"] != "LoadAnnotations")
-    if isinstance(image, np.ndarray):
-        load = dict(type="LoadImageFromNDArray")
-        results = dict(img=image)
+    if isinstance(image, str | Path):
+        results = dict(img_path=str(image), pixel_range=pixel_range)
     else:
-        results = dict(img_path=str(image))
+        load = dict(type="LoadImageFromNDArray")
+        results = dict(img=check_bgr(image, pixel_range))
     try:
         results = Compose([load])(results)
     except FileNotFoundError:
@@ -53,7 +64,8 @@ def inference_cams(
 
     Args:
         model: What :func:`~mmseg_fsr.apis.init_model` gives.
-        image: Path of a file, or an array (H, W, 3), BGR, uint8.
+        image: Path of a file, or an array (H, W, 3), BGR, or grey (H, W); uint8, or
+            of any real type where ``model.dataset_meta`` has a ``pixel_range``.
         labels: Names of the classes in the image, whose CAMs are computed. Defaults
             to None, those that the classifier predicts.
 
@@ -64,8 +76,9 @@ def inference_cams(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be decoded, ``labels`` is a single string, or a
-            label is not one of the model's foreground classes.
+        TypeError: If the image is neither a path nor an array.
+        ValueError: If the image is not as :func:`prepare_image` expects, or ``labels``
+            is no list of names of the model's foreground classes.
 
     Example:
         >>> model = init_model("configs/fsr/fsr_vit-b_voc.py", "fsr_vit-b_voc.pth")
@@ -73,19 +86,21 @@ def inference_cams(
         >>> sample.cams.data.shape  # (20, H, W), in 0..1
     """
     multi_hot = None
-    if isinstance(labels, str):
+    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable | None):
         raise ValueError(f"labels={labels!r}: expected a list of names, [{labels!r}]")
     if labels is not None:
         classes = model.dataset_meta["classes"][1:]
-        unknown = set(labels) - set(classes)
+        labels = list(labels)
+        unknown = [x for x in labels if not isinstance(x, str) or x not in classes]
         if unknown:
             raise ValueError(
-                f"labels {sorted(unknown)} are unknown to the model: expected some of "
+                f"labels {unknown} are unknown to the model: expected some of "
                 f"{tuple(classes)}"
             )
         multi_hot = torch.tensor([[float(name in labels) for name in classes]])
         multi_hot = multi_hot.to(next(model.parameters()).device)
-    item = prepare_image(image, model.cfg.test_pipeline)
+    pixel_range = getattr(model, "dataset_meta", {}).get("pixel_range")
+    item = prepare_image(image, model.cfg.test_pipeline, pixel_range)
     batch = model.data_preprocessor(pseudo_collate([item]), False)
     samples = model.predict(**batch)
     model.add_cams(batch["inputs"], samples, multi_hot)

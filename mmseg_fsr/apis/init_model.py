@@ -22,8 +22,9 @@ def init_model(
     """Builds a model and loads its weights, as mmseg's function of that name does.
 
     mmseg's ignores what does not fit; here weights of another model are an error, and
-    nothing in the file is run. Classes and colours are the checkpoint's, else those of
-    the config's data set; a config that has the classes in another order is an error.
+    nothing in the file is run. Classes, colours and ``pixel_range`` are the
+    checkpoint's, else those of the config's data set; a config that has the classes in
+    another order is an error.
 
     Args:
         config: The config or its file.
@@ -33,7 +34,7 @@ def init_model(
 
     Returns:
         The model in evaluation mode, with ``cfg`` and, where it is known,
-        ``dataset_meta``.
+        ``dataset_meta``. The test pipelines of ``cfg`` have its ``pixel_range``.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -54,6 +55,7 @@ def init_model(
             model.dataset_meta = dataset.metainfo
             break
     if checkpoint is None:
+        _tell_pixel_range(model)
         return model
     tensors, rest = load_checkpoint_file(checkpoint)
     try:
@@ -67,5 +69,20 @@ def init_model(
         ours = getattr(model, "dataset_meta", {}).get("classes")
         if ours:
             compare_classes(ours, meta["classes"], "the config's data set", checkpoint)
-        model.dataset_meta = meta
+        # Checkpoints of older versions do not tell it.
+        kept = getattr(model, "dataset_meta", {}).get("pixel_range")
+        model.dataset_meta = meta if kept is None else dict(pixel_range=kept) | meta
+    _tell_pixel_range(model)
     return model
+
+
+def _tell_pixel_range(model: BaseSegmentor) -> None:
+    """Lets mmseg's inference, which knows no data set, scale deep images as it does."""
+    pixel_range = getattr(model, "dataset_meta", {}).get("pixel_range")
+    if pixel_range is None:
+        return
+    loader = model.cfg.get("test_dataloader") or {}
+    tested = loader.get("dataset", {}).get("pipeline", [])
+    for step in (*model.cfg.get("test_pipeline", []), *tested):
+        if step["type"] == "ScaleTo8Bit":
+            step.setdefault("pixel_range", pixel_range)

@@ -12,11 +12,14 @@ import torch
 from mmengine.fileio import get_local_path
 from torch import Tensor
 
+from mmseg_fsr.utils.pixel_range import check_pixel_range
+
 from .allowed_objects import UnknownObjectError, build_objects, only_allowed_objects
 
 _ZIP_START = b"PK\x03\x04"
-# Entries of a checkpoint's dataset_meta by which models name and paint classes.
-_CLASS_KEYS = ("classes", "palette")
+# Entries of a checkpoint's dataset_meta: names and colours of the classes, and which
+# values of images deeper than 8 bits become black and white.
+_DATA_KEYS = ("classes", "palette", "pixel_range")
 
 
 class Checkpoint(NamedTuple):
@@ -109,18 +112,30 @@ def load_file(filename: str | Path) -> Any:
 
 
 def plain_dataset_meta(meta: object) -> dict[str, Any]:
-    """Classes and palette of a checkpoint's ``meta``, as far as it has them.
+    """What a checkpoint's ``meta`` says of the data, as far as it does.
 
     Args:
         meta: That entry of :attr:`Checkpoint.rest`, of any kind.
 
     Returns:
-        ``classes`` and ``palette`` of its ``dataset_meta``, those of text, numbers and
-        lists alone.
+        ``classes``, ``palette`` and ``pixel_range`` of its ``dataset_meta``, those of
+        text, numbers and lists alone.
     """
     found = meta.get("dataset_meta") if isinstance(meta, dict) else None
     found = found if isinstance(found, dict) else {}
-    return {key: found[key] for key in _CLASS_KEYS if _is_plain(found.get(key))}
+    plain = {key: found[key] for key in _DATA_KEYS if _is_plain(found.get(key))}
+    if not _is_pixel_range(plain.get("pixel_range")):
+        del plain["pixel_range"]
+    return plain
+
+
+def _is_pixel_range(value: object) -> bool:
+    """Whether a value is a range of pixel values, or there is none."""
+    try:
+        check_pixel_range(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_plain(value: object) -> bool:

@@ -1,1 +1,1 @@
-"""Parts that the tools share: arguments, options of a run, ranks on a CPU."""
+"""Parts that the tools share: arguments, options, output folders, ranks on a CPU."""

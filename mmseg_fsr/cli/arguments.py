@@ -2,15 +2,20 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
+
+from .output_folder import require_own_work_dir
+from .unread_options import unread_options
 
 
 def positive_int(text: str) -> int:
@@ -28,7 +33,8 @@ def merge_options(cfg: Config, options: dict | None) -> None:
     """Overrides settings of a config, in place, by dotted key.
 
     ``custom_hooks`` is a list, whose hooks are addressed by their type, as in
-    ``custom_hooks.EMATeacherHook.momentum``, or by their number.
+    ``custom_hooks.EMATeacherHook.momentum``, or by their number. A warning names the
+    settings that nothing will read.
 
     Raises:
         ValueError: If ``custom_hooks`` has no hook of that type or number.
@@ -47,6 +53,10 @@ def merge_options(cfg: Config, options: dict | None) -> None:
             if rest[0] in types:
                 rest[0] = str(types.index(rest[0]))
         numbered[".".join([first, *rest])] = value
+    # Of several processes one says it.
+    if not any(int(os.environ.get(rank, 0)) for rank in ("RANK", "SLURM_PROCID")):
+        for line in unread_options(cfg, numbered):
+            print_log(f"option {line}", "current", logging.WARNING)
     cfg.merge_from_dict(numbered)
 
 
@@ -100,13 +110,35 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def require_new(path: str | Path, overwrite: bool) -> None:
-    """Refuses to replace a file without ``--overwrite``.
+def require_new(
+    path: str | Path, overwrite: bool, inputs: Iterable[str | Path] = ()
+) -> None:
+    """Refuses to replace a file without ``--overwrite``, and ever to replace an input.
+
+    Args:
+        path: The file to write.
+        overwrite: Whether it may replace a file.
+        inputs: Files, and folders of files, that the tool reads. Addresses are left
+            out.
 
     Raises:
         FileExistsError: If the file exists and may not be replaced.
+        IsADirectoryError: If it is a folder.
     """
-    if Path(path).exists() and not overwrite:
+    path = Path(path)
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file")
+    for source in map(Path, inputs):
+        # A link may lead to it.
+        is_within = source.is_dir() and source.resolve() in path.resolve().parents
+        if is_within or (source.exists() and path.samefile(source)):
+            where = "in" if is_within else "the same file as"
+            raise FileExistsError(
+                f"{path} is {where} {source}, which is read: name another file to write"
+            )
+    if not overwrite:
         raise FileExistsError(f"{path} exists: replace it with --overwrite")
 
 
@@ -128,8 +160,8 @@ def require_figures_file(
     if not args.out.parent.is_dir():
         parser.error(f"--out: no such folder: {args.out.parent}")
     try:
-        require_new(args.out, args.overwrite)
-    except FileExistsError as error:
+        require_new(args.out, args.overwrite, [args.config])
+    except OSError as error:
         parser.error(str(error))
 
 
@@ -173,27 +205,32 @@ def build_val_dataset(cfg: Config) -> Dataset:
     return DATASETS.build(cfg.val_dataloader.dataset)
 
 
-def runner_config(args: argparse.Namespace) -> Config:
+def runner_config(args: argparse.Namespace, subfolder: str = "") -> Config:
     """Reads a runner's config and applies the common arguments to it.
 
     Args:
         args: Arguments of :func:`add_common_arguments`, and the config's path as
             ``args.config``.
+        subfolder: Folder within the work directory to take unless ``--work-dir`` names
+            one. Defaults to the work directory itself.
 
     Returns:
         The config, with ``launcher`` and ``work_dir`` set. The work directory is that
         of ``--work-dir``, else that of the config, else ``work_dirs/<config>``.
+
+    Raises:
+        FileExistsError: If the runner would replace a config that no runner wrote.
+        ValueError: If an option or hook does not fit, or the work directory is a
+            folder of the config's data.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     merge_options(cfg, args.cfg_options)
     _refuse_doubled_hooks(cfg)
-    cfg.work_dir = (
-        args.work_dir
-        or cfg.get("work_dir")
-        or str(Path("work_dirs") / Path(args.config).stem)
-    )
+    default = cfg.get("work_dir") or Path("work_dirs") / Path(args.config).stem
+    cfg.work_dir = args.work_dir or str(Path(default) / subfolder)
+    require_own_work_dir(cfg)
     return cfg
 
 

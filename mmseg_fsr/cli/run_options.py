@@ -1,8 +1,28 @@
 """Changes of a config that arguments of the tools ask for."""
 
+import argparse
+import logging
+
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
+
+
+def warn_of_unasked_options(args: argparse.Namespace) -> None:
+    """Warns of settings of DenseCRF and augmentation that are changed but not used.
+
+    Args:
+        args: Arguments with ``cfg_options``, ``crf`` and ``tta``.
+    """
+    for key in args.cfg_options or {}:
+        argument = key.split("_")[0].split(".")[0]
+        if argument in ("crf", "tta") and not getattr(args, argument):
+            print_log(
+                f"option {key}: without --{argument} nothing reads this key",
+                "current",
+                logging.WARNING,
+            )
 
 
 def require_keys(cfg: Config, argument: str, *keys: str) -> None:

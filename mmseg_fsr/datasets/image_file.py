@@ -1,32 +1,141 @@
 """Images and masks as files: decoding with errors that name the file, and its limit."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 from mmcv.image import imfrombytes
 from mmengine import fileio
-from PIL import Image
+from PIL import Image, ImageOps
+
+from mmseg_fsr.utils.pixel_range import PixelRange, scale_to_8bit
 
 # Where Pillow raises an error by default: twice the number at which it warns.
 MAX_PIXELS = 2 * (1024**3 // 4 // 3)
+# Pillow decodes these to 8 bits only.
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Reads an image as the configs' ``LoadImageFromFile`` does.
+def read_image(path: str | Path, pixel_range: PixelRange | None = None) -> np.ndarray:
+    """Reads an image as ``LoadImageFromFile`` and ``ScaleTo8Bit`` of the configs do.
 
     Args:
         path: A file, or an address that MMEngine reads.
+        pixel_range: Which values of a picture deeper than 8 bits become black and
+            white: ``pixel_range`` of the data set's ``metainfo``. Defaults to None,
+            pictures of 8 bits alone.
 
     Returns:
         RGB picture (H, W, 3), uint8, turned the way its EXIF data say.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded.
+        ValueError: If it cannot be decoded, or is deeper than 8 bits and there is no
+            ``pixel_range``.
     """
-    return decode_file(path, "image", "color")
+    pixels = decode_file(path, "image", "color")
+    deep = deep_picture(path, pixel_range)
+    return pixels if deep is None else deep
+
+
+def deep_picture(
+    path: str | Path,
+    pixel_range: PixelRange | None,
+    backend_args: dict | None = None,
+) -> np.ndarray | None:
+    """Reads an image that is deeper than 8 bits, which Pillow would cut off or round.
+
+    Args:
+        path: The file of an image that can be decoded. Of a local file, and of a JPEG,
+            no more than the header is read if it has 8 bits.
+        pixel_range: As for :func:`read_image`.
+        backend_args: Arguments of MMEngine's file backend. Defaults to None, chosen by
+            the path.
+
+    Returns:
+        RGB picture (H, W, 3), uint8, turned the way its EXIF data say; None if the
+        file has no more than 8 bits a channel.
+
+    Raises:
+        ValueError: If it is deeper than 8 bits and there is no ``pixel_range``, or it
+            has no pixel whose value is a number.
+    """
+    backend = fileio.get_file_backend(path, backend_args=backend_args)
+    if isinstance(backend, fileio.LocalBackend):
+        source = path
+    elif str(path).lower().endswith(_JPEG_SUFFIXES):
+        return None
+    else:
+        source = io.BytesIO(backend.get(path))
+    with Image.open(source) as image:
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            values = np.asarray(ImageOps.exif_transpose(image))
+        elif any(";16" in str(tile[3]) for tile in image.tile):
+            values = _deep_colours(source)
+        else:
+            return None
+    picture = scale_to_8bit(values, pixel_range, f"image {path}")
+    return picture if picture.ndim == 3 else np.dstack([picture] * 3)
+
+
+def _deep_colours(source: str | Path | io.BytesIO) -> np.ndarray:
+    """RGB values (H, W, 3), uint16, of a file of which Pillow keeps the upper half."""
+    in_memory = isinstance(source, io.BytesIO)
+    content = source.getvalue() if in_memory else Path(source).read_bytes()
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flags)[..., ::-1]
+
+
+def check_bgr(
+    image: object, pixel_range: PixelRange | None = None, title: str = "the image"
+) -> np.ndarray:
+    """Takes an array for an image, as OpenCV reads one, or says what it must be.
+
+    Args:
+        image: BGR (H, W, 3), or grey (H, W) or (H, W, 1); uint8, or, with a
+            ``pixel_range``, of any real type.
+        pixel_range: As for :func:`read_image`.
+        title: What to call the image in an error.
+
+    Returns:
+        BGR picture (H, W, 3), uint8.
+
+    Raises:
+        TypeError: If it is no NumPy array.
+        ValueError: If it has another shape, is empty, or is not uint8 and there is no
+            ``pixel_range``.
+    """
+    if not isinstance(image, np.ndarray):
+        kind = f"{type(image).__module__}.{type(image).__qualname__}"
+        raise TypeError(
+            f"{title} is a {kind}: expected a path, or a NumPy array (H, W, 3), BGR, "
+            "uint8. np.asarray(picture.convert('RGB'))[..., ::-1] makes one of a "
+            "picture of Pillow"
+        )
+    shape = image.shape if image.ndim != 2 else (*image.shape, 1)
+    if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
+        hints = ""
+        if len(shape) == 3 and shape[0] in (1, 3):
+            hints = "; image.transpose(1, 2, 0) puts the channels last"
+        elif len(shape) == 3 and shape[2] == 4:
+            hints = "; image[..., :3] leaves out the transparency"
+        raise ValueError(
+            f"{title} has the shape {image.shape}: expected (height, width, 3), BGR, "
+            f"or grey (height, width){hints}"
+        )
+    if image.dtype != np.uint8:
+        if image.dtype.kind not in "iuf" or pixel_range is None:
+            raise ValueError(
+                f"{title} has {image.dtype} pixels from {image.min()} to {image.max()}:"
+                " expected uint8, 0 to 255, BGR; (255 * image).round().astype(np.uint8)"
+                " makes it of 0..1. For other values set the data set's pixel_range"
+                " (docs/own_data.md)"
+            )
+        image = scale_to_8bit(image, pixel_range, title)
+    return image if shape[2] == 3 else np.dstack([image] * 3)
 
 
 def decode_file(

@@ -7,19 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmengine import fileio
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from mmseg_fsr.utils.label_ids import (
+    IGNORE_INDEX,
+    check_id_settings,
+    check_num_foreground,
+)
+from mmseg_fsr.utils.pixel_range import check_pixel_range
+
 from .bad_images import BadImages
+from .foreground_check import warn_of_unlabelled
 from .image_file import MAX_PIXELS, decode_file, pixel_limit
+from .image_folder import find_images, find_masks, is_elsewhere, list_images
 from .label_file import read_label_file
 from .mask_file import check_mask, read_mask
-from .seeded_infinite_sampler import seeded_by
-from .split_file import image_name, read_split
+from .split_file import IMAGE_SUFFIXES, image_name, read_split
 
 
 @DATASETS.register_module()
@@ -27,10 +34,11 @@ class ImageLabelDataset(BaseSegDataset):
     """Any folder of images with a label file.
 
     Classes and palette come from ``metainfo``, as in MMSegmentation; the first
-    class is the background. Each item's ``data_info`` holds ``gt_label``, a float32
-    multi-hot array (K,) over the K foreground classes. Masks are only looked for where
-    ``data_prefix`` has a ``seg_map_path``, and only loaded by the pipeline: validation
-    needs them, training does not.
+    class is the background. Its ``pixel_range``, for images deeper than 8 bits, is
+    that of :class:`ScaleTo8Bit`. Each item's ``data_info`` holds ``gt_label``, a
+    float32 multi-hot array (K,) over the K foreground classes. Masks are only looked
+    for where ``data_prefix`` has a ``seg_map_path``, and only loaded by the pipeline:
+    validation needs them, training does not.
 
     Ids in the label file are those of the masks, 1..K over all classes of the data
     set. Where ``metainfo`` chooses some of a data set's ``METAINFO`` classes, labels
@@ -38,7 +46,7 @@ class ImageLabelDataset(BaseSegDataset):
 
     Args:
         ann_file: Split list, an image name without suffix a line; all images of
-            the folder if empty. Defaults to ''.
+            the folder if empty, and a warning counts other files. Defaults to ''.
         label_file: Label file (see :mod:`mmseg_fsr.datasets.label_file`), relative
             to ``data_root``. May be None in ``test_mode`` only. Defaults to None.
         data_prefix: Folders of the images (``img_path``) and, for validation, of
@@ -55,6 +63,9 @@ class ImageLabelDataset(BaseSegDataset):
         max_bad_share: The largest share of the data set's images, in 0..1, that
             ``'skip'`` may leave out. The workers of a data loader count together,
             each rank for itself, and a resumed run anew. Defaults to 0.01.
+        img_suffix: The suffix of the images, as the files have it; ``''`` if each name
+            has its own. Defaults to None: files of any usual suffix, ``.jpg``,
+            ``.PNG``, beside each other; ``.jpg`` alone where images have an address.
         **kwargs: Further arguments of ``BaseSegDataset``.
 
     Attributes:
@@ -64,7 +75,9 @@ class ImageLabelDataset(BaseSegDataset):
     Raises:
         FileNotFoundError: If the data root, split, image folder or label file is
             missing.
-        ValueError: If the first class is not the background, the split or label
+        ValueError: If ``reduce_zero_label`` or an ``ignore_index`` but 255 is set,
+            there are more than 254 foreground classes, ``data_prefix`` has an unknown
+            key, the first class is not the background, the split or label
             file is wrong, ``max_pixels`` is not positive, ``on_bad_image`` is
             unknown or ``'skip'`` in ``test_mode``, or ``max_bad_share`` is not in 0..1.
             :meth:`prepare_data` says what access to an item raises.
@@ -88,6 +101,7 @@ class ImageLabelDataset(BaseSegDataset):
         max_pixels: int = MAX_PIXELS,
         on_bad_image: str = "raise",
         max_bad_share: float = 0.01,
+        img_suffix: str | None = None,
         **kwargs: Any,
     ) -> None:
         if max_pixels < 1:
@@ -112,7 +126,24 @@ class ImageLabelDataset(BaseSegDataset):
         self.on_bad_image = on_bad_image
         self.max_bad_share = max_bad_share
         self.bad_images: BadImages | None = None
-        super().__init__(ann_file=ann_file, data_prefix=data_prefix, **kwargs)
+        check_id_settings(
+            type(self).__name__,
+            kwargs.get("reduce_zero_label", False),
+            kwargs.get("ignore_index", IGNORE_INDEX),
+        )
+        unknown = set(data_prefix) - {"img_path", "seg_map_path"}
+        if unknown:
+            raise ValueError(
+                f"data_prefix has {sorted(unknown)}: expected img_path and, for "
+                "validation, seg_map_path"
+            )
+        self._only_suffix = img_suffix
+        super().__init__(
+            img_suffix=IMAGE_SUFFIXES[0] if img_suffix is None else img_suffix,
+            ann_file=ann_file,
+            data_prefix=data_prefix,
+            **kwargs,
+        )
 
     def full_init(self) -> None:
         """Lists the images and counts bad ones from 0, unless that is done."""
@@ -154,25 +185,39 @@ class ImageLabelDataset(BaseSegDataset):
             ValueError: If the classes, the split or the label file is wrong.
         """
         columns = self._label_columns()
+        pixel_range = self._metainfo.get("pixel_range")
+        check_pixel_range(pixel_range)
         self._check_folders()
-        names = self._listed_names()
-        images = self.data_prefix.get("img_path", "")
-        masks = self.data_prefix.get("seg_map_path")
+        images = self._listed_images()
+        names = list(images)
         data_list = []
-        for name in names:
+        for path in images.values():
             info = dict(
-                img_path=osp.join(images, name + self.img_suffix),
+                img_path=path,
                 label_map=self.label_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
             )
-            if masks is not None:
-                info["seg_map_path"] = osp.join(masks, name + self.seg_map_suffix)
+            if pixel_range is not None:
+                info["pixel_range"] = pixel_range
             data_list.append(info)
+        if self.data_prefix.get("seg_map_path") is not None:
+            for info, path in zip(data_list, self._mask_paths(names), strict=True):
+                info["seg_map_path"] = path
         if self.label_file is not None:
-            labels = read_label_file(self.label_file, names, self._all_classes())
-            for info, label in zip(data_list, labels[:, columns], strict=True):
+            labels = read_label_file(
+                self.label_file,
+                names,
+                self._all_classes(),
+                all_images=not self.ann_file and not self.test_mode,
+            )
+            labels = labels[:, columns]
+            for info, label in zip(data_list, labels, strict=True):
                 info["gt_label"] = label
+            if not self.test_mode:
+                classes = self._metainfo["classes"][1:]
+                absent = np.flatnonzero(~labels.any(0))
+                warn_of_unlabelled(self.label_file, [classes[i] for i in absent])
         elif not self.test_mode:
             raise ValueError(
                 f"{type(self).__name__} needs `label_file` for training (only "
@@ -180,14 +225,19 @@ class ImageLabelDataset(BaseSegDataset):
             )
         return data_list
 
-    def __getitem__(self, idx: int) -> Any:
-        """Loads and augments an item, see :meth:`prepare_data`.
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Ids of the classes in an item's ``gt_label``, for ``ClassBalancedDataset``.
 
-        An index of a :class:`~mmseg_fsr.datasets.SeededInfiniteSampler` brings the seed
-        of the augmentation with it.
+        Raises:
+            ValueError: If the data set has no ``label_file``.
         """
-        with seeded_by(idx):
-            return super().__getitem__(int(idx))
+        label = self.get_data_info(idx).get("gt_label")
+        if label is None:
+            raise ValueError(
+                f"{type(self).__name__} without `label_file` knows no classes of its "
+                "images, by which ClassBalancedDataset repeats them: give the file"
+            )
+        return (np.flatnonzero(label) + 1).tolist()
 
     def prepare_data(self, idx: int) -> Any:
         """Runs the pipeline on an item; an error names the file that is at fault.
@@ -226,7 +276,8 @@ class ImageLabelDataset(BaseSegDataset):
 
     def image_name(self, path: str) -> str:
         """The name of an item's ``img_path`` in the split and label files."""
-        return image_name(path, self.data_prefix.get("img_path", ""), self.img_suffix)
+        suffix = self._only_suffix
+        return image_name(path, self.data_prefix.get("img_path", ""), suffix)
 
     def image_names(self) -> list[str]:
         """The names of all images, in the order of the items."""
@@ -256,6 +307,10 @@ class ImageLabelDataset(BaseSegDataset):
                 raise ValueError(
                     f"`metainfo` names class '{name}' {count} times: keep one"
                 )
+        check_num_foreground(
+            f"the classes of {type(self).__name__} (metainfo.classes)",
+            len(everything) - 1,
+        )
         return np.array([everything.index(name) - 1 for name in chosen[1:]])
 
     def _check_folders(self) -> None:
@@ -269,25 +324,22 @@ class ImageLabelDataset(BaseSegDataset):
                     "correct the config (docs/own_data.md, docs/voc_coco.md)"
                 )
 
-    def _listed_names(self) -> list[str]:
-        """The images of the split, or of the folder in the order of their files."""
-        if self.ann_file:
-            return read_split(self.ann_file, self.backend_args)
+    def _listed_images(self) -> dict[str, str]:
+        """Paths by name of the split's images, or of all in the folder."""
         folder = self.data_prefix.get("img_path", "")
-        files = fileio.list_dir_or_file(
-            folder,
-            list_dir=False,
-            suffix=self.img_suffix,
-            recursive=True,
-            backend_args=self.backend_args,
-        )
-        names = [file.removesuffix(self.img_suffix) for file in sorted(files)]
-        if not names:
-            raise ValueError(
-                f"{folder} holds no image (suffix '{self.img_suffix}'): correct "
-                "`img_path` or `img_suffix`"
-            )
-        return names
+        if not self.ann_file:
+            return list_images(folder, self._only_suffix, self.backend_args)
+        names = read_split(self.ann_file, self.backend_args)
+        if is_elsewhere(folder, self.backend_args):
+            return {name: osp.join(folder, name + self.img_suffix) for name in names}
+        return find_images(folder, names, self._only_suffix, self.ann_file)
+
+    def _mask_paths(self, names: list[str]) -> list[str]:
+        """The path of each image's mask."""
+        folder = self.data_prefix["seg_map_path"]
+        if is_elsewhere(folder, self.backend_args):
+            return [osp.join(folder, name + self.seg_map_suffix) for name in names]
+        return find_masks(folder, names, self.seg_map_suffix)
 
     def _check_mask(self, path: str, image: str, results: Any) -> None:
         """Refuses a mask of another size than the image, or with unknown ids."""
@@ -299,8 +351,7 @@ class ImageLabelDataset(BaseSegDataset):
         # The file is read again: MMSegmentation cuts its values down to 8 bits, and the
         # pipeline may have resized it.
         mask = read_mask(path, self.backend_args)
-        # With `reduce_zero_label` the classes have ids from 1 on.
-        num_classes = len(self._all_classes()) + self.reduce_zero_label
+        num_classes = len(self._all_classes())
         size = sample.get("ori_shape", mask.shape)[:2]
         check_mask(mask, f"mask {path}", image, num_classes, size)
 

@@ -11,33 +11,50 @@ Class ids are those of the masks: 1..K, 0 being the background.
 
 import difflib
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 
-from .split_file import check_image_name
+from .split_file import check_image_name, clean_name, without_image_suffix
 
 Label = int | str
+
+_CSV_ADVICE = (
+    ": write a .txt file, whose lines have a name and then its labels, with spaces "
+    "between them, or a .json file"
+)
+# Column k of other programs' arrays is class k + 1 of masks.
+_CONVERT_PICKLE = """\
+import numpy as np; from mmseg_fsr.datasets import write_label_file
+rows = np.load({path!r}, allow_pickle=True).item()
+write_label_file("image_labels.json", \
+{{str(name): (np.flatnonzero(row) + 1).tolist() for name, row in rows.items()}})"""
 
 
 def read_label_file(
     path: str | Path,
     names: Sequence[str],
     classes: Sequence[str],
+    all_images: bool = False,
 ) -> np.ndarray:
     """Reads the image-level labels of the named images.
 
     Images of the file that are not in ``names`` are ignored, so one file serves
-    several splits.
+    several splits. The file may name an image with its suffix, ``a.jpg``.
 
     Args:
         path: The label file, ``.json``, ``.txt`` or ``.npy``.
         names: Names of the N images of the split, without suffix.
         classes: The data set's K + 1 class names, the background first.
+        all_images: Whether ``names`` are all images that there are. A warning then
+            counts those of the file that are not. Defaults to False.
 
     Returns:
         Float32 multi-hot array (N, K), row i for ``names[i]``, column k for class
@@ -57,18 +74,30 @@ def read_label_file(
         )
     if path.stat().st_size == 0:
         raise ValueError(f"label file {path} is empty: write it again")
-    if path.suffix == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         return _read_multi_hot(path, len(names), len(classes) - 1)
-    if path.suffix == ".json":
-        labels = _read_json(path)
-    elif path.suffix == ".txt":
-        labels = _read_text(path)
+    if suffix == ".json":
+        given = _read_json(path)
+    elif suffix == ".txt":
+        given = _read_text(path)
     else:
         raise ValueError(
             f"label file {path} must end in .json, .txt or .npy, got '{path.suffix}'"
+            f"{_CSV_ADVICE if suffix in ('.csv', '.tsv') else ''}"
         )
-    if not labels:
+    if not given:
         raise ValueError(f"label file {path} names no image: write it again")
+    names = [clean_name(name) for name in names]
+    labels = _by_name(given, names, path)
+    surplus = labels.keys() - set(names)
+    if all_images and surplus:
+        print_log(
+            f"label file {path} names {len(surplus)} images that are not in the "
+            f"folder, such as '{min(surplus)}'",
+            "current",
+            logging.WARNING,
+        )
 
     missing = [name for name in names if name not in labels]
     if missing and len(missing) == len(names):
@@ -83,7 +112,7 @@ def read_label_file(
             f"({len(missing)} of {len(names)} images lack one): add the labels, or an "
             "empty list for an image without objects, or drop it from the split"
         )
-    ids = {name: index for index, name in enumerate(classes)}
+    ids = {normalize("NFC", name): index for index, name in enumerate(classes)}
     multi_hot = np.zeros((len(names), len(classes) - 1), dtype=np.float32)
     for row, name in enumerate(names):
         for label in labels[name]:
@@ -140,10 +169,30 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
         file.write(text)
 
 
+def _by_name(
+    given: Mapping[str, list[Label]], names: Iterable[str], path: Path
+) -> dict[str, list[Label]]:
+    """The labels by clean name, without suffix where it is one of ``names`` then."""
+    wanted = set(names)
+    labels, origin = {}, {}
+    for key, row in given.items():
+        name = clean_name(key)
+        if name not in wanted and without_image_suffix(name) in wanted:
+            name = without_image_suffix(name)
+        if name in origin:
+            raise ValueError(
+                f"label file {path} names image '{name}' twice, as {origin[name]!r} "
+                f"and {key!r}: keep one entry"
+            )
+        labels[name], origin[name] = row, key
+    return labels
+
+
 def _class_id(label: Label, ids: Mapping[str, int], path: Path, name: str) -> int:
     """The mask id 1..K of a label given as name or id."""
     last = len(ids) - 1
     if isinstance(label, str):
+        label = normalize("NFC", label)
         if label in ids and ids[label] > 0:
             return ids[label]
         if not re.fullmatch(r"-?[0-9]{1,9}", label):
@@ -180,8 +229,10 @@ def _read_json(path: Path) -> dict[str, list[Label]]:
         return found
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         labels = json.loads(text, object_pairs_hook=refuse_duplicates)
+    except UnicodeDecodeError as error:
+        raise ValueError(_not_text(path, error)) from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"label file {path} is not valid JSON: {error}") from error
     if not isinstance(labels, dict):
@@ -202,9 +253,9 @@ def _read_json(path: Path) -> dict[str, list[Label]]:
 def _read_text(path: Path) -> dict[str, list[Label]]:
     """Name to labels of a text label file, labels unchecked."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"label file {path} is not UTF-8 text: {error}") from error
+        raise ValueError(_not_text(path, error)) from error
     labels: dict[str, list[Label]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -220,6 +271,11 @@ def _read_text(path: Path) -> dict[str, list[Label]]:
     return labels
 
 
+def _not_text(path: Path, error: UnicodeDecodeError) -> str:
+    """Says that a file has another encoding."""
+    return f"label file {path} is not UTF-8 text: save it as such ({error})"
+
+
 def _read_multi_hot(path: Path, images: int, num_classes: int) -> np.ndarray:
     """A multi-hot array (images, num_classes), float32, checked."""
     try:
@@ -229,7 +285,9 @@ def _read_multi_hot(path: Path, images: int, num_classes: int) -> np.ndarray:
     except Exception as error:
         raise ValueError(
             f"label file {path} is not a plain NumPy array (pickled objects are not "
-            f"read): {error}"
+            f"read, as they can run code): {str(error).rstrip('.')}. If it is a dict "
+            "of names and arrays, such as cls_labels_onehot.npy, and you trust it, "
+            f"convert it once:\n{_CONVERT_PICKLE.format(path=str(path))}"
         ) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         kind = getattr(array, "dtype", type(array).__name__)

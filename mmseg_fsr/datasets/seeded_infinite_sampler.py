@@ -1,8 +1,10 @@
 """A data order whose samples carry the seed of their augmentation."""
 
 import contextlib
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmseg.registry import DATA_SAMPLERS
@@ -48,21 +50,41 @@ def seeded_by(index: int) -> Iterator[None]:
         yield
 
 
+def seeded_items(dataset: Any, indices: Sequence[int]) -> list:
+    """Items of a data set, each augmented by the seed of its place in the data order.
+
+    Args:
+        dataset: The data set.
+        indices: Indices of a batch, of a :class:`SeededInfiniteSampler`.
+    """
+    items = []
+    for index in indices:
+        with seeded_by(index):
+            items.append(dataset[int(index)])
+    return items
+
+
 @DATA_SAMPLERS.register_module()
 class SeededInfiniteSampler(InfiniteSampler):
     """mmengine's ``InfiniteSampler``, which also gives every sample a seed of its own.
 
-    The augmentations of an :class:`~mmseg_fsr.datasets.ImageLabelDataset` then depend
-    on the seed and the place in the order, not on the number of workers nor on where a
-    run was interrupted. The n ranks of a run take every n-th sample, so together they
-    see the batches of one process with n times the batch size.
+    The augmentations of its data set then depend on the seed and the place in the
+    order, not on the number of workers nor on where a run was interrupted. The n ranks
+    of a run take every n-th sample, so together they see the batches of one process
+    with n times the batch size. The data set may be any one, also a wrapper such as
+    mmengine's ``ConcatDataset``, ``RepeatDataset`` or ``ClassBalancedDataset``: the
+    sampler gives it a ``__getitems__``, which torch's data loaders call.
 
     In training :class:`~mmseg_fsr.engine.hooks.StepSeedHook` gives it the run's seed.
-    mmengine's ``ConcatDataset`` and ``RepeatDataset`` drop the seeds of samples. The
-    arguments are those of ``InfiniteSampler``.
+    The arguments are those of ``InfiniteSampler``.
     """
 
     start = 0
+
+    def __init__(self, dataset: Sized, *args: Any, **kwargs: Any) -> None:
+        super().__init__(dataset, *args, **kwargs)
+        # A wrapper would pass on a plain index to the data set in it.
+        dataset.__getitems__ = functools.partial(seeded_items, dataset)
 
     def skip(self, num_samples: int) -> None:
         """Begins after that many samples of this rank, without loading them."""

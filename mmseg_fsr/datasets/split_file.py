@@ -2,27 +2,73 @@
 
 import os.path as osp
 import posixpath
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from mmengine.fileio import list_from_file
+from mmseg.datasets import BaseSegDataset
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 
+# Images that are taken where a data set does not say its suffix, the usual one first.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
-def image_name(path: str, folder: str, suffix: str) -> str:
+
+def clean_name(name: str) -> str:
+    """The one form of a name: no ``./``, slashes forward, letters as in Unicode's NFC.
+
+    Windows has backslashes; macOS writes an ``é`` as two characters.
+    """
+    return posixpath.normpath(unicodedata.normalize("NFC", name.replace("\\", "/")))
+
+
+def without_image_suffix(file: str, suffix: str | None = None) -> str:
+    """A file without its suffix.
+
+    Args:
+        file: The file.
+        suffix: The suffix; None for any of ``IMAGE_SUFFIXES``, in upper or lower case.
+            Defaults to None.
+    """
+    if suffix is not None:
+        return file.removesuffix(suffix)
+    name, end = posixpath.splitext(file)
+    return name if end.lower() in IMAGE_SUFFIXES else file
+
+
+def has_image_suffix(file: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    return file.lower().endswith(IMAGE_SUFFIXES)
+
+
+def image_name(path: str, folder: str, suffix: str | None) -> str:
     """The name of an image in split lists and label files.
 
     Args:
         path: The image's file.
         folder: The folder of images, ``''`` for the current one.
-        suffix: The suffix of all images; ``''`` if each name has its own.
+        suffix: The suffix of all images; ``''`` if each name has its own, None for any
+            of ``IMAGE_SUFFIXES``.
 
     Returns:
-        The path within the folder, without suffix.
+        The path within the folder, without suffix, as :func:`clean_name` has it.
     """
-    return osp.relpath(path, folder or ".").removesuffix(suffix)
+    return without_image_suffix(clean_name(osp.relpath(path, folder or ".")), suffix)
+
+
+def name_in_dataset(path: str, dataset: BaseSegDataset) -> str:
+    """The name of an image in any data set of MMSegmentation.
+
+    Args:
+        path: The image's file.
+        dataset: The data set, ours or another.
+    """
+    if hasattr(dataset, "image_name"):
+        return dataset.image_name(path)
+    return image_name(path, dataset.data_prefix["img_path"], dataset.img_suffix)
 
 
 def check_image_name(name: str, where: str) -> None:
@@ -37,16 +83,26 @@ def check_image_name(name: str, where: str) -> None:
         where: What to call the place of the name in an error, with file and line.
 
     Raises:
-        ValueError: If it is an absolute path, has a part ``..``, or has a null
-            character or a byte-order mark.
+        ValueError: If it is an absolute path or an address, has a part ``..``, or has a
+            null character or a byte-order mark.
     """
     if "\ufeff" in name:
         raise ValueError(
-            f"{where} has a byte-order mark, which editors do not show: save the file "
-            "as UTF-8 without one"
+            f"{where} has a byte-order mark, which editors do not show, within its "
+            "text: remove it"
         )
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
+    if "\0" in name:
+        raise ValueError(
+            f"{where} has a null character, {name!r}: save the file as UTF-8 (perhaps "
+            "it is UTF-16)"
+        )
+    if "://" in name:
+        raise ValueError(
+            f"{where} names image {name!r}, which is an address: put the image in the "
+            "folder of images and write its path within it"
+        )
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:[/\\]", name):
         raise ValueError(
             f"{where} names image {name!r}, which leads out of the folder of images: "
             "write a path within it, without '..'"
@@ -57,32 +113,47 @@ def read_split(path: str | Path, backend_args: dict | None = None) -> list[str]:
     """Reads the names of a split list.
 
     Args:
-        path: Text file, a name a line; empty lines are skipped.
+        path: Text file in UTF-8, a name a line; empty lines are skipped. A byte-order
+            mark at its beginning, and double quotes around a line, do not count.
         backend_args: Arguments of MMEngine's file backend. Defaults to None, chosen by
             the path.
 
     Returns:
-        The names in the file's order, ``./a`` as ``a``.
+        The names in the file's order, as :func:`clean_name` has them. Suffixes stay.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not text, is empty, repeats a name, or has a name that
-            leads out of the folder of images.
+        ValueError: If it is not text, is empty, repeats a name, has several files a
+            line, or has a name that leads out of the folder of images.
     """
     try:
-        lines = list_from_file(str(path), backend_args=backend_args)
+        lines = list_from_file(
+            str(path), encoding="utf-8-sig", backend_args=backend_args
+        )
     except (FileNotFoundError, IsADirectoryError) as error:
         raise FileNotFoundError(
             f"split file {path} does not exist: write it, an image name without suffix "
             "a line, or correct its path"
         ) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"split file {path} is not UTF-8 text: {error}") from error
+        raise ValueError(
+            f"split file {path} is not UTF-8 text: save it as such ({error})"
+        ) from error
     names = []
     for number, name in enumerate(map(str.strip, lines), start=1):
-        if name:
-            check_image_name(name, f"split file {path}, line {number},")
-            names.append(posixpath.normpath(name))
+        if len(name) > 1 and name[0] == name[-1] == '"':
+            name = name[1:-1].strip()
+        if not name:
+            continue
+        where = f"split file {path}, line {number},"
+        files = re.split(r"[\s,;]+", name)
+        if len(files) > 1 and all(map(has_image_suffix, files)):
+            raise ValueError(
+                f"{where} has {len(files)} files, {name!r}: write the name of the "
+                "image alone, its path within the folder of images"
+            )
+        check_image_name(name, where)
+        names.append(clean_name(name))
     if not names:
         raise ValueError(f"split file {path} is empty: write an image name a line")
     name, count = Counter(names).most_common(1)[0]

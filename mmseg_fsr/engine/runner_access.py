@@ -6,6 +6,8 @@ only tests, and no property gives the other. This file alone touches them, so an
 mmengine needs changes here alone.
 """
 
+from collections.abc import Iterator
+
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch import nn
@@ -32,10 +34,20 @@ def is_training_run(runner: Runner) -> bool:
     return isinstance(runner._train_loop, BaseLoop)
 
 
-def dataset_in_use(runner: Runner) -> Dataset:
-    """The data set that the runner trains on, or else tests or validates on."""
-    loops = (runner._train_loop, runner._test_loop, runner._val_loop)
-    return next(loop.dataloader.dataset for loop in loops if isinstance(loop, BaseLoop))
+def loops_in_use(runner: Runner) -> Iterator[tuple[str, BaseLoop]]:
+    """The loops that the runner runs, by "train", "test" and "val", in that order."""
+    for name in ("train", "test", "val"):
+        loop = getattr(runner, f"_{name}_loop")
+        if isinstance(loop, BaseLoop):
+            yield name, loop
+
+
+def dataset_in_use(runner: Runner) -> Dataset | None:
+    """The data set that the runner trains on, or else tests or validates on.
+
+    It is None before the runner has built a loop.
+    """
+    return next((loop.dataloader.dataset for _, loop in loops_in_use(runner)), None)
 
 
 def is_resumed(runner: Runner) -> bool:

@@ -9,6 +9,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
+from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 # A pixel's ground truth, seen from the class of its strongest CAM.
@@ -173,7 +174,11 @@ class CAMIoUMetric(IoUMetric):
             self.results.append((bins, flat[bins], label_area.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Scores the seeds from the pixel counts of all images."""
+        """Scores the seeds from the pixel counts of all images.
+
+        Raises:
+            ValueError: If no mask shows a foreground class.
+        """
         bins, counts, label_areas = zip(*results, strict=True)
         num_classes = len(self.dataset_meta["classes"])
         histogram = torch.zeros(
@@ -182,6 +187,7 @@ class CAMIoUMetric(IoUMetric):
         # float64, as NumPy divides in mmseg's mean over the classes.
         correct, predicted = seed_areas(histogram.view(3, num_classes - 1, -1).double())
         label_area = torch.stack(label_areas).sum(0).double()
+        check_label_areas(label_area.tolist(), self.dataset_meta["classes"])
         union = predicted + label_area - correct
         # A class that is neither in the masks nor predicted gives 0 / 0: left out.
         mean_iou = np.nanmean((correct / union).numpy(), axis=1)

@@ -12,9 +12,12 @@ from mmseg.structures import SegDataSample
 
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.models.postprocessing import DenseCRF
+from mmseg_fsr.utils.pixel_range import PixelRange
 
 
-def refine_sample(crf: DenseCRF, sample: SegDataSample) -> None:
+def refine_sample(
+    crf: DenseCRF, sample: SegDataSample, pixel_range: PixelRange | None = None
+) -> None:
     """Refines a prediction with its image's file, in place.
 
     ``seg_logits`` become the logarithms of the CRF's probabilities, whose softmax gives
@@ -24,6 +27,8 @@ def refine_sample(crf: DenseCRF, sample: SegDataSample) -> None:
         crf: The CRF.
         sample: Holds ``seg_logits`` (C, H, W), ``pred_sem_seg`` (1, H, W) and
             ``img_path``.
+        pixel_range: That of the data set's ``metainfo``, for images deeper than 8
+            bits. Defaults to None.
 
     Raises:
         ValueError: If the sample has no path, or if its logits are of one class only,
@@ -47,7 +52,7 @@ def refine_sample(crf: DenseCRF, sample: SegDataSample) -> None:
             " refine something else (mmseg's SegTTAModel keeps the logits of one"
             " version: set tta_model.type='FSRTTAModel')"
         )
-    pixels = read_image(path).transpose(2, 0, 1)
+    pixels = read_image(path, pixel_range).transpose(2, 0, 1)
     image = torch.from_numpy(np.ascontiguousarray(pixels))
     if image.shape[1:] != logits.shape[1:]:
         (height, width), (rows, columns) = image.shape[1:], logits.shape[1:]
@@ -91,6 +96,7 @@ class DenseCRFEvaluator(Evaluator):
         Raises:
             ValueError: If :func:`refine_sample` cannot refine a sample.
         """
+        pixel_range = (self.dataset_meta or {}).get("pixel_range")
         for sample in data_samples:
-            refine_sample(self.crf, sample)
+            refine_sample(self.crf, sample, pixel_range)
         super().process(data_samples, data_batch)

@@ -8,6 +8,7 @@ from mmpretrain.evaluation import AveragePrecision
 from mmseg.registry import METRICS
 from torch import Tensor
 
+from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.models.segmentors import labels_of_mask
 
 
@@ -69,8 +70,14 @@ class ImageLabelMetric(BaseMetric):
             self.results.append((logits.float().cpu(), target.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Scores all images by their logits and targets (K,)."""
+        """Scores all images by their logits and targets (K,).
+
+        Raises:
+            ValueError: If no mask shows a foreground class.
+        """
         logits, target = map(torch.stack, zip(*results, strict=True))
+        # Any number will do for the background, which has no label.
+        check_label_areas([1, *target.sum(0).tolist()], self.dataset_meta["classes"])
         precision = AveragePrecision.calculate(logits, target, average=None)
         return {
             "f1": round(100 * image_f1(logits > 0, target > 0).mean().item(), 2),

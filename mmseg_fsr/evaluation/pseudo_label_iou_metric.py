@@ -7,6 +7,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
+from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 
@@ -41,6 +42,13 @@ class PseudoLabelIoUMetric(IoUMetric):
         super().process(data_batch, decided)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Scores the pixel counts of all images and logs a title for mmseg's table."""
+        """Scores the pixel counts of all images and logs a title for mmseg's table.
+
+        Raises:
+            ValueError: If no mask shows a foreground class.
+        """
+        if not self.format_only:
+            label_area = sum(areas[-1] for areas in results)
+            check_label_areas(label_area.tolist(), self.dataset_meta["classes"])
         print_log(f"{self.prefix}: undecided is background", logger="current")
         return super().compute_metrics(results)

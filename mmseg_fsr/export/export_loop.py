@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS, LOOPS, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_fsr.datasets.image_folder import find_masks
 from mmseg_fsr.datasets.mask_file import write_mask
 from mmseg_fsr.engine.runner_access import undistributed_model, unwrapped_model
 from mmseg_fsr.evaluation import refine_sample
@@ -111,6 +112,7 @@ class PseudoLabelExportLoop(TestLoop):
                         model=runner.cfg.model,
                         pipeline=dataloader["dataset"]["pipeline"],
                         classes=self.dataset.metainfo["classes"],
+                        pixel_range=self.dataset.metainfo.get("pixel_range"),
                     )
                 ),
                 checkpoint_sha256=file_sha256(checkpoint),
@@ -178,7 +180,8 @@ class PseudoLabelExportLoop(TestLoop):
             logits = class_logits(sample, labels, self.source, self.bkg_thr)
             sample.seg_logits = PixelData(data=logits)
             sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
-            refine_sample(self.crf, sample)
+            pixel_range = self.dataset.metainfo.get("pixel_range")
+            refine_sample(self.crf, sample, pixel_range)
             label = classes[sample.pred_sem_seg.data[0]]
         self._write(self.dataset.image_name(sample.img_path), label)
 
@@ -206,8 +209,8 @@ class PseudoLabelExportLoop(TestLoop):
         folder = given or self.dataset.data_prefix.get("seg_map_path")
         if folder is None:
             return {}
-        suffix = self.dataset.seg_map_suffix
-        paths = {name: Path(folder) / f"{name}{suffix}" for name in self.names}
+        found = find_masks(str(folder), self.names, self.dataset.seg_map_suffix)
+        paths = dict(zip(self.names, map(Path, found), strict=True))
         masks = {name: path for name, path in paths.items() if path.is_file()}
         if not masks:
             setting = "--masks" if given else "the data set's data_prefix.seg_map_path"

@@ -94,7 +94,7 @@ class LabelFolder:
 
         Raises:
             FileExistsError: If the folder holds label maps of other settings, or
-                files of these names without a manifest.
+                files without a manifest; of these names, even with ``overwrite``.
             ValueError: If the manifest cannot be read, or a name leads out of the
                 folder.
         """
@@ -105,6 +105,14 @@ class LabelFolder:
                 raise FileExistsError(
                     f"{self.root} holds PNG files of these images but no {MANIFEST}: "
                     "they may be masks, and are not replaced; choose another folder"
+                )
+            # Masks of other images may be among them.
+            others = self._visible_files()
+            if others and not overwrite:
+                raise FileExistsError(
+                    f"{self.root} holds files but no {MANIFEST}, such as "
+                    f"{min(others)}: choose a new or empty folder, or write beside "
+                    "them with --overwrite"
                 )
             return missing
         if overwrite:
@@ -138,6 +146,12 @@ class LabelFolder:
     def complete(self, report: Mapping[str, Any]) -> None:
         """Adds the date of the end and a report, of plain values, to the manifest."""
         self._write({**self._read(), "finished": _now(), **report})
+
+    def _visible_files(self) -> list[str]:
+        """Names in the folder, without hidden ones, such as drafts."""
+        if not self.root.is_dir():
+            return []
+        return [x.name for x in self.root.iterdir() if not x.name.startswith(".")]
 
     def _read(self) -> dict | None:
         path = self.root / MANIFEST

@@ -10,6 +10,7 @@ import torch
 from mmengine.utils import track_iter_progress
 from prettytable import PrettyTable
 
+from mmseg_fsr.datasets.foreground_check import can_be_scored
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.evaluation import ClassScores
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
@@ -49,9 +50,10 @@ def report_labels(
     Returns:
         ``labels``: the number of label maps. ``pixels``: the number of pixels.
         ``undecided``: the share of pixels that are 255, in 0..1. ``classes``: by name,
-        the ``images`` and ``pixels`` that show the class. If a mask has a pixel to
-        score, also ``scores``: the number of ``images`` with masks, ``mIoU``, and
-        ``IoU`` by class, both in percent, None for a class in no mask and label map.
+        the ``images`` and ``pixels`` that show the class. If a mask shows a class but
+        the background, also ``scores``: the number of ``images`` with masks, ``mIoU``,
+        and ``IoU`` by class, both in percent, None for a class in no mask and label
+        map.
 
     Raises:
         ValueError: If a file cannot be decoded, or a mask and its label map have
@@ -85,11 +87,10 @@ def report_labels(
             for k, name in enumerate(classes)
         },
     )
-    mean = scores.mean(_LABELS) if scores.by_name else None
-    if mean is not None:
+    if scores.by_name and can_be_scored(scores.images, classes):
         report["scores"] = dict(
             images=len(label_maps.keys() & masks.keys()),
-            mIoU=_as_percent(mean),
+            mIoU=_as_percent(scores.mean(_LABELS)),
             IoU=dict(zip(classes, map(_as_percent, scores.iou(_LABELS)), strict=True)),
         )
     return report

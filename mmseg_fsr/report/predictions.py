@@ -1,7 +1,7 @@
 """Predictions of a model, as the page shows them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,8 +13,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mmseg_fsr.datasets.foreground_check import can_be_scored
 from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.datasets.split_file import image_name
+from mmseg_fsr.datasets.split_file import name_in_dataset
 from mmseg_fsr.evaluation import ClassScores
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
 from mmseg_fsr.models.pseudo_labels import cams_to_label, present_classes
@@ -45,10 +46,10 @@ def predict(
 
     Returns:
         The scores of all images together, by ``prediction``, ``pseudo_label`` and
-        ``cams``, and a dict for each drawn image, worst first, with name, size,
-        pictures as data URIs, and IoU.
+        ``cams``, none if no mask shows any foreground; and a dict for each drawn image,
+        worst first, with name, size, pictures as data URIs, and IoU.
     """
-    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
+    classes = dataset.metainfo["classes"]
     clear = BACKGROUND if classes[BACKGROUND] == "background" else None
     total, worst = ClassScores(len(classes)), WorstImages(shown)
     print(f"Predicting {count} of {len(dataset)} images", flush=True)
@@ -64,8 +65,10 @@ def predict(
         name = _name_of(sample.img_path, dataset)
         worst.add(
             scores.mean("prediction") if scores.by_name else None,
-            lambda: _describe(name, sample, scores, palette, clear),  # noqa: B023
+            lambda: _describe(name, sample, scores, dataset.metainfo, clear),  # noqa: B023
         )
+    if total.by_name and not can_be_scored(total.images, classes):
+        total = ClassScores(len(classes))
     return total, worst.sorted()
 
 
@@ -98,7 +101,7 @@ def _name_of(path: str, dataset: Dataset) -> str:
     """The image's name, with folders if the data set's own folder is known."""
     if not isinstance(dataset, BaseSegDataset):
         return Path(path).stem
-    return image_name(path, dataset.data_prefix["img_path"], dataset.img_suffix)
+    return name_in_dataset(path, dataset)
 
 
 def _draw_layers(
@@ -124,11 +127,12 @@ def _describe(
     name: str,
     sample: SegDataSample,
     scores: ClassScores,
-    palette: Sequence[Sequence[int]],
+    meta: Mapping,
     clear: int | None,
 ) -> dict:
     """An image as the page's script reads it."""
     height, width = sample.pred_sem_seg.data.shape[-2:]
+    photo = read_image(sample.img_path, meta.get("pixel_range"))
     if scores.by_name:
         present = scores.present("prediction")
     else:
@@ -137,8 +141,8 @@ def _describe(
         name=name,
         width=width,
         height=height,
-        photo=photo_uri(read_image(sample.img_path), LONGEST),
-        layers=_draw_layers(sample, palette, clear),
+        photo=photo_uri(photo, LONGEST),
+        layers=_draw_layers(sample, meta["palette"], clear),
         iou={name: scores.mean(name) for name in scores.by_name},
         classes=[
             dict(id=i, iou={name: scores.iou(name)[i] for name in scores.by_name})

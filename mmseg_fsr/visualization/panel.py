@@ -19,6 +19,18 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_SCALE = 0.45
 
 
+def _require_picture(picture: object, title: str) -> None:
+    """Refuses what is no RGB picture (H, W, 3), uint8; it would be drawn wrongly."""
+    is_array = isinstance(picture, np.ndarray)
+    shape, dtype = (picture.shape, picture.dtype) if is_array else ((), None)
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        kind = f"{dtype} {shape}" if is_array else type(picture).__name__
+        raise ValueError(
+            f"{title} is {kind}: expected an RGB picture, a NumPy array (H, W, 3), "
+            "uint8"
+        )
+
+
 def to_picture(images: Tensor) -> np.ndarray:
     """The first image of a batch.
 
@@ -43,11 +55,17 @@ def colorize_labels(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.n
 
     Returns:
         RGB picture (H, W, 3), uint8.
+
+    Raises:
+        ValueError: If the label holds no whole numbers.
     """
+    if label.dtype.kind not in "iu":
+        raise ValueError(f"label is {label.dtype}: expected class ids, integer")
     colors = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
     colors[: len(palette)] = palette
     colors[IGNORE_INDEX] = IGNORED_COLOR
-    return colors[label.astype(np.uint8)]
+    known = (label >= 0) & (label < len(colors))
+    return colors[np.where(known, label, IGNORE_INDEX)]
 
 
 def overlay_cams(
@@ -62,7 +80,11 @@ def overlay_cams(
 
     Returns:
         RGB picture (H, W, 3), uint8.
+
+    Raises:
+        ValueError: If the image is of another type or shape.
     """
+    _require_picture(image, "image")
     strength = cams.max(0)[..., None]
     color = np.asarray(palette)[cams.argmax(0) + 1]
     gray = image.mean(-1, keepdims=True) * 0.5
@@ -78,7 +100,11 @@ def overlay_heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
     Returns:
         RGB picture (H, W, 3), uint8.
+
+    Raises:
+        ValueError: If the image is of another type or shape.
     """
+    _require_picture(image, "image")
     levels = np.round(cam * 255).astype(np.uint8)
     heat = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[..., ::-1]
     gray = image.mean(-1, keepdims=True)
@@ -97,7 +123,11 @@ def overlay_band(
 
     Returns:
         RGB picture (H, W, 3), uint8.
+
+    Raises:
+        ValueError: If the image is of another type or shape.
     """
+    _require_picture(image, "image")
     tinted = np.round(image * 0.4 + np.asarray(color) * 0.6).astype(np.uint8)
     return np.where(band[..., None], tinted, image)
 
@@ -114,7 +144,11 @@ def overlay_blocks(
 
     Returns:
         RGB picture (H, W, 3), uint8.
+
+    Raises:
+        ValueError: If the image is of another type or shape.
     """
+    _require_picture(image, "image")
     rows, cols = image.shape[0] // masked.shape[0], image.shape[1] // masked.shape[1]
     picture = image.copy()
     line = max(1, round(image.shape[1] / 200))
@@ -182,9 +216,13 @@ def draw_panel(
 
     Returns:
         RGB picture, uint8.
+
+    Raises:
+        ValueError: If a picture is of another type or shape.
     """
     columns = []
     for title, picture in pictures.items():
+        _require_picture(picture, title)
         height = round(picture.shape[0] * width / picture.shape[1])
         shrinks = picture.shape[1] > width
         method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST

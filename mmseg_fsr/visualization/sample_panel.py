@@ -69,6 +69,9 @@ def draw_sample(
 
     Returns:
         RGB picture, uint8.
+
+    Raises:
+        ValueError: If an image is of another type or shape.
     """
     pictures = {"image": image}
     if "cams" in sample:

@@ -90,7 +90,7 @@ def reduced_config(cfg: Config) -> Config:
     if not is_small:
         block = (model.get("mask_generator") or {}).get("block_size", 64)
         crop = (block, 2 * block)
-    views, *local_crops = cfg.train_pipeline[1].transforms
+    views, *local_crops = cfg.train_pipeline[2].transforms
     views[0].scale = crop
     for pipeline in local_crops:
         pipeline[0].scale = tuple(side // 2 for side in crop)
@@ -119,12 +119,12 @@ def reduced_config(cfg: Config) -> Config:
 
 def crop_size(cfg: Config) -> tuple[int, int]:
     """Height and width of the training crop."""
-    return cfg.train_pipeline[1].transforms[0][0].scale
+    return cfg.train_pipeline[2].transforms[0][0].scale
 
 
 def view_sizes(cfg: Config) -> list[tuple[int, int]]:
     """Height and width of each view of an image, local crops among them."""
-    multi_view = cfg.train_pipeline[1]
+    multi_view = cfg.train_pipeline[2]
     return [
         pipeline[0].scale
         for pipeline, number in zip(

@@ -70,9 +70,9 @@ def write_tiny_config(folder: Path) -> Path:
     base = CONFIGS / "fsr_vit-t_scenes.py"
     pipelines = Config.fromfile(base)
     train_pipeline = pipelines.train_pipeline
-    train_pipeline[1].transforms[0][0].scale = (CROP, CROP)
+    train_pipeline[2].transforms[0][0].scale = (CROP, CROP)
     test_pipeline = pipelines.test_pipeline
-    test_pipeline[1].scale = (CROP, CROP)
+    test_pipeline[2].scale = (CROP, CROP)
     write_scenes(folder / "scenes", train=12, val=4, size=48)
     config = folder / "tiny.py"
     config.write_text(

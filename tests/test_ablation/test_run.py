@@ -137,7 +137,7 @@ def test_size_of_training_images(table):
     assert training_size(planned_runs(table)[0].read_config()) == "7 x 9"
     cfg = load_config("fsr_r50_voc-mini")
     assert training_size(cfg) == "448 x 448"
-    crop = cfg.train_pipeline[1].transforms[0][0]
+    crop = cfg.train_pipeline[2].transforms[0][0]
     crop.scale = (32, 48)
     cropped = TRANSFORMS.build(crop)(dict(img=np.zeros((60, 60, 3), np.uint8)))
     assert cropped["img"].shape == (32, 48, 3)

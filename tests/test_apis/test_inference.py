@@ -60,11 +60,66 @@ def test_predicted_labels_are_those_with_a_positive_score(model, photo):
     [
         ("ball", r"expected a list of names, \['ball'\]"),
         (["ball", "cat"], r"\['cat'\] are unknown.*'ball'"),
+        (b"ball", "expected a list of names"),
+        (3, r"labels=3: expected a list of names, \[3\]"),
+        ([1, "cat", ["ball"]], r"\[1, 'cat', \['ball'\]\] are unknown.*'ball'"),
+        (np.array([0.0, 1.0]), "are unknown"),
+        (torch.tensor([0.0, 1.0]), "are unknown"),
+        (["background"], r"\['background'\] are unknown"),
     ],
 )
 def test_wrong_labels_are_named(model, photo, labels, message):
     with pytest.raises(ValueError, match=message):
         inference_cams(model, photo, labels)
+
+
+@pytest.mark.parametrize("kind", [tuple, set, np.array, iter, dict.fromkeys])
+def test_labels_in_any_kind_of_list(model, photo, kind):
+    names = ["leaf", "crate"]
+    assert_same(
+        inference_cams(model, photo, kind(names)), inference_cams(model, photo, names)
+    )
+
+
+def test_images_in_other_forms(model, photo):
+    expected = inference_cams(model, photo)
+    assert_same(inference_cams(model, str(photo)), expected)
+    grey = np.asarray(Image.open(photo).convert("L"))
+    colours = np.dstack([grey] * 3)
+    expected = inference_cams(model, colours)
+    assert_same(inference_cams(model, grey), expected)
+    with pytest.raises(ValueError, match=r"float32 pixels from .* expected uint8"):
+        inference_cams(model, (colours / 255).astype(np.float32))
+    model.dataset_meta["pixel_range"] = (0, 1)
+    try:
+        shares = (colours / 255).astype(np.float32)
+        assert_same(inference_cams(model, shares), expected)
+        assert_same(inference_cams(model, colours), expected)
+        Image.fromarray(shares[..., 0]).save(photo.with_suffix(".tif"))
+        assert_same(inference_cams(model, photo.with_suffix(".tif")), expected)
+    finally:
+        del model.dataset_meta["pixel_range"]
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        (Image.fromarray, "PIL.Image.Image"),
+        (torch.from_numpy, "torch.Tensor"),
+        (np.ndarray.tolist, "builtins.list"),
+        (np.ndarray.tobytes, "builtins.bytes"),
+        (lambda pixels: None, "builtins.NoneType"),
+    ],
+)
+def test_what_is_neither_a_path_nor_an_array_is_named(model, form, kind):
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    with pytest.raises(TypeError, match=rf"{kind}: expected a path, or a NumPy array"):
+        inference_cams(model, form(pixels))
+
+
+def test_a_tensor_of_channels_first_as_an_array_is_named(model):
+    with pytest.raises(ValueError, match=r"\(3, 4, 5\).*channels last"):
+        inference_cams(model, np.zeros((3, 4, 5), np.uint8))
 
 
 def test_the_pipeline_without_its_mask(model, photo):

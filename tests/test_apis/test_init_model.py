@@ -34,6 +34,22 @@ def test_weights_and_classes_are_the_files(tiny, weights, save):
     assert model.test_cfg.cams
 
 
+@pytest.mark.parametrize("trained", [None, (0, 4095)])
+def test_mmsegs_own_inference_knows_the_range_of_the_pixels(tiny, save, trained):
+    names = init_model(tiny).dataset_meta["classes"]
+    own = dict(classes=names, pixel_range=trained)
+    cfg = Config.fromfile(tiny)
+    # What the network was trained with holds.
+    cfg.test_dataloader.dataset.metainfo.pixel_range = (0, 99)
+    model = init_model(cfg, save(meta=dict(dataset_meta=own)))
+    expected = trained or (0, 99)
+    assert tuple(model.dataset_meta["pixel_range"]) == expected
+    cfg = model.cfg
+    for pipeline in (cfg.test_pipeline, cfg.test_dataloader.dataset.pipeline):
+        assert tuple(pipeline[1].pixel_range) == expected
+    assert "pixel_range" not in cfg.train_pipeline[1]
+
+
 def test_another_order_of_the_classes_is_refused(tiny, save):
     names = init_model(tiny).dataset_meta["classes"]
     path = save(meta=dict(dataset_meta=dict(classes=(names[0], *names[:0:-1]))))

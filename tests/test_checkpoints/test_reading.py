@@ -283,7 +283,7 @@ def test_other_files_are_refused_without_advice_to_unpickle(path, content):
 OWN = dict(classes=("a", "b"), palette=[[0, 0, 0], [1, 2, 3]])
 
 
-def test_classes_and_palette_alone():
+def test_what_models_need_alone():
     meta = dict(cfg="x", dataset_meta=dict(OWN, label_map=None, ignore_index=255))
     assert plain_dataset_meta(meta) == OWN
 
@@ -292,6 +292,18 @@ def test_classes_and_palette_alone():
 def test_other_values_are_left_out(value):
     meta = dict(dataset_meta=dict(OWN, palette=value))
     assert plain_dataset_meta(meta) == dict(classes=OWN["classes"])
+
+
+@pytest.mark.parametrize("value", [(0, 4095), ["1%", "99%"]])
+def test_the_range_of_the_pixels_too(value):
+    meta = dict(dataset_meta=dict(OWN, pixel_range=value))
+    assert plain_dataset_meta(meta) == dict(OWN, pixel_range=value)
+
+
+@pytest.mark.parametrize("value", [None, (1, 0), "rm -r", [Namespace(), 1]])
+def test_what_is_no_range_is_left_out(value):
+    meta = dict(dataset_meta=dict(OWN, pixel_range=value))
+    assert plain_dataset_meta(meta) == OWN
 
 
 @pytest.mark.parametrize("meta", [None, {}, Namespace(), dict(dataset_meta=[1])])

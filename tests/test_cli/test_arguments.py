@@ -10,6 +10,7 @@ from mmseg_fsr.cli.arguments import (
     exit_with,
     merge_options,
     positive_int,
+    require_new,
     runner_config,
 )
 
@@ -86,6 +87,28 @@ def test_numbers_from_one_on():
     for text in ("0", "-1", "x"):
         with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
             positive_int(text)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_read_is_not_written(tmp_path, overwrite):
+    source, link = tmp_path / "in" / "a.pth", tmp_path / "b.pth"
+    source.parent.mkdir()
+    source.touch()
+    link.symlink_to(source)
+    new = tmp_path / "new.pth"
+    require_new(new, overwrite, [source, "https://example.org/a.pth"])
+    for path, inputs in ((source, [link]), (link, [source]), (source, [tmp_path])):
+        with pytest.raises(FileExistsError, match="which is read: name another file"):
+            require_new(path, overwrite, [new, *inputs])
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file"):
+        require_new(source.parent, overwrite)
+
+
+def test_other_files_are_replaced_on_request(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(FileExistsError, match="a exists: replace it with --overwrite"):
+        require_new(tmp_path / "a", overwrite=False)
+    require_new(tmp_path / "a", overwrite=True)
 
 
 def test_problems_end_the_program_at_its_end(capsys):

@@ -1,7 +1,14 @@
+import argparse
+
 import pytest
 from mmengine.config import Config
 
-from mmseg_fsr.cli.run_options import enable_crf, enable_tta
+from mmseg_fsr.cli import run_options
+from mmseg_fsr.cli.run_options import (
+    enable_crf,
+    enable_tta,
+    warn_of_unasked_options,
+)
 
 
 def test_the_augmented_model_holds_the_tested_one():
@@ -65,3 +72,16 @@ def test_the_crf_refines_what_the_same_metrics_score(evaluator, metrics):
 def test_a_config_that_the_crf_does_not_fit_is_told(settings, message):
     with pytest.raises(ValueError, match=message):
         enable_crf(Config(settings))
+
+
+@pytest.mark.parametrize(("crf", "tta"), [(True, True), (True, False), (False, False)])
+def test_settings_of_what_is_not_asked_for_are_told(monkeypatch, crf, tta):
+    said = []
+    monkeypatch.setattr(run_options, "print_log", lambda *args: said.append(args[0]))
+    options = {"crf.num_iters": 1, "tta_model.type": "X", "tta_pipeline": [], "a": 1}
+    warn_of_unasked_options(argparse.Namespace(cfg_options=options, crf=crf, tta=tta))
+    told = [] if crf else ["crf.num_iters: without --crf"]
+    if not tta:
+        told += ["tta_model.type: without --tta", "tta_pipeline: without --tta"]
+    assert said == [f"option {line} nothing reads this key" for line in told]
+    warn_of_unasked_options(argparse.Namespace(cfg_options=None, crf=crf, tta=tta))

@@ -82,6 +82,7 @@ class TestConfig:
             "CheckpointGuardHook",
             "FiniteLossHook",
             "NumClassCheckHook",
+            "SettingsCheckHook",
             "StepSeedHook",
             "StopSignalHook",
             "TeacherScoringHook",

@@ -10,6 +10,7 @@ import torch
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from PIL import Image, ImageOps
 
+from mmseg_fsr.datasets.split_file import read_split
 from mmseg_fsr.scenes import CLASSES, PALETTE, write_scenes
 from tests.support import project_files
 from tests.support.voc_folder import write_voc
@@ -67,6 +68,10 @@ def test_scenes_have_the_classes_of_their_generator():
 def test_voc_mini_lists_lie_in_the_project(voc_root, monkeypatch):
     monkeypatch.setenv("VOC_MINI_ROOT", str(voc_root))
     cfg = project_files.load_config("_base_/datasets/voc_mini")
+    # A folder with none of the images would be the wrong one.
+    for split in ("train", "val"):
+        name = read_split(cfg[f"{split}_dataloader"].dataset.ann_file)[0]
+        shutil.copy(voc_root / "JPEGImages/a.jpg", voc_root / f"JPEGImages/{name}.jpg")
     train, val = build(cfg, "train"), build(cfg, "val")
     assert (len(train), len(val)) == (913, 445)
     assert len({*train.image_names(), *val.image_names()}) == 913 + 445
@@ -75,7 +80,6 @@ def test_voc_mini_lists_lie_in_the_project(voc_root, monkeypatch):
     assert shown.tolist() == [244, 105, 131, 296, 130, 213, 130, 90]
 
     info = val.get_data_info(0)
-    shutil.copy(voc_root / "JPEGImages/a.jpg", info["img_path"])
     # Cat and person of VOC, in which they are 8 and 15.
     shutil.copy(voc_root / "SegmentationClass/a.png", info["seg_map_path"])
     ids = val[0]["data_samples"].gt_sem_seg.data.unique()
@@ -95,9 +99,10 @@ def test_voc_mini_defaults_to_a_voc_download(monkeypatch):
     "name", ["voc", "coco2014", "voc_mini", "scenes", "image_folder"]
 )
 def test_views_follow_the_paper(name):
-    load_image, multi_view, pack = load(name).train_pipeline
+    load_image, depth, multi_view, pack = load(name).train_pipeline
     ((crop, flip, jitter),) = multi_view.transforms
     assert load_image.type == "LoadImageFromFile"
+    assert depth == dict(type="ScaleTo8Bit")
     assert multi_view.num_views == [2]
     assert crop.crop_ratio_range == (0.32, 1.0)
     assert crop.interpolation == "bicubic"
@@ -130,7 +135,7 @@ def test_augmentations_run_and_nothing_else_changes(name, voc_root):
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert pipeline == cfg.train_pipeline
     # The views as they were, with one more transform at most.
-    assert pipeline[1].transforms[0][:3] == base.train_pipeline[1].transforms[0]
+    assert pipeline[2].transforms[0][:3] == base.train_pipeline[2].transforms[0]
     changed = "train_pipeline", "train_dataloader"
     assert all(cfg[k] == base[k] for k in base if k not in changed)
     restored = cfg.train_dataloader.to_dict()
@@ -148,7 +153,7 @@ def test_augmentations_run_and_nothing_else_changes(name, voc_root):
 def augmentation(name, chance_name="prob"):
     """The transform that an ablation adds, at work on every image, and its chance."""
     transform = TRANSFORMS.build(
-        load_ablation(name).train_pipeline[1].transforms[0][-1]
+        load_ablation(name).train_pipeline[2].transforms[0][-1]
     )
     chance = getattr(transform, chance_name, None)
     if chance is not None:
@@ -226,8 +231,8 @@ def test_erased_pixels_are_standard_normal_to_the_network():
 
 def test_local_crops_are_small_and_close():
     cfg = load_ablation("local-crops")
-    assert cfg.train_pipeline[1].num_views == [2, 8]
-    (view, *others), (crop, *same) = cfg.train_pipeline[1].transforms
+    assert cfg.train_pipeline[2].num_views == [2, 8]
+    (view, *others), (crop, *same) = cfg.train_pipeline[2].transforms
     assert same == others
     changed = dict(scale=(96, 96), crop_ratio_range=(0.05, 0.32))
     assert crop == {**view, **changed}

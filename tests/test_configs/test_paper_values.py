@@ -186,7 +186,7 @@ def test_global_batch_is_eight(name):
 @every_recipe
 def test_validation(name):
     cfg = load_config(name)
-    assert cfg.test_pipeline[1] == dict(
+    assert cfg.test_pipeline[2] == dict(
         type="Resize", scale=(448, 448), keep_ratio=False
     )
     seeds = [m for m in cfg.val_evaluator if m.type == "CAMIoUMetric"]
@@ -200,7 +200,7 @@ def test_validation(name):
 def test_inference_at_three_scales_and_mirrored(name):
     cfg = load_config(name)
     assert cfg.tta_model == dict(type="FSRTTAModel")
-    scales, flips, *_ = cfg.tta_pipeline[1].transforms
+    scales, flips, *_ = cfg.tta_pipeline[2].transforms
     assert scales == [
         dict(type="Resize", scale_factor=factor, keep_ratio=True)
         for factor in (1.0, 1.25, 1.5)
@@ -215,7 +215,7 @@ def test_inference_at_three_scales_and_mirrored(name):
 @every_recipe
 def test_views(name):
     cfg = load_config(name)
-    multi_view = cfg.train_dataloader.dataset.pipeline[1]
+    multi_view = cfg.train_dataloader.dataset.pipeline[2]
     ((crop, flip, jitter),) = multi_view.transforms
     assert multi_view.num_views == [2]
     assert crop.scale == (448, 448)

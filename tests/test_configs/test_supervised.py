@@ -50,6 +50,7 @@ def test_hooks_are_those_that_fit_such_a_model(name):
         "CheckpointGuardHook",
         "FiniteLossHook",
         "NumClassCheckHook",
+        "SettingsCheckHook",
         "StepSeedHook",
         "StopSignalHook",
     }

@@ -6,7 +6,7 @@ import pytest
 from mmengine.fileio import LocalBackend, register_backend
 from PIL import Image
 
-from mmseg_fsr.datasets import ImageLabelDataset
+from mmseg_fsr.datasets import ImageLabelDataset, label_file
 from tests.support.voc_folder import WIDTH
 
 from .base import (
@@ -62,6 +62,30 @@ def test_folder_without_split_is_listed(voc_root):
     assert foreground(dataset) == [[8, 15], [], [12]]
     with pytest.raises(ValueError, match=r"JPEGImages holds no image \(suffix '\.tif'"):
         build(voc_root, ann_file="", img_suffix=".tif")
+
+
+@pytest.mark.parametrize("ann_file", ["", SPLIT])
+def test_images_of_mixed_suffixes_simply_work(voc_root, ann_file):
+    images = voc_root / "JPEGImages"
+    os.rename(images / "a.jpg", images / "a.JPG")
+    os.rename(images / "c.jpg", images / "c.png")
+    os.rename(
+        voc_root / "SegmentationClass/b.png", voc_root / "SegmentationClass/b.PNG"
+    )
+    dataset = build_with_masks(voc_root, ann_file=ann_file)
+    assert foreground(dataset) == [[8, 15], [12], []]
+    assert dataset.image_names() == ["a", "b", "c"]
+    assert [mask_of(item).shape[1] for item in dataset] == [WIDTH] * 3
+    (voc_root / "image_labels.json").write_text('{"a.JPG": [8], "b": [], "c.png": [2]}')
+    assert foreground(build(voc_root, ann_file=ann_file)) == [[8], [], [2]]
+
+
+def test_labels_without_their_image_are_counted(voc_root, monkeypatch):
+    said = []
+    monkeypatch.setattr(label_file, "print_log", lambda text, *_: said.append(text))
+    os.remove(voc_root / "JPEGImages/b.jpg")
+    assert build(voc_root, ann_file="").image_names() == ["a", "c"]
+    assert "1 images that are not in the folder, such as 'b'" in said[0]
 
 
 class FarBackend(LocalBackend):
@@ -214,12 +238,21 @@ def test_mask_of_other_ids_or_size_is_named(voc_root, mask, message, pipeline):
         dataset[1]
 
 
-def test_labels_may_count_from_unlabelled_pixels(voc_root):
-    mask = np.full((43, WIDTH), 21, np.uint8)
-    mask[0] = 0
-    Image.fromarray(mask).save(voc_root / "SegmentationClass/b.png")
-    dataset = build_with_masks(voc_root, reduce_zero_label=True)
-    assert set(np.unique(mask_of(dataset[1]))) == {20, 255}
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(reduce_zero_label=True), "has reduce_zero_label=True, .* write 255"),
+        (dict(ignore_index=0), "has ignore_index=0: .* 255 here"),
+        (dict(metainfo=dict(classes=("background", *map(str, range(255))))),
+         r"\(metainfo.classes\): 255 foreground classes, .* 254 apart"),
+        (dict(data_prefix=dict(img_dir="x")), r"data_prefix has \['img_dir'\]: expec"),
+    ],
+)  # fmt: skip
+def test_settings_that_mean_something_else_in_mmseg_are_refused(
+    voc_root, settings, message
+):
+    with pytest.raises(ValueError, match=message):
+        build_with_masks(voc_root, **settings)
 
 
 def test_mask_may_be_resized_with_its_image(voc_root):
@@ -233,3 +266,13 @@ def test_mask_may_be_resized_with_its_image(voc_root):
     Image.fromarray(np.zeros((30, 20), np.uint8)).save(mask)
     with pytest.raises(ValueError, match=r"a\.png is 20 x 30 pixels, its image"):
         early[0]
+
+
+def test_classes_of_an_item_by_which_images_can_be_repeated(voc_root):
+    dataset = build(voc_root)
+    for index in range(len(dataset)):
+        label = np.zeros(len(dataset.metainfo["classes"]))
+        label[dataset.get_cat_ids(index)] = 1
+        assert label[1:].tolist() == dataset.get_data_info(index)["gt_label"].tolist()
+    with pytest.raises(ValueError, match="without `label_file`"):
+        build_with_masks(voc_root, label_file=None).get_cat_ids(0)

@@ -1,11 +1,12 @@
 import json
+from posixpath import normpath
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_fsr.datasets import read_label_file, write_label_file
+from mmseg_fsr.datasets import label_file, read_label_file, write_label_file
 
 CLASSES = ("background", "cat", "dog", "hot dog")
 NAMES = ["one", "two", "sub/three"]
@@ -30,6 +31,9 @@ def write(path, content):
         ("l.json", {"one": ["cat", "hot dog"], "two": [], "sub/three": ["dog", "dog"]}),
         ("l.json", {**ALL, "sub/three": ["2"], "one": [1, "hot dog"], "x": ["cat"]}),
         ("l.txt", "sub/three\tdog\n\n  one 1   3\ntwo\n"),
+        ("l.JSON", {"one.jpg": [1, 3], "./two.PNG": [], "sub\\three": [2]}),
+        ("l.txt", "\ufeffsub/three dog\r\none 1 3\r\ntwo.tif\r\n"),
+        ("l.json", '\ufeff{"one": [1, 3], "two": [], "sub/three": [2]}'),
         *(("l.npy", EXPECTED.astype(kind)) for kind in (bool, np.uint8, np.float32)),
     ],
 )
@@ -42,7 +46,9 @@ def test_layouts_give_the_same_labels(tmp_path, name, content):
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(
     labels=st.dictionaries(
-        st.text("abc/_-0", min_size=1).filter(lambda name: name[0] != "/"),
+        st.text("abc/_-0", min_size=1).filter(
+            lambda name: name == normpath(name) and name[0] != "/"
+        ),
         st.sets(st.integers(1, 3)),
         min_size=1,
     ),
@@ -80,9 +86,15 @@ def test_write_refuses_what_cannot_be_read_again(tmp_path, name, labels, message
         ("l.json", '{"one": [1', "not valid JSON"),
         ("l.json", f'{{"one": [{"9" * 5000}]}}', "not valid JSON"),
         ("l.json", "[" * 100_000, "not valid JSON"),
-        ("l.json", b"\xff\xfe\x00one", "not valid JSON"),
+        ("l.json", b"\xff\xfe\x00one", "not UTF-8 text: save it as such"),
         ("l.txt", b"\xff\xfe\x00one", "not UTF-8 text"),
-        ("l.txt", "\ufeffone cat\n", "line 1, has a byte-order mark"),
+        ("l.txt", "one\n\ufefftwo cat\n", "line 2, has a byte-order mark"),
+        ("l.txt", "one 1\n".encode("utf-16-le"), "line 1, has a null character"),
+        ("l.txt", "C:\\one 1\n", r"line 1, names image .* leads out"),
+        ("l.json", {"https://x.org/a.jpg": []}, "which is an address"),
+        ("l.json", {"one": [], "one.jpg": []}, "'one' twice, as 'one' and 'one.jpg'"),
+        ("l.json", {"two.png": [], "two.jpg": []}, "'two' twice, as 'two.png' and"),
+        ("l.json", {"x\u00e9": [], "xe\u0301": []}, "'xé' twice"),
         ("l.txt", "a\n../x cat\n", r"line 2, names image '\.\./x', which leads out"),
         ("l.json", {"a": [], "/x": []}, "names image '/x', which leads out"),
         ("l.json", [1], "must hold an object"),
@@ -100,7 +112,11 @@ def test_write_refuses_what_cannot_be_read_again(tmp_path, name, labels, message
         ("l.json", {"x": [], "y": []}, "another data set: it names 'x'"),
         ("l.json", '{"one": [1], "one": [2]}', "names image 'one' twice"),
         ("l.txt", "one 1\ntwo\none 2\n", "'one' twice, again in line 3"),
-        ("l.csv", "one,1", r"must end in \.json, \.txt or \.npy, got '\.csv'"),
+        (
+            "l.csv",
+            "one,1",
+            r"must end in \.json, \.txt or \.npy, got '\.csv': write a \.txt",
+        ),
         ("l.npy", np.zeros((3, 4)), r"shape \(3, 3\), .* got \(3, 4\)"),
         ("l.npy", np.zeros((2, 3)), r"shape \(3, 3\), .* got \(2, 3\)"),
         ("l.npy", np.full((3, 3), 2), "only 0 and 1"),
@@ -114,6 +130,36 @@ def test_bad_file_is_named_with_what_to_do(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message) as error:
         read_label_file(path, NAMES, CLASSES)
     assert str(path) in str(error.value)
+
+
+def test_names_and_classes_are_one_in_both_unicode_forms(tmp_path):
+    path = write(tmp_path / "l.json", {"e\u0301": ["a\u0308"]})
+    for name, label in (("\u00e9", "\u00e4"), ("e\u0301", "a\u0308")):
+        assert read_label_file(path, [name], ("background", label)).all()
+
+
+def test_surplus_names_are_counted_where_all_images_are_known(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(label_file, "print_log", lambda text, *_: said.append(text))
+    path = write(tmp_path / "l.json", {"b": [], "a": [1], "c": [2]})
+    read_label_file(path, ["b"], CLASSES)
+    assert not said
+    read_label_file(path, ["b"], CLASSES, all_images=True)
+    assert said[0].endswith("2 images that are not in the folder, such as 'a'")
+
+
+def test_pickled_labels_of_other_programs_come_with_their_conversion(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "cls_labels_onehot.npy"
+    np.save(path, dict(zip(NAMES, EXPECTED, strict=True)))
+    with pytest.raises(ValueError, match=r"and you trust it, convert it") as error:
+        read_label_file(path, NAMES, CLASSES)
+    exec(str(error.value).split("once:\n")[1], {})
+    np.testing.assert_array_equal(
+        read_label_file("image_labels.json", NAMES, CLASSES), EXPECTED
+    )
 
 
 def test_missing_file_names_the_tool(tmp_path):

@@ -1,6 +1,7 @@
 import copy
 import itertools
 import pickle
+from collections import UserList
 from unittest import mock
 
 import numpy as np
@@ -12,7 +13,7 @@ from mmseg_fsr.datasets import SeededInfiniteSampler
 from mmseg_fsr.datasets.seeded_infinite_sampler import SeededIndex, seeded_by
 from mmseg_fsr.utils.random_state import seed_all
 
-ITEMS = range(5)
+ITEMS = UserList(range(5))
 
 
 def take(sampler, number):

@@ -1,13 +1,19 @@
+from types import SimpleNamespace
+
 import pytest
 
 from mmseg_fsr.datasets.split_file import (
     check_image_name,
     image_name,
+    name_in_dataset,
     read_split,
     write_split,
 )
 
-OUTSIDE = ["../a", "sub/../../a", "/etc/passwd", "sub/..", "a\0b"]
+OUTSIDE = [
+    *("../a", "sub/../../a", "/etc/passwd", "sub/..", "..\\a", "C:\\data\\a", "c:/a"),
+    "\\\\server\\a",
+]
 
 
 @pytest.mark.parametrize(
@@ -16,6 +22,9 @@ OUTSIDE = ["../a", "sub/../../a", "/etc/passwd", "sub/..", "a\0b"]
         ("/data/images/sub/a.b.jpg", "/data/images", ".jpg", "sub/a.b"),
         ("images/a.jpg", "images/", "", "a.jpg"),
         ("a_image.png", "", "_image.png", "a"),
+        ("images/a.b.JPG", "images", None, "a.b"),
+        ("images/a.b", "images", None, "a.b"),
+        ("images/e\u0301.jpg", "images", ".jpg", "\u00e9"),
     ],
 )
 def test_a_name_is_the_path_in_the_folder(path, folder, suffix, name):
@@ -33,7 +42,9 @@ def test_names_that_lead_out_are_refused_with_their_place(tmp_path, name):
     assert repr(name) in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["a", "sub/a", "2007_000032", "a..b", ".a", "", "é b"])
+@pytest.mark.parametrize(
+    "name", ["a", "sub/a", "2007_000032", "a..b", ".a", "", "é b", "it's", "a:b", "~a"]
+)
 def test_names_within_are_taken(name):
     check_image_name(name, "list 3")
 
@@ -45,9 +56,21 @@ def test_what_is_written_is_read_in_its_order(tmp_path):
     assert read_split(path) == ["b", "a/c", "2007_000032"]
 
 
-def test_empty_lines_and_spaces_are_skipped(tmp_path):
-    (tmp_path / "x.txt").write_text("a \n\n b\r\n./sub//c\n")
-    assert read_split(tmp_path / "x.txt") == ["a", "b", "sub/c"]
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("a \n\n b\r\n./sub//c\n", ["a", "b", "sub/c"]),
+        ("sub\\a\r\n.\\b\r\n", ["sub/a", "b"]),
+        ("a\rb\r", ["a", "b"]),
+        ("\ufeffa\nb", ["a", "b"]),
+        ('"my cat"\nit\'s "x"\n""\n', ["my cat", 'it\'s "x"']),
+        ("e\u0301\n", ["\u00e9"]),
+        ("a.jpg\na b.jpg\n", ["a.jpg", "a b.jpg"]),
+    ],
+)
+def test_one_form_of_names_whatever_the_system(tmp_path, content, names):
+    (tmp_path / "x.txt").write_bytes(content.encode())
+    assert read_split(tmp_path / "x.txt") == names
 
 
 @pytest.mark.parametrize(
@@ -56,8 +79,15 @@ def test_empty_lines_and_spaces_are_skipped(tmp_path):
         (None, FileNotFoundError, " does not exist: write it"),
         (b"\n \n", ValueError, " is empty"),
         (b"a\nb\n./a\n", ValueError, " names image 'a' 2 times: keep one line"),
-        (b"\xff\xfea", ValueError, " is not UTF-8 text"),
-        (b"\xef\xbb\xbfa\n", ValueError, ", line 1, has a byte-order mark"),
+        (b"a\n.\\a\n", ValueError, " names image 'a' 2 times: keep one line"),
+        ("\u00e9\ne\u0301\n".encode(), ValueError, " names image 'é' 2 times"),
+        ("a\nb".encode("utf-16"), ValueError, " is not UTF-8 text: save it as such"),
+        ("a\nb".encode("utf-16-le"), ValueError, ", line 1, has a null character"),
+        ("a\né".encode("cp1252"), ValueError, " is not UTF-8 text: save it as such"),
+        ("a\n\ufeffb\n".encode(), ValueError, ", line 2, has a byte-order mark"),
+        (b"i/a.jpg m/a.png\n", ValueError, ", line 1, has 2 files, .* image alone"),
+        (b"/i/a.jpg,/m/a.PNG\n", ValueError, ", line 1, has 2 files, .* image alone"),
+        (b"https://x.org/a.jpg", ValueError, ", line 1, names .* is an address: put"),
     ],
 )
 def test_bad_lists(tmp_path, content, error, words):
@@ -66,3 +96,8 @@ def test_bad_lists(tmp_path, content, error, words):
         path.write_bytes(content)
     with pytest.raises(error, match=rf"split file \S+x\.txt{words}"):
         read_split(path)
+
+
+def test_other_data_sets_name_their_images_too():
+    other = SimpleNamespace(data_prefix=dict(img_path="images"), img_suffix=".png")
+    assert name_in_dataset("images/sub/a.png", other) == "sub/a"

@@ -172,7 +172,7 @@ def test_bad_label_file_stops_the_run(tiny, scenes, tmp_path, spoil, words):
 
 
 def crop(size):
-    return {"train_dataloader__dataset__pipeline__1__transforms__0__0__scale": size}
+    return {"train_dataloader__dataset__pipeline__2__transforms__0__0__scale": size}
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def predictions(straight, tiny):
         cfg = Config.fromfile(tiny)
         model = init_model(cfg, str(straight.work_dir / "iter_4.pth"), "cpu")
         dataset = dict(cfg.train_dataloader.dataset, test_mode=True)
-        load, resize, _, pack = cfg.test_pipeline
+        load, scale, resize, _, pack = cfg.test_pipeline
         pack = dict(pack, type="PackImageLabelSegInputs")
-        dataset["pipeline"] = [load, resize, pack]
+        dataset["pipeline"] = [load, scale, resize, pack]
         items = DATASETS.build(dataset)
         found = {}
         for network in (model, model.teacher):
@@ -220,7 +220,7 @@ def test_other_settings_are_refused_unless_overwritten(export, straight, tmp_pat
     before = label_maps(folder), manifest(folder)
     some = tmp_path / "some.txt"
     some.write_text("\n".join(NAMES[:3]))
-    resized = "test_dataloader.dataset.pipeline.1.scale=(48,48)"
+    resized = "test_dataloader.dataset.pipeline.2.scale=(48,48)"
     with pytest.raises(SystemExit) as caught:
         export(
             "labels", "--source", "cam", "--bkg-thr", "0.4", "--teacher",
@@ -364,7 +364,23 @@ def test_bad_arguments(failing, options, words):
 def test_masks_are_never_replaced(failing, project):
     masks = project / "scenes" / "SegmentationClass"
     before = label_maps(masks)
-    assert "they may be masks" in failing("--source", "cam", "--overwrite", out=masks)
+    said = failing("--source", "cam", "--overwrite", out=masks)
+    assert "is the folder of val_dataloader.dataset.data_prefix.seg_map_path" in said
+    assert label_maps(masks) == before
+
+
+def test_masks_of_other_images_are_not_written_among(failing, project, tmp_path):
+    # Those of the validation, to which the labels of training images would be added.
+    source = project / "scenes" / "SegmentationClass"
+    masks = shutil.copytree(source, tmp_path / "masks")
+    for path in masks.glob("train_*"):
+        path.unlink()
+    before = label_maps(masks)
+    said = failing("--source", "cam", out=masks)
+    assert "holds files but no manifest.json, such as val_00000.png" in said
+    assert "is the folder of --masks" in failing(
+        "--source", "cam", "--masks", masks, out=masks
+    )
     assert label_maps(masks) == before
 
 

@@ -104,6 +104,14 @@ def test_a_picture_that_is_there_is_only_replaced_on_request(draw, tmp_path):
         assert picture.format == "PNG"
 
 
+def test_pictures_do_not_go_among_the_photographs(draw, project):
+    before = sorted((project / "scenes" / "JPEGImages").iterdir())
+    message = r"error: the output folder .* is the folder of .*\.img_path"
+    with pytest.raises(SystemExit, match=message):
+        draw(project / "scenes" / "JPEGImages", "--overwrite")
+    assert sorted((project / "scenes" / "JPEGImages").iterdir()) == before
+
+
 def test_an_image_that_cannot_be_read_is_named(draw, project, tmp_path):
     scenes = shutil.copytree(project / "scenes", tmp_path / "scenes")
     broken = scenes / "JPEGImages" / "val_00001.jpg"
@@ -112,6 +120,14 @@ def test_an_image_that_cannot_be_read_is_named(draw, project, tmp_path):
     with pytest.raises(SystemExit, match=rf"error: image {broken} cannot be decoded"):
         draw(tmp_path / "out", "--cfg-options", option)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["val_00000.png"]
+
+
+def test_demo_keeps_pictures_of_others(tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "val_00000.png").touch()
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--work-dir", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"demo: .*pictures holds files .*val_00000"):
+        load_tool("demo").main()
 
 
 def test_demo_runs_its_steps_and_shows_the_last_scores(straight, monkeypatch, capsys):

@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmseg_fsr.datasets import ImageLabelDataset
+from tests.support.broken_files import half
+from tests.support.nested_equal import assert_equal
 from tests.support.project_files import TOOLS
 from tests.support.recorded_runs import (
     assert_resumed_as,
@@ -23,8 +25,8 @@ from tests.support.runs import run_tool
 
 def batches(tiny, number, **loader):
     """The first batches of the tiny config's data loader."""
-    cfg = Config.fromfile(tiny).train_dataloader
-    cfg.update(loader)
+    # Not `update`, which would merge data sets.
+    cfg = {**Config.fromfile(tiny).train_dataloader, **loader}
     found = []
     for batch in itertools.islice(Runner.build_dataloader(cfg, seed=0), number):
         names = [sample.img_path for sample in batch["data_samples"]]
@@ -45,6 +47,37 @@ def test_augmented_batches_do_not_depend_on_the_number_of_workers(tiny):
                 assert all(map(torch.equal, views[view], other_views[view]))
     images = torch.stack([image for _, views in expected for image in views["view1"]])
     assert len(images.unique(dim=0)) == len(images) == 8
+
+
+def repeated(dataset):
+    return dict(type="RepeatDataset", times=2, dataset=dataset)
+
+
+def concatenated(dataset):
+    return dict(type="ConcatDataset", datasets=[dataset, repeated(dataset)])
+
+
+def balanced(dataset):
+    return dict(type="ClassBalancedDataset", oversample_thr=0.9, dataset=dataset)
+
+
+@pytest.mark.parametrize("wrap", [repeated, concatenated, balanced])
+def test_so_it_is_inside_wrappers_and_with_images_left_out(
+    project, tiny, tmp_path, wrap
+):
+    scenes = shutil.copytree(project / "scenes", tmp_path / "scenes")
+    half(scenes / "JPEGImages" / "train_00003.jpg")
+    dataset = Config.fromfile(tiny).train_dataloader.dataset
+    dataset.update(data_root=str(scenes), on_bad_image="skip", max_bad_share=0.5)
+    expected = batches(tiny, 9, dataset=wrap(dataset))
+    names = {name for names, _ in expected for name in names}
+    assert len(names) > 6
+    assert not any("train_00003" in name for name in names)
+    for seed, workers in enumerate((1, 2)):
+        np.random.seed(seed + 1)  # noqa: NPY002
+        torch.manual_seed(seed + 1)
+        found = batches(tiny, 9, dataset=wrap(dataset), num_workers=workers)
+        assert_equal(found, expected)
 
 
 def test_a_resumed_run_is_the_run_in_one_go(straight, resumed):

@@ -100,6 +100,19 @@ def test_perfect_cams_score_100():
     assert scores["cam/best_thr"] == 0.05
 
 
+@pytest.mark.parametrize("ids", [(0, 255), (255,), (0,)])
+def test_masks_without_objects_are_no_success(ids):
+    samples = make_samples(3)
+    for sample in samples:
+        gt = sample.gt_sem_seg.data
+        gt[:] = torch.tensor(ids)[torch.randint(0, len(ids), gt.shape)]
+    evaluator = Evaluator(CAMIoUMetric())
+    evaluator.dataset_meta = dict(classes=["background", "cat", "dog"])
+    evaluator.process(samples)
+    with pytest.raises(ValueError, match=r"foreground class \(cat, dog\)"):
+        evaluator.evaluate(len(samples))
+
+
 def test_defaults():
     assert CAMIoUMetric().sweep == pytest.approx([0.05 * k for k in range(1, 20)])
     assert (CAMIoUMetric().field, CAMIoUMetric().bkg_thr) == ("cams", 0.5)

@@ -73,6 +73,24 @@ def test_metrics_and_later_hooks_get_refined_samples(make_sample):
     assert any(changed)
 
 
+def test_deep_images_are_scaled_as_the_data_set_says(make_sample):
+    sample, deep = make_sample(), make_sample()
+    grey = np.array(Image.open(sample.img_path).convert("L"))
+    Image.fromarray(grey).save(sample.img_path)
+    refine_sample(DenseCRF(**SETTINGS), sample)
+    Image.fromarray((grey / 255).astype(np.float32)).save(
+        path := deep.img_path.replace("png", "tif")
+    )
+    deep.set_metainfo(dict(img_path=path))
+    crf = dict(type="DenseCRF", **SETTINGS)
+    evaluator = EVALUATOR.build(dict(type="DenseCRFEvaluator", metrics=[], crf=crf))
+    with pytest.raises(ValueError, match=r"0\.tif has float32 pixels.* pixel_range="):
+        evaluator.process([deep])
+    evaluator.dataset_meta = dict(pixel_range=(0, 1))
+    evaluator.process([deep])
+    assert torch.equal(deep.seg_logits.data, sample.seg_logits.data)
+
+
 def test_the_papers_crf_is_the_default():
     evaluator = EVALUATOR.build(dict(type="DenseCRFEvaluator", metrics=[]))
     assert evaluator.crf.bi_xy_std == DenseCRF().bi_xy_std

@@ -31,13 +31,23 @@ def evaluate(samples):
         ([1.0, 1.0, 1.0], [2, 2, 2], 1 / 2),
         ([1.0, -1.0, -1.0], [2, 3, 255], 0.0),
         ([-1.0, -1.0, -1.0], [1, 2, 3], 0.0),
-        ([1.0, -1.0, -1.0], [0, 0, 255], 0.0),
-        ([-1.0, -1.0, -1.0], [0, 255, 255], 1.0),  # nothing there, nothing said
     ],
 )
 def test_f1_of_one_image(logits, mask, expected):
     score = evaluate([make_sample(logits, mask)])["cls/f1"]
     assert score == pytest.approx(100 * expected, abs=0.006)
+
+
+@pytest.mark.parametrize(("logit", "expected"), [(1.0, 0), (-1.0, 100)])
+def test_an_image_without_objects_is_right_if_nothing_is_said(logit, expected):
+    nothing, right = make_sample([logit] * 3, [0, 255]), make_sample([1.0, -1, -1], [1])
+    score = evaluate([nothing, right])["cls/f1"]
+    assert score == pytest.approx((100 + expected) / 2, abs=0.006)
+
+
+def test_masks_without_objects_are_no_success():
+    with pytest.raises(ValueError, match="no mask shows any foreground class"):
+        evaluate([make_sample([-1.0, -1.0, -1.0], [0, 255, 255])])
 
 
 def test_averages_over_images_of_any_size():

@@ -14,13 +14,14 @@ def test_a_scored_label_map_is_decided_everywhere():
     assert label[0, 1] == 255
 
 
-def evaluate(pseudo_label, gt, num_classes):
+def evaluate(pseudo_label, gt, num_classes, first="class 0"):
     sample = SegDataSample(
         pseudo_sem_seg=PixelData(data=torch.tensor([pseudo_label])),
         gt_sem_seg=PixelData(data=torch.tensor([gt], dtype=torch.uint8)),
     )
     evaluator = Evaluator(METRICS.build(dict(type="PseudoLabelIoUMetric")))
-    evaluator.dataset_meta = dict(classes=[f"class {k}" for k in range(num_classes)])
+    classes = [first, *(f"class {k}" for k in range(1, num_classes))]
+    evaluator.dataset_meta = dict(classes=classes)
     evaluator.process([sample])
     return evaluator.evaluate(1)
 
@@ -36,3 +37,8 @@ def test_undecided_pixels_count_as_background():
 def test_pixels_without_ground_truth_and_unseen_classes_are_left_out():
     scores = evaluate([[2, 1, 255, 0]], [[2, 255, 255, 0]], num_classes=5)
     assert scores["pseudo_label/mIoU"] == 100
+
+
+def test_masks_of_0_and_255_are_no_success():
+    with pytest.raises(ValueError, match=r"any foreground class \(class 1\)"):
+        evaluate([[0, 1]], [[0, 255]], num_classes=2, first="background")

@@ -119,6 +119,17 @@ def test_masks_are_not_replaced(root, overwrite):
     assert (root / "a.png").read_bytes() == b"a"
 
 
+def test_other_files_are_kept_apart(root):
+    root.mkdir()
+    (root / ".hidden").touch()
+    assert folder_of(root).missing(NAMES, overwrite=False) == [0, 1, 2]
+    # A mask of an image that is not among the names.
+    (root / "z.png").write_bytes(b"z")
+    with pytest.raises(FileExistsError, match=r"no manifest\.json, such as z\.png: ch"):
+        folder_of(root).missing(NAMES, overwrite=False)
+    assert folder_of(root).missing(NAMES, overwrite=True) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": []}'])
 def test_another_manifest_is_refused(root, text):
     root.mkdir()

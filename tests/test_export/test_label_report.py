@@ -72,10 +72,11 @@ def test_scores_what_has_a_mask_with_undecided_as_background(files):
     assert scores["mIoU"] == pytest.approx(np.mean(ious), abs=0.006)
 
 
-def test_masks_without_a_pixel_to_score_give_no_scores(files):
+@pytest.mark.parametrize("ids", [[255], [0, 255]])
+def test_masks_without_a_class_to_score_give_no_scores(files, ids):
     label_maps, masks = files
     for path in masks.values():
-        write_mask(path, np.full((7, 9), 255), PALETTE)
+        write_mask(path, np.resize(ids, (7, 9)), PALETTE)
     assert "scores" not in report_labels(label_maps, CLASSES, IDS, masks)
 
 

@@ -34,14 +34,19 @@ def types(pipeline):
 def test_a_pipeline_carries_labels_and_loads_no_masks(cfg):
     before = copy.deepcopy(cfg.test_pipeline)
     pipeline = prediction_pipeline(cfg.test_pipeline)
-    assert types(pipeline) == ["LoadImageFromFile", "Resize", "PackImageLabelSegInputs"]
-    assert pipeline[1]["scale"] == (96, 96)
+    assert types(pipeline) == [
+        "LoadImageFromFile",
+        "ScaleTo8Bit",
+        "Resize",
+        "PackImageLabelSegInputs",
+    ]
+    assert pipeline[2]["scale"] == (96, 96)
     assert cfg.test_pipeline == before
 
 
 def test_so_does_that_of_augmented_tests(cfg):
-    load, augment = prediction_pipeline(cfg.tta_pipeline)
-    assert load["type"] == "LoadImageFromFile"
+    load, depth, augment = prediction_pipeline(cfg.tta_pipeline)
+    assert types([load, depth]) == ["LoadImageFromFile", "ScaleTo8Bit"]
     assert types(augment["transforms"]) == [
         ["Resize"] * 3,
         ["RandomFlip"] * 2,
@@ -51,14 +56,14 @@ def test_so_does_that_of_augmented_tests(cfg):
 
 def test_the_training_images_come_whole_all_and_with_their_labels(cfg):
     cfg.train_dataloader.dataset.on_bad_image = "skip"
-    cfg.test_dataloader.dataset.pipeline[1].scale = (48, 48)
+    cfg.test_dataloader.dataset.pipeline[2].scale = (48, 48)
     dataset = split_dataset(cfg, "train")
     assert dataset["ann_file"] == "ImageSets/Segmentation/train.txt"
     assert dataset["label_file"] == "image_labels.json"
     assert dataset["test_mode"] is True
     assert "on_bad_image" not in dataset
     # Of the tests.
-    assert dataset["pipeline"][1]["scale"] == (48, 48)
+    assert dataset["pipeline"][2]["scale"] == (48, 48)
     assert dataset["pipeline"][-1]["type"] == "PackImageLabelSegInputs"
     assert cfg.train_dataloader.dataset.pipeline[-1].type == "PackMultiViewSegInputs"
 

@@ -215,6 +215,28 @@ def test_an_older_file_stays_unless_told(folder, golden, tool, arguments, old):
     assert load_state_dict_file(old)
 
 
+@pytest.mark.usefixtures("official", "ours")
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("official", ["student.pth", "link.pth"]),
+        ("official", ["teacher.pth", "link.pth", "--teacher", "student.pth"]),
+        ("to_official", ["student.pth", "link.pth"]),
+        ("to_official", ["student.pth", "x.pth", "--teacher", "link.pth"]),
+        ("vit", ["student.pth", "link.pth", "--to", "timm"]),
+    ],
+)
+def test_the_checkpoint_that_is_read_stays(folder, tool, arguments):
+    before = (folder / "student.pth").read_bytes()
+    (folder / "link.pth").symlink_to("student.pth")
+    for out in ("link.pth", "student.pth"):
+        words = [out if word == "link.pth" else word for word in arguments]
+        with pytest.raises(SystemExit, match=r"student\.pth, which is read"):
+            run(tool, *words, "--overwrite")
+    assert (folder / "student.pth").read_bytes() == before
+    assert not (folder / "x.pth").exists()
+
+
 @pytest.mark.parametrize("tool", ["official", "to_official", "vit"])
 def test_a_missing_file_is_named(tool):
     more = ["--to", "timm"] if tool == "vit" else []

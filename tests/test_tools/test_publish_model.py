@@ -120,3 +120,15 @@ def test_bad_input(publish, tmp_path, state_dict, arguments, message):
 def test_another_ending(tmp_path):
     with pytest.raises(SystemExit, match=r"fsr\.onnx: expected .* ends in \.pth"):
         load_tool("publish_model").main(["x.pth", str(tmp_path / "fsr.onnx")])
+
+
+def test_a_published_file_is_not_published_onto_itself(publish, tmp_path):
+    out = publish(checkpoint())
+    before = out.read_bytes()
+    (tmp_path / "link.pth").symlink_to(out)
+    for path in (out, tmp_path / "link.pth"):
+        with pytest.raises(SystemExit, match=r"is the same file as .*, which is read"):
+            load_tool("publish_model").main(
+                [str(path), str(tmp_path / "new" / "fsr.pth"), "--overwrite"]
+            )
+    assert out.read_bytes() == before

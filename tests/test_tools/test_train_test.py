@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -27,7 +28,7 @@ def test_test_writes_scores_label_maps_and_pictures(
         # As a resumed training dumps its config.
         *options, "--cfg-options", "resume=True",
     )  # fmt: skip
-    written = sorted(maps.iterdir())
+    written = sorted(maps.glob("*.png"))
     assert len(written) == len(list(pictures.rglob("*.png"))) == 4
     scores = ClassScores(6)
     for path in written:
@@ -36,6 +37,76 @@ def test_test_writes_scores_label_maps_and_pictures(
     (file,) = (tmp_path / "work").glob("*/*.json")
     expected = pytest.approx(100 * scores.mean("map"), abs=0.006)
     assert json.loads(file.read_text())["mIoU"] == expected
+
+
+@pytest.fixture
+def scenes(project, tmp_path):
+    """A copy of the data set, which a wrong test would spoil."""
+    return shutil.copytree(project / "scenes", tmp_path / "scenes")
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("argument", ["--out", "--show-dir"])
+@pytest.mark.parametrize("folder", ["JPEGImages", "SegmentationClass", "."])
+def test_photographs_and_masks_of_the_config_stay(
+    tiny, straight, scenes, tmp_path, argument, folder
+):
+    before = contents(scenes)
+    options = (
+        f"{name}_dataloader.dataset.data_root={scenes}"
+        for name in ("train", "val", "test")
+    )
+    with pytest.raises(SystemExit, match=rf"error: {argument} .* the folder of \w+_da"):
+        run_tool(
+            TOOLS / "test.py", tiny, straight.work_dir / "iter_4.pth",
+            "--work-dir", tmp_path / "work", argument, scenes / folder, "--overwrite",
+            "--cfg-options", *options,
+        )  # fmt: skip
+    assert contents(scenes) == before
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.slow
+def test_files_of_others_are_replaced_on_request_alone(
+    tiny, straight, scenes, tmp_path
+):
+    maps, masks = tmp_path / "maps", scenes / "SegmentationClass"
+
+    def run(*arguments):
+        run_tool(
+            TOOLS / "test.py", tiny, straight.work_dir / "iter_4.pth",
+            "--work-dir", tmp_path / "work", *arguments,
+        )  # fmt: skip
+
+    run("--out", maps)
+    before = contents(maps)
+    run("--out", maps)
+    assert contents(maps) == before
+    # The ground truth of another data set than the config's.
+    before = contents(masks)
+    message = r"--out .* files that tools/test\.py did not write, such as train_0"
+    with pytest.raises(SystemExit, match=message):
+        run("--out", masks)
+    assert contents(masks) == before
+    run("--out", masks, "--overwrite")
+    for path in maps.glob("*.png"):
+        assert (masks / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("tool", ["train", "test"])
+def test_the_config_that_is_read_is_not_replaced(tiny, tmp_path, monkeypatch, tool):
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "own.py"
+    config.write_text(f"_base_ = {str(tiny)!r}\n")
+    checkpoint = [tiny] if tool == "test" else []
+    message = r"error: own\.py would be replaced: a run .* --work-dir"
+    with pytest.raises(SystemExit, match=message):
+        run_tool(TOOLS / f"{tool}.py", "own.py", *checkpoint, "--work-dir", ".")
+    assert config.read_text() == f"_base_ = {str(tiny)!r}\n"
+    assert list(tmp_path.iterdir()) == [config]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +156,7 @@ def test_tools_take_the_arguments_of_mmseg(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["test.py", __file__, __file__, *own, *common])
     args = vars(load_tool("test").parse_args())
     own = dict(out="o", show=True, show_dir="s", wait_time=0.5, tta=True, crf=False)
-    assert args == dict(checkpoint=__file__, **own, **shared)
+    assert args == dict(checkpoint=__file__, overwrite=False, **own, **shared)
 
 
 @pytest.mark.parametrize(
@@ -188,3 +259,12 @@ def test_scripts_start_a_process_a_rank(script, given, called):
     assert bare.returncode == 2
     assert bare.stderr.startswith("usage: ")
     assert "CONFIG" in bare.stderr
+
+
+def test_epochs_are_refused_before_anything_is_built(tiny, tmp_path):
+    with pytest.raises(SystemExit, match=r"train_cfg.max_epochs=2: .*max_iters=\.\.\."):
+        run_tool(
+            TOOLS / "train.py", tiny, "--work-dir", tmp_path / "work",
+            "--cfg-options", "train_cfg.max_epochs=2",
+        )  # fmt: skip
+    assert not (tmp_path / "work").exists()

@@ -90,3 +90,13 @@ def test_an_archive_is_not_overwritten(tool, files, capsys):
     assert (files / "x.tar").read_text() == "mine"
     pack(tool, files, "--overwrite")
     assert tarfile.is_tarfile(files / "x.tar")
+
+
+@pytest.mark.parametrize("part", [LAST, "test.txt", f"images/{NAMES[0]}.jpg"])
+def test_what_is_packed_is_not_replaced(tool, files, part, capsys):
+    before = (files / part).read_bytes()
+    (files / "x.tar").symlink_to(part)
+    with pytest.raises(SystemExit):
+        pack(tool, files, "--overwrite")
+    assert "which is read: name another file" in capsys.readouterr().err
+    assert (files / part).read_bytes() == before

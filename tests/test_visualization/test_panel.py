@@ -37,6 +37,41 @@ def test_labels_take_the_colours_of_the_palette(dtype):
     assert picture.tolist() == [PALETTE[:2], [PALETTE[2], GRAY], [GRAY, GRAY]]
 
 
+@pytest.mark.parametrize("label", [np.array([[300, -1]]), np.array([[259, 256]])])
+def test_ids_beyond_8_bits_are_not_those_of_classes(label):
+    assert colorize_labels(label, PALETTE).tolist() == [[GRAY, GRAY]]
+
+
+def test_labels_that_are_no_ids_are_named():
+    with pytest.raises(ValueError, match="label is float32: expected class ids"):
+        colorize_labels(np.zeros((2, 2), np.float32), PALETTE)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda image: overlay_cams(image, np.zeros((2, 4, 6)), PALETTE),
+        lambda image: overlay_heat(image, np.zeros((4, 6))),
+        lambda image: overlay_band(image, np.zeros((4, 6), bool), (0, 0, 0)),
+        lambda image: overlay_blocks(image, np.zeros((2, 2), bool)),
+        lambda image: draw_panel({"image": image}, {}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        (np.zeros((4, 6, 3), np.float32), r"float32 \(4, 6, 3\)"),
+        (np.zeros((3, 4, 6), np.uint8), r"uint8 \(3, 4, 6\)"),
+        (np.zeros((4, 6), np.uint8), r"uint8 \(4, 6\)"),
+        (np.zeros((4, 6, 4), np.uint8), r"uint8 \(4, 6, 4\)"),
+        (torch.zeros(4, 6, 3, dtype=torch.uint8), "Tensor"),
+    ],
+)
+def test_what_is_no_picture_is_named(draw, image, kind):
+    with pytest.raises(ValueError, match=f"image is {kind}: expected an RGB picture"):
+        draw(image)
+
+
 def test_an_overlay_has_the_colour_of_the_strongest_class():
     image = np.full((1, 4, 3), 100, np.uint8)
     cams = np.array([[[0.0, 1.0, 0.2, 0.5]], [[0.0, 0.5, 1.0, 0.1]]])

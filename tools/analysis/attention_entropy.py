@@ -39,6 +39,7 @@ from mmseg_fsr.cli.arguments import (
     require_file,
     require_new,
 )
+from mmseg_fsr.cli.output_folder import refuse_data_folder
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -98,13 +99,15 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
         ValueError: If the config or a file does not hold what it should.
         OSError: If a file is missing, exists already, or cannot be written.
     """
+    refuse_data_folder("the output folder", args.out_dir, cfg)
     dataset = build_val_dataset(cfg)
+    pixel_range = dataset.metainfo.get("pixel_range")
     count = min(args.num or len(dataset), len(dataset))
     images = args.images or [dataset.get_data_info(0)["img_path"]]
     pictures = class_attention_files(args.out_dir, images)
     table, plot = args.out_dir / "entropy.csv", args.out_dir / "entropy.png"
     for path in (table, plot, *pictures.values()):
-        require_new(path, args.overwrite)
+        require_new(path, args.overwrite, images)
     names = dict(zip(args.checkpoints, short_names(args.checkpoints), strict=True))
     args.out_dir.mkdir(parents=True, exist_ok=True)
 
@@ -114,7 +117,9 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
         model = init_model(cfg, checkpoint)
         require_attention(model.backbone)
         for image in images:
-            item = prepare_image(image, cfg.val_dataloader.dataset.pipeline)
+            item = prepare_image(
+                image, cfg.val_dataloader.dataset.pipeline, pixel_range
+            )
             maps[image][name] = class_attention_maps(model, item)
             if args.images and not maps[image][name]:
                 raise ValueError(
@@ -143,7 +148,7 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
             name: {layer: weights.numpy() for layer, weights in layers.items()}
             for name, layers in maps[image].items()
         }
-        panel = draw_class_attention(read_image(image), arrays)
+        panel = draw_class_attention(read_image(image, pixel_range), arrays)
         with atomic_write(path, "wb") as file:
             Image.fromarray(panel).save(file, format="PNG")
         written.append(path)

@@ -99,7 +99,7 @@ def inference_call(
     """The config's test-time augmentation of an image that is loaded and resized."""
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.tta_model | dict(module=cfg.model)).to(device).eval()
-    augment = cfg.tta_pipeline[1].copy()
+    augment = cfg.tta_pipeline[2].copy()
     augment.transforms = [
         versions
         for versions in augment.transforms

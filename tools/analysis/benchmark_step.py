@@ -238,7 +238,7 @@ def steps(args: argparse.Namespace) -> Iterator[tuple[dict, PackageStep, dict]]:
     cfg = read_config(args.config, args.cfg_options)
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     torch.manual_seed(0)
-    crop = cfg.train_pipeline[1].transforms[0][0].scale[0]
+    crop = cfg.train_dataloader.dataset.pipeline[2].transforms[0][0].scale[0]
     values = dict(
         num_classes=args.num_classes or [cfg.model.cam_head.num_classes],
         size=args.size or [crop],

@@ -28,8 +28,9 @@ from mmseg_fsr.cli.arguments import (
     require_file,
     require_new,
 )
+from mmseg_fsr.cli.output_folder import refuse_data_folder
 from mmseg_fsr.datasets.image_file import read_image
-from mmseg_fsr.datasets.split_file import image_name
+from mmseg_fsr.datasets.split_file import name_in_dataset
 from mmseg_fsr.models.segmentors import WeakSegmentor, labels_of_sample
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.utils.training_progress import TrainingProgress
@@ -67,7 +68,8 @@ def prediction_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
     """What the model predicts for a validation image."""
     (sample,) = model.val_step(pseudo_collate([item]))
     names = {name: model.dataset_meta[name] for name in ("classes", "palette")}
-    return draw_sample(read_image(sample.img_path), sample, **names)
+    image = read_image(sample.img_path, model.dataset_meta.get("pixel_range"))
+    return draw_sample(image, sample, **names)
 
 
 def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
@@ -105,11 +107,11 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options)
     cfg.model.test_cfg.cams = True
     try:
+        refuse_data_folder("the output folder", args.out_dir, cfg)
         dataset = build_val_dataset(cfg)
-        folder, suffix = dataset.data_prefix["img_path"], dataset.img_suffix
         # Names include folders: images of several folders may share a name.
         names = [
-            image_name(dataset.get_data_info(index)["img_path"], folder, suffix)
+            name_in_dataset(dataset.get_data_info(index)["img_path"], dataset)
             for index in range(min(args.num, len(dataset)))
         ]
         paths = [args.out_dir / f"{name}.png" for name in names]

@@ -35,6 +35,7 @@ from mmseg_fsr.ablation import (
     markdown_page,
     planned_runs,
     read_table,
+    require_page,
     run_queue,
     training_size,
 )
@@ -221,6 +222,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables = [read_table(path) for path in args.tables]
         if len({table.name for table in tables}) < len(tables):
             raise ValueError("two tables have one file name: give each its own")
+        if args.results.resolve() == args.markdown.resolve():
+            raise ValueError(f"--results and --markdown are both {args.results}")
+        require_page(args.markdown)
         for path in (args.results, args.markdown):
             path.parent.mkdir(parents=True, exist_ok=True)
         results = ResultFile(args.results)

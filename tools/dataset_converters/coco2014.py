@@ -28,6 +28,7 @@ from mmseg_fsr.datasets.mask_file import check_mask, write_mask
 from mmseg_fsr.datasets.preparation.label_sources import (
     labels_of_coco_instances,
     read_coco_instances,
+    require_any_class,
 )
 from mmseg_fsr.datasets.preparation.split_report import SplitFiles, report_splits
 from mmseg_fsr.datasets.split_file import write_split
@@ -172,6 +173,7 @@ def prepare(root: Path, workers: int, overwrite: bool) -> list[str]:
         path = instance_file(root, split)
         content = read_coco_instances(path)
         found = labels_of_coco_instances(content)
+        require_any_class(found, path)
         labels[split] = {name: found[name] for name in sorted(found) if found[name]}
         images[split] = annotated_images(path, content)
     problems: list[str] = []

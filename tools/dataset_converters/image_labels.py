@@ -27,6 +27,7 @@ from mmseg_fsr.datasets.preparation.label_sources import (
     labels_from_coco,
     labels_from_masks,
     labels_from_xml,
+    require_any_class,
 )
 from mmseg_fsr.datasets.split_file import read_split, write_split
 
@@ -106,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in filter(None, (args.out, args.write_split)):
             path.parent.mkdir(parents=True, exist_ok=True)
         labels = read_labels(args.source_kind, args.source, names)
+        require_any_class(labels, args.source, args.source_kind == "masks")
         write_label_file(args.out, labels)
         if args.write_split:
             write_split(args.write_split, sorted(n for n in labels if labels[n]))

@@ -27,7 +27,10 @@ from mmseg_fsr.cli.arguments import (
 )
 from mmseg_fsr.datasets import VOCImageLabelDataset, write_label_file
 from mmseg_fsr.datasets.mask_file import check_mask, read_mask, write_mask
-from mmseg_fsr.datasets.preparation.label_sources import labels_from_xml
+from mmseg_fsr.datasets.preparation.label_sources import (
+    labels_from_xml,
+    require_any_class,
+)
 from mmseg_fsr.datasets.preparation.split_report import SplitFiles, report_splits
 from mmseg_fsr.datasets.split_file import read_split, write_split
 from mmseg_fsr.utils.atomic_write import write_unless_other
@@ -201,6 +204,7 @@ def prepare(
         )
         return problems
     with collecting_problems(problems):
+        require_any_class(labels, voc.root / "Annotations")
         write = functools.partial(write_label_file, labels=labels)
         write_unless_other(voc.label_file, write, overwrite)
     return problems

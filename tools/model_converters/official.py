@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     converted, counts = {}, []
     try:
-        require_new(args.out, args.overwrite)
+        inputs = filter(None, (args.student, args.teacher))
+        require_new(args.out, args.overwrite, inputs)
         for network, filename, prefix in (
             ("student", args.student, ""),
             ("teacher", args.teacher, TEACHER_PREFIX),

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.student == args.teacher:
             raise ValueError(f"student and teacher are both to go to {args.student}")
         for file in files.values():
-            require_new(file, args.overwrite)
+            require_new(file, args.overwrite, [args.checkpoint])
         state_dict = load_state_dict_file(args.checkpoint)
         # Both are converted before the first is written.
         results = {}

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the checkpoint and writes its backbone by other names."""
     args = parse_args(argv)
     try:
-        require_new(args.out, args.overwrite)
+        require_new(args.out, args.overwrite, [args.checkpoint])
         state_dict = load_state_dict_file(args.checkpoint)
         try:
             backbone, others = split_backbone(state_dict, args.network)

@@ -29,12 +29,13 @@ default_hooks = dict(
         max_keep_ckpts=2,
         save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
+    visualization=dict(type='ScaledVisualizationHook'),
     cam_visualization=dict(type='CAMVisualizationHook', interval=2000),
     teacher_scoring=dict(type='TeacherScoringHook', validate='both'),
     checkpoint_guard=dict(type='CheckpointGuardHook'),
     finite_loss=dict(type='FiniteLossHook'),
     num_class_check=dict(type='NumClassCheckHook'),
+    settings_check=dict(type='SettingsCheckHook'),
     step_seed=dict(type='StepSeedHook'),
     stop_signal=dict(type='StopSignalHook'))
 custom_hooks = [dict(type='EMATeacherHook', momentum=0.9995)]

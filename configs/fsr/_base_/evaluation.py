@@ -14,6 +14,7 @@ test_evaluator = val_evaluator
 tta_model = dict(type='FSRTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    dict(type='ScaleTo8Bit'),
     dict(
         type='TestTimeAug',
         transforms=[

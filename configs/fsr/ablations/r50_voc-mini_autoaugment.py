@@ -1,7 +1,7 @@
 # AutoAugment as timm's rand-m9-mstd0.5-inc1: two operations of its increasing policy
 _base_ = '../fsr_r50_voc-mini.py'
 train_pipeline = _base_.train_pipeline
-train_pipeline[1].transforms[0].append(
+train_pipeline[2].transforms[0].append(
     dict(
         type='RandAugment',
         # the policy names its operations without their scope

@@ -2,7 +2,7 @@
 # makes standard normal
 _base_ = '../fsr_r50_voc-mini.py'
 train_pipeline = _base_.train_pipeline
-train_pipeline[1].transforms[0].append(
+train_pipeline[2].transforms[0].append(
     dict(
         type='mmpretrain.RandomErasing',
         erase_prob=0.25,

@@ -70,5 +70,6 @@ default_hooks = dict(
     checkpoint_guard=dict(type='CheckpointGuardHook'),
     finite_loss=dict(type='FiniteLossHook'),
     num_class_check=dict(type='NumClassCheckHook'),
+    settings_check=dict(type='SettingsCheckHook'),
     step_seed=dict(type='StepSeedHook'),
     stop_signal=dict(type='StopSignalHook'))

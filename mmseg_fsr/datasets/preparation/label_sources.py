@@ -1,16 +1,18 @@
 """Image-level labels from annotations: VOC's XML, COCO's JSON, masks."""
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
 from mmengine.fileio import list_dir_or_file
+from mmengine.logging import print_log
 
 from mmseg_fsr.datasets.mask_file import read_mask
-from mmseg_fsr.datasets.split_file import check_image_name
+from mmseg_fsr.datasets.split_file import check_image_name, clean_name
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 
@@ -67,7 +69,7 @@ def read_coco_instances(path: Path) -> dict:
             images or two categories share an id.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         declared = {
             "category_id": _by_id(content["categories"], lambda item: item["name"]),
             "image_id": _by_id(content["images"], _name_of),
@@ -84,7 +86,8 @@ def read_coco_instances(path: Path) -> dict:
     files: dict[str, str] = {}
     for item in content["images"]:
         name, file = _name_of(item), item["file_name"]
-        check_image_name(name, str(path))
+        for given in (name, file):
+            check_image_name(given, str(path))
         if name in files:
             raise ValueError(
                 f"{path} lists '{files[name]}' and '{file}', which both have the name "
@@ -158,8 +161,34 @@ def labels_from_masks(
     return labels
 
 
+def require_any_class(
+    labels: Mapping[str, Sequence[str | int]], source: str | Path, masks: bool = False
+) -> None:
+    """Refuses labels from which nothing can be learnt.
+
+    Args:
+        labels: Name of each image to its classes.
+        source: What they were read from, for the error.
+        masks: Whether that is masks. Defaults to False.
+
+    Raises:
+        ValueError: If no image has a class.
+    """
+    if any(labels.values()):
+        return
+    advice = "give annotations that name objects"
+    if masks:
+        advice = (
+            f"{BACKGROUND} is the background and {IGNORE_INDEX} does not count, so in "
+            "masks of 0 and 255 write 1 for the object"
+        )
+    raise ValueError(f"{source}: none of {len(labels)} images shows a class: {advice}")
+
+
 def files_in(folder: Path, suffix: str) -> list[str]:
     """Names of the files in a folder and the folders within it, sorted.
+
+    A warning counts the files that have another suffix, such as ``.PNG``.
 
     Args:
         folder: The folder. Links to other folders are followed, as by the data sets.
@@ -174,14 +203,22 @@ def files_in(folder: Path, suffix: str) -> list[str]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    files = list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True)
-    names = sorted(
-        PurePath(file).as_posix().removesuffix(suffix)
-        for file in files
-        if not any(part.startswith(".") for part in PurePath(file).parts)
+    files = sorted(
+        path.as_posix()
+        for path in map(PurePath, list_dir_or_file(folder, False, recursive=True))
+        if not any(part.startswith(".") for part in path.parts)
+    )
+    names = sorted(f.removesuffix(suffix) for f in files if f.endswith(suffix))
+    others = [file for file in files if not file.endswith(suffix)]
+    found = f"{len(others)} files of {folder} do not end in {suffix}, such as " + (
+        ", ".join(others[:3])
     )
     if not names:
-        raise FileNotFoundError(f"{folder} holds no {suffix} file")
+        raise FileNotFoundError(
+            f"{folder} holds no {suffix} file{f': {found}' if others else ''}"
+        )
+    if others:
+        print_log(f"left out: {found}", "current", logging.WARNING)
     return names
 
 
@@ -199,7 +236,8 @@ def _by_id(items: list[dict], name_of: Callable[[dict], str]) -> dict[int, str]:
 
 def _name_of(image: dict) -> str:
     """The name of an image, without suffix, in COCO's list of images."""
-    return str(PurePosixPath(image["file_name"]).with_suffix(""))
+    file = PurePosixPath(image["file_name"])
+    return str(PurePosixPath(clean_name(str(file))).with_suffix(""))
 
 
 class _DocumentTypeError(Exception):

@@ -6,6 +6,8 @@ from .checkpoint_guard_hook import CheckpointGuardHook
 from .ema_teacher_hook import EMATeacherHook
 from .finite_loss_hook import FiniteLossHook
 from .num_class_check_hook import NumClassCheckHook
+from .scaled_visualization_hook import ScaledVisualizationHook
+from .settings_check_hook import SettingsCheckHook
 from .step_seed_hook import StepSeedHook
 from .stop_signal_hook import StopSignalHook
 from .teacher_scoring_hook import TeacherScoringHook
@@ -17,6 +19,8 @@ __all__ = [
     "EMATeacherHook",
     "FiniteLossHook",
     "NumClassCheckHook",
+    "ScaledVisualizationHook",
+    "SettingsCheckHook",
     "StepSeedHook",
     "StopSignalHook",
     "TeacherScoringHook",

@@ -138,11 +138,12 @@ class CAMVisualizationHook(Hook):
         """Draws predicted images until there are ``val_images``."""
         if not is_main_process():
             return
+        dataset = runner.val_dataloader.dataset
         for sample in outputs[: self.val_images - self._drawn]:
             panel = draw_sample(
-                read_image(sample.img_path),
+                read_image(sample.img_path, dataset.metainfo.get("pixel_range")),
                 sample,
-                **_names_and_colors(runner.val_dataloader.dataset),
+                **_names_and_colors(dataset),
                 max_cams=self.max_cams,
             )
             # Without a slash, which the local backend would take for a folder.

@@ -10,6 +10,7 @@ from mmseg.registry import HOOKS
 
 from mmseg_fsr.checkpoints.fit import check_weights
 from mmseg_fsr.checkpoints.reading import plain_dataset_meta
+from mmseg_fsr.engine.resumed_settings import ignored_settings, last_scheduled_step
 from mmseg_fsr.engine.runner_access import (
     dataset_in_use,
     is_resumed,
@@ -36,6 +37,9 @@ class CheckpointGuardHook(Hook):
     - The classes that a checkpoint names must have their places in the data set's, see
       :func:`~mmseg_fsr.utils.class_names.compare_classes`. Training that starts from
       it may name other ones, with a warning.
+
+    Optimiser and schedules of a resumed run are the checkpoint's. A warning names the
+    settings of the config that differ, and a length that does.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -51,6 +55,7 @@ class CheckpointGuardHook(Hook):
         """
         try:
             _check_classes(runner, checkpoint)
+            _check_pixel_range(runner, checkpoint)
             check_weights(
                 unwrapped_model(runner).state_dict(),
                 checkpoint.get("state_dict", checkpoint),
@@ -60,6 +65,52 @@ class CheckpointGuardHook(Hook):
         except ValueError as error:
             name = loaded_checkpoint(runner)
             raise ValueError(error if name is None else f"{name}: {error}") from error
+        if is_training_run(runner) and is_resumed(runner):
+            _warn_of_ignored(runner, checkpoint)
+
+
+def _warn_of_ignored(runner: Runner, checkpoint: dict) -> None:
+    """Names settings of optimiser and schedules that a resumed run does not follow."""
+    schedulers = runner.param_schedulers
+    lines = ignored_settings(
+        checkpoint,
+        runner.optim_wrapper.state_dict(),
+        schedulers if isinstance(schedulers, list) else [],
+    )
+    if lines:
+        listed = "\n  ".join(lines)
+        print_log(
+            "optimiser and schedules go on as the checkpoint has them, although the "
+            f"config differs:\n  {listed}\nTo train by the config's, begin "
+            "anew from the checkpoint's weights: load_from, without --resume, in "
+            "another work directory (docs/resume.md)",
+            "current",
+            logging.WARNING,
+        )
+    info = checkpoint.get("message_hub", {}).get("runtime_info", {})
+    length, former = runner.max_iters, info.get("max_iters")
+    if former in (None, length):
+        return
+    text = f"the run has {length} steps by the config, {former} by the checkpoint: "
+    text += "the config's hold, also for phases of masks and teacher"
+    end = last_scheduled_step(checkpoint)
+    if end is not None and end < length:
+        text += f"; from step {end} on, where the checkpoint's schedules end, the "
+        text += "learning rate stays as it is then"
+    print_log(text, "current", logging.WARNING)
+
+
+def _check_pixel_range(runner: Runner, checkpoint: dict) -> None:
+    """Warns if deep images are not scaled as in the training of the checkpoint."""
+    theirs = plain_dataset_meta(checkpoint.get("meta")).get("pixel_range")
+    if theirs is None:
+        return
+    ours = getattr(dataset_in_use(runner), "metainfo", {}).get("pixel_range")
+    if ours is not None and tuple(ours) != tuple(theirs):
+        text = f"pixel_range of the config's data set is {tuple(ours)}, that of the "
+        text += f"checkpoint's {tuple(theirs)}: the network knows images of another "
+        text += "brightness, unless the files differ as the ranges do"
+        print_log(text, "current", logging.WARNING)
 
 
 def _check_classes(runner: Runner, checkpoint: dict) -> None:

@@ -1,10 +1,11 @@
 """Hook that compares the classes of the model with those of the data."""
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
+from mmseg_fsr.datasets.foreground_check import require_foreground
 from mmseg_fsr.engine.runner_access import unwrapped_model
 from mmseg_fsr.utils.class_names import compare_classes
 
@@ -16,8 +17,12 @@ class NumClassCheckHook(Hook):
     A head that keeps ``num_classes`` of its base config would otherwise fail at the
     first step with an error about tensor sizes, or train outputs that no label names.
     After mmdet's hook of the same name. Validation data that have the classes in
-    another order than the training data are refused, too.
+    another order than the training data are refused, too, and those none of whose
+    masks shows a foreground class.
     """
+
+    def __init__(self) -> None:
+        self._with_foreground: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
         """Checks the training data, and already the validation data."""
@@ -37,11 +42,22 @@ class NumClassCheckHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Checks the validation data."""
-        self._check(runner, runner.val_loop.dataloader.dataset, "val_dataloader")
+        self._check_scored(runner, runner.val_loop, "val_dataloader")
 
     def before_test(self, runner: Runner) -> None:
         """Checks the test data."""
-        self._check(runner, runner.test_loop.dataloader.dataset, "test_dataloader")
+        self._check_scored(runner, runner.test_loop, "test_dataloader")
+
+    def _check_scored(self, runner: Runner, loop: BaseLoop, key: str) -> None:
+        """Checks the data of a loop, and once a run the masks that metrics score.
+
+        Raises:
+            ValueError: If the numbers of classes differ, or no mask shows a class.
+        """
+        self._check(runner, loop.dataloader.dataset, key)
+        if loop.evaluator.metrics and key not in self._with_foreground:
+            require_foreground(loop.dataloader.dataset, key)
+            self._with_foreground.add(key)
 
     def _check(self, runner: Runner, dataset: Dataset, key: str) -> None:
         """A data set without named classes passes.

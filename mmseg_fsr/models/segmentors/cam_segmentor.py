@@ -100,6 +100,11 @@ class CAMSegmentor(EncoderDecoder):
         pseudo_label_generator: dict,
         **kwargs,
     ) -> None:
+        if kwargs.get("pretrained") is not None:
+            raise ValueError(
+                f"model.pretrained={kwargs['pretrained']!r} is mmseg's old setting: "
+                "give model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
+            )
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
         self.cam_head = MODELS.build(cam_head)
         self.pseudo_label_generator = MODELS.build(pseudo_label_generator)

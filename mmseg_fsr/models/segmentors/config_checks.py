@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
+from mmseg_fsr.utils.label_ids import check_id_settings, check_num_foreground
 
 
 def check_config(segmentor: nn.Module, teacher: dict | None) -> None:
@@ -53,7 +54,15 @@ def _check_parts(segmentor: nn.Module, teacher: dict | None) -> None:
             "auxiliary_head: here the segmentor's teacher has the projector; set "
             "type='SelfDistillHead'"
         )
-    losses = segmentor.decode_head.loss_decode
+    head = segmentor.decode_head
+    check_id_settings("decode_head", ignore_index=head.ignore_index)
+    if getattr(head, "sampler", None) is not None:
+        raise ValueError(
+            f"decode_head.sampler is a {type(head.sampler).__name__}, which "
+            f"{type(segmentor).__name__} would not ask: leave it out, as all decided "
+            "pixels of a pseudo label train the decoder"
+        )
+    losses = head.loss_decode
     if isinstance(losses, nn.ModuleList):
         raise ValueError(
             f"decode_head.loss_decode is a list of {len(losses)}: expected one loss, "
@@ -81,6 +90,7 @@ def _check_settings(segmentor: nn.Module, teacher: dict | None) -> None:
 def _check_classes(segmentor: nn.Module) -> None:
     """Compares the numbers of classes of decoder and classifiers."""
     head, num_foreground = segmentor.decode_head, segmentor.cam_head.num_classes
+    check_num_foreground(f"cam_head.num_classes={num_foreground}", num_foreground)
     if head.num_classes != num_foreground + 1:
         raise ValueError(
             f"decode_head.num_classes={head.num_classes} and cam_head.num_classes="

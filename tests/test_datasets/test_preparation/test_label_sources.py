@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmseg_fsr.datasets.preparation import label_sources
 from mmseg_fsr.datasets.preparation.label_sources import (
     files_in,
     labels_from_coco,
@@ -90,7 +91,9 @@ def test_coco_gives_classes_in_the_order_of_their_ids(tmp_path):
         labels_from_coco(path, ["train_6", "2007_1"])
 
 
-@pytest.mark.parametrize("file", ["a.jpg", "sub/a.b.png", "./sub//a.jpg"])
+@pytest.mark.parametrize(
+    "file", ["a.jpg", "sub/a.b.png", "./sub//a.jpg", "sub\\a.jpg", "e\u0301.jpg"]
+)
 def test_coco_names_are_those_of_the_data_set(tmp_path, file):
     path = write_coco(tmp_path / "x.json", images=images(file), annotations=[])
     expected = image_name(f"images/{file}", "images", file[-4:])
@@ -130,6 +133,8 @@ def test_coco_names_are_those_of_the_data_set(tmp_path, file):
             dict(COCO, images=images("a.jpg", "../../x.jpg")),
             r"names image '\.\./\.\./x', which leads out",
         ),
+        (dict(COCO, images=images("http://x/a.jpg")), "which is an address"),
+        (dict(COCO, images=images("C:\\x\\a.jpg")), "which leads out"),
     ],
 )
 def test_bad_coco_file_is_named(tmp_path, content, message):
@@ -152,7 +157,13 @@ def test_masks_give_ids_without_background_and_ignored(tmp_path):
         labels_from_masks(tmp_path, ["z"])
 
 
-def test_folders_within_are_listed_but_nothing_hidden(tmp_path):
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    path = write_coco(tmp_path / "x.json")
+    path.write_text("\ufeff" + path.read_text())
+    assert len(labels_from_coco(path, None)) == 2
+
+
+def test_folders_within_are_listed_but_nothing_hidden(tmp_path, monkeypatch):
     source, far = tmp_path / "source", tmp_path / "far"
     for path in (
         *(source / "sub/y.b.xml", source / "a/sub/x.xml", far / "x.xml"),
@@ -162,7 +173,13 @@ def test_folders_within_are_listed_but_nothing_hidden(tmp_path):
         path.touch()
     (source / "linked").symlink_to(far)
     (source / "folder.xml").mkdir()
+    said = []
+    monkeypatch.setattr(label_sources, "print_log", lambda text, *_: said.append(text))
     assert files_in(source, ".xml") == ["a/sub/x", "linked/x", "sub/y.b"]
+    assert not said
+    (source / "z.XML").touch()
+    assert files_in(source, ".xml") == ["a/sub/x", "linked/x", "sub/y.b"]
+    assert said == [f"left out: 1 files of {source} do not end in .xml, such as z.XML"]
     with pytest.raises(FileNotFoundError, match=r"source holds no \.png file"):
         files_in(source, ".png")
     with pytest.raises(FileNotFoundError, match="no is not a folder"):

@@ -13,16 +13,29 @@ LACKING = dict(weight=WEIGHTS["weight"])
 EXTRA = WEIGHTS | {"head.weight": torch.zeros(1)}
 
 
-def guard(state_dict, resume=False, training=True, load_from="given.pth", **settings):
+_SCHEDULE = dict(
+    optim_wrapper=SimpleNamespace(state_dict=dict), param_schedulers=None, max_iters=4
+)
+
+
+def guard(
+    state_dict,
+    resume=False,
+    training=True,
+    load_from="given.pth",
+    theirs={},
+    **settings,
+):
     runner = SimpleNamespace(
         model=nn.Linear(2, 3),
         # A runner's training loop is a config until it is built.
         _train_loop=object.__new__(IterBasedTrainLoop) if training else dict(),
         _resume=resume,
         _load_from=load_from,
-        **settings,
+        **(_SCHEDULE | settings),
     )
-    CheckpointGuardHook().after_load_checkpoint(runner, dict(state_dict=state_dict))
+    checkpoint = dict(state_dict=state_dict, **theirs)
+    CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -70,15 +83,19 @@ def test_the_file_is_named_as_far_as_it_is_known(tmp_path):
 CLASSES = ("background", "cat", "dog")
 
 
-def guard_classes(theirs, use="test", resume=False):
+def guard_classes(theirs, use="test", resume=False, ours={}, **meta):
     loop = object.__new__(TestLoop if use == "test" else IterBasedTrainLoop)
-    dataset = SimpleNamespace(metainfo=dict(classes=CLASSES))
+    dataset = SimpleNamespace(metainfo=dict(classes=CLASSES, **ours))
     loop.dataloader = SimpleNamespace(dataset=dataset)
     loops = dict(_train_loop={}, _test_loop={}, _val_loop={}) | {f"_{use}_loop": loop}
     runner = SimpleNamespace(
-        model=nn.Linear(2, 3), _resume=resume, _load_from="given.pth", **loops
+        model=nn.Linear(2, 3),
+        _resume=resume,
+        _load_from="given.pth",
+        **loops,
+        **_SCHEDULE,
     )
-    meta = dict(dataset_meta=dict(classes=theirs))
+    meta = dict(dataset_meta=dict(classes=theirs, **meta))
     checkpoint = dict(meta=meta, state_dict=WEIGHTS)
     CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
 
@@ -99,6 +116,26 @@ def test_training_anew_may_have_other_classes(monkeypatch):
     assert "class 1 is 'cat' in the config's data set" in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "count"),
+    [
+        ((0, 255), [0, 4095], 1),
+        ([0, 9], (0, 9), 0),
+        (None, (0, 9), 0),
+        ((0, 9), None, 0),
+    ],
+)
+def test_another_range_of_pixels_is_warned_of(monkeypatch, ours, theirs, count):
+    lines = []
+    monkeypatch.setattr(
+        checkpoint_guard_hook, "print_log", lambda text, *_: lines.append(text)
+    )
+    guard_classes(CLASSES, ours=dict(pixel_range=ours), pixel_range=theirs)
+    assert len(lines) == count
+    if lines:
+        assert "is (0, 255), that of the checkpoint's (0, 4095)" in lines[0]
+
+
 def test_its_runs_read_checkpoints_as_data(monkeypatch):
     schemes = CheckpointLoader._schemes | {"": None}
     monkeypatch.setattr(CheckpointLoader, "_schemes", schemes)
@@ -106,3 +143,29 @@ def test_its_runs_read_checkpoints_as_data(monkeypatch):
     monkeypatch.delitem(sys.modules, name, raising=False)
     CheckpointGuardHook().before_run(None)
     assert schemes[""].__name__ == "load_from_local"
+
+
+def test_a_resumed_run_says_what_its_config_does_not_change(monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        checkpoint_guard_hook, "print_log", lambda text, *_: lines.append(text)
+    )
+    theirs = dict(
+        optimizer=dict(param_groups=[dict(lr=0.1, initial_lr=0.4, params=[0])]),
+        param_schedulers=[dict(end=8)],
+        message_hub=dict(runtime_info=dict(max_iters=8)),
+    )
+    ours = dict(param_groups=[dict(lr=0.2, params=[0])])
+    guard(
+        WEIGHTS,
+        resume=True,
+        theirs=theirs,
+        optim_wrapper=SimpleNamespace(state_dict=lambda: ours),
+        max_iters=12,
+    )
+    assert "  optim_wrapper.optimizer: lr 0.4 (config: 0.2)\n" in lines[0]
+    assert "12 steps by the config, 8 by the checkpoint" in lines[1]
+    assert "from step 8 on" in lines[1]
+    lines.clear()
+    guard(WEIGHTS, theirs=theirs)
+    assert lines == []

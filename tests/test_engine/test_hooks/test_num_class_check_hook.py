@@ -1,6 +1,9 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from mmseg_fsr.engine.hooks import NumClassCheckHook
 
@@ -8,10 +11,18 @@ STAGES = ("train", "val", "test")
 CLASSES = ("background", "cat", "dog")
 
 
-def run(stage, num_classes, parts={}, val_classes=None, **metainfo):
+class Items(list):
+    """A data set of items."""
+
+
+def run(stage, num_classes, parts={}, val_classes=None, items=({},), **metainfo):
     def loop_over(metainfo):
-        dataset = SimpleNamespace(metainfo=metainfo)
-        return SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+        dataset = Items(items)
+        dataset.metainfo = metainfo
+        return SimpleNamespace(
+            dataloader=SimpleNamespace(dataset=dataset),
+            evaluator=SimpleNamespace(metrics=[object()]),
+        )
 
     loops = dict(val_loop=val_classes and loop_over(dict(classes=val_classes)))
     loops[f"{stage}_loop"] = loop_over(metainfo)
@@ -55,3 +66,12 @@ def test_validation_has_the_training_datas_order():
 def test_data_set_without_classes_passes():
     run("test", 3, classes=None)
     run("test", 3)
+
+
+def test_validation_data_show_some_foreground_before_anything_is_trained():
+    mask = PixelData(data=torch.tensor([[[0, 255]]]))
+    items = [dict(data_samples=SegDataSample(gt_sem_seg=mask))]
+    settings = dict(classes=CLASSES, val_classes=CLASSES, items=items)
+    for stage in STAGES:
+        with pytest.raises(ValueError, match=r"(val|test)_dataloader: no mask shows"):
+            run(stage, 3, **settings)

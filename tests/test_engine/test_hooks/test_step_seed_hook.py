@@ -1,4 +1,5 @@
 import itertools
+from collections import UserList
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ MODULE = "mmseg_fsr.engine.hooks.step_seed_hook"
 
 def begin(step, seed=5, iterator=None, sampler=None):
     """A runner that is about to train on from a step, and its hook."""
-    data = list(range(7))
+    data = UserList(range(7))
     sampler = sampler or SeededInfiniteSampler(data, seed=0)
     loader = DataLoader(data, batch_size=2, sampler=sampler)
     loop = SimpleNamespace(dataloader=loader, dataloader_iterator=iterator)

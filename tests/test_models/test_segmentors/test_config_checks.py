@@ -63,6 +63,7 @@ def test_heads_of_several_levels(head):
 
 TINY = tiny_cfg()
 FCN = dict(type="FCNHead", in_channels=8, channels=4, num_classes=4)
+OHEM = dict(type="OHEMPixelSampler", thresh=0.7, min_kept=100)
 LOSS = TINY.decode_head.loss_decode
 # What mmseg advises for two classes.
 BINARY = dict(num_classes=2, out_channels=1, threshold=0.3)
@@ -86,6 +87,14 @@ BINARY = dict(num_classes=2, out_channels=1, threshold=0.3)
          r"is for auxiliary_head.*'SelfDistillHead'"),
         (dict(decode_head=TINY.decode_head | dict(loss_decode=[LOSS, LOSS])),
          "is a list of 2: expected one loss"),
+        (dict(decode_head=TINY.decode_head | dict(ignore_index=0)),
+         "decode_head has ignore_index=0: .* 255 here"),
+        (dict(decode_head=TINY.decode_head | dict(sampler=OHEM)),
+         "decode_head.sampler is a OHEMPixelSampler"),
+        (dict(pretrained="x.pth"), r"model.pretrained='x.pth' .*init_cfg=dict"),
+        (dict(decode_head=TINY.decode_head | dict(num_classes=256),
+              cam_head=TINY.cam_head | dict(num_classes=255)),
+         r"cam_head.num_classes=255: 255 foreground classes, .* 254 apart"),
         (dict(loss_begin=dict(loss_sge=10, loss_seg=10)),
          r"loss_begin names \['loss_sge'\]"),
         (dict(decode_head=TINY.decode_head | BINARY,

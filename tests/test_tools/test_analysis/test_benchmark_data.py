@@ -32,8 +32,8 @@ def test_rates_transforms_and_needs_are_measured(tool, tiny, tmp_path, capsys):
         assert min(row["rates"]) > 0
     seconds = report["seconds_an_image"]
     assert set(seconds) == {
-        "LoadImageFromFile", "RandomResizedCrop", "RandomFlip", "ColorJitter",
-        "PackMultiViewSegInputs", "collate", "rest",
+        "LoadImageFromFile", "ScaleTo8Bit", "RandomResizedCrop", "RandomFlip",
+        "ColorJitter", "PackMultiViewSegInputs", "collate", "rest",
     }  # fmt: skip
     assert min(seconds.values()) > 0
     first, second = report["needed"]

@@ -88,7 +88,7 @@ def test_growth_is_counted_without_taking_times(measure, capsys):
 
 def test_a_step_without_self_distillation_of_the_configs_size(measure):
     (row,) = measure("--repeats", "1", *NO_DISTILLATION)["rows"]
-    assert (row["phase"], row["size"]) == ("none", 96)
+    assert (row["phase"], row["size"]) == ("none", 32)
     counted = {name for name, count in row["part_operations"].items() if count}
     assert counted == {"CAMs", "student", "losses", "backward"}
 

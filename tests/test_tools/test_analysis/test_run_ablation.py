@@ -214,6 +214,17 @@ def test_what_is_wrong_is_one_line(run, tmp_path, arguments, change, words):
     assert not list(tmp_path.glob("work/*.md"))
 
 
+@pytest.mark.parametrize("option", ["--markdown", "--results"])
+def test_other_files_are_not_replaced(run, tmp_path, option):
+    other = tmp_path / "mine"
+    other.write_text("mine")
+    with pytest.raises(SystemExit, match=r"mine.*no (page|results) of ablations.*name"):
+        run("--collect", option, str(other))
+    assert other.read_text() == "mine"
+    with pytest.raises(SystemExit, match="--results and --markdown are both"):
+        run("--collect", "--results", str(other), "--markdown", str(other))
+
+
 def test_refuses_two_tables_of_one_name(tool, tmp_path):
     table = str(write_table(tmp_path))
     with pytest.raises(SystemExit, match="two tables have one file name"):

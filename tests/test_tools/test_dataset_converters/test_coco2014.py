@@ -224,6 +224,11 @@ def unknown_category(path):
     path.write_text(path.read_text().replace("toothbrush", "unicorn"))
 
 
+def empty(path):
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | dict(annotations=[])))
+
+
 def cut(path):
     path.write_text(path.read_text()[:-9])
 
@@ -232,12 +237,13 @@ def cut(path):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda path: path.unlink(), "does not exist: unpack"),
-        (cut, "is not a COCO instance file"),
-        (unknown_category, "has categories ['unicorn']: expected"),
+        (lambda path: path.unlink(), " does not exist: unpack"),
+        (cut, " is not a COCO instance file"),
+        (empty, ": none of "),
+        (unknown_category, " has categories ['unicorn']: expected"),
     ],
 )
 def test_bad_annotations(tool, root, split, spoil, words, capsys):
     spoil(instances(root, split))
-    assert f"{instances(root, split)} {words}" in refused(capsys, tool, root)
+    assert f"{instances(root, split)}{words}" in refused(capsys, tool, root)
     assert not (root / "SegmentationClass").exists()

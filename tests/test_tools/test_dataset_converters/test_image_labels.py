@@ -28,7 +28,8 @@ def convert(tmp_path, monkeypatch):
         annotations=[dict(image_id=5, category_id=90), dict(image_id=5, category_id=1)],
     )
     (tmp_path / "coco.json").write_text(json.dumps(coco))
-    (tmp_path / "y.txt").write_text("y\n\n")
+    (tmp_path / "x.txt").write_text("x\n\n")
+    (tmp_path / "y.txt").write_text("y\n")
     (tmp_path / "z.txt").write_text("x\nz\n")
     tool = load_tool("dataset_converters/image_labels")
     return lambda line: tool.main(line.split())
@@ -42,13 +43,21 @@ def test_labels_and_split_go_to_new_folders(convert, tmp_path, capsys):
 
 
 def test_split_chooses_the_names(convert, tmp_path):
-    convert("xml xml l.txt --split y.txt")
-    assert (tmp_path / "l.txt").read_text() == "y\n"
+    convert("xml xml l.txt --split x.txt")
+    assert (tmp_path / "l.txt").read_text() == "x cat dog\n"
 
 
 def test_masks_give_ids(convert, tmp_path):
     convert("masks masks l.json")
     assert json.loads((tmp_path / "l.json").read_text()) == {"x": [1, 3]}
+
+
+def test_masks_of_0_and_255_show_no_class(convert, tmp_path):
+    Image.fromarray(np.array([[0, 255]], np.uint8)).save("masks/x.png")
+    with pytest.raises(SystemExit, match=r"^error: masks: none of 1 .* write 1 for"):
+        convert("masks masks l.json --write-split s.txt")
+    assert not (tmp_path / "l.json").exists()
+    assert not (tmp_path / "s.txt").exists()
 
 
 def test_the_data_set_takes_cocos_labels(convert, tmp_path):
@@ -83,6 +92,7 @@ def test_a_file_is_only_replaced_on_request(convert, tmp_path, name):
         ("xml coco.json/l.json", "File exists: 'coco.json'"),
         ("xml l.json --split no.txt", "split file no.txt does not exist"),
         ("xml l.json --split z.txt", r"annotation xml/z\.xml does not exist"),
+        ("xml l.json --split y.txt", "xml: none of 1 images shows a class: give anno"),
         ("empty l.json", r"empty holds no \.xml file"),
     ],
 )

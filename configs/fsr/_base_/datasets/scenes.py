@@ -6,9 +6,9 @@ scenes = dict(
     metainfo=_base_.metainfo)
 crop_size = (96, 96)
 train_pipeline = _base_.train_pipeline
-train_pipeline[1].transforms[0][0].scale = crop_size  # the views' random crop
+train_pipeline[2].transforms[0][0].scale = crop_size  # the views' random crop
 test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = crop_size[::-1]
+test_pipeline[2].scale = crop_size[::-1]
 
 train_dataloader = dict(
     batch_size=24,

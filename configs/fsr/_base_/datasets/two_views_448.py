@@ -27,6 +27,7 @@ view_pipeline = [
 # Pillow reports a truncated image, OpenCV fills the rest with grey
 train_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    dict(type='ScaleTo8Bit'),
     dict(
         type='mmpretrain.MultiView', num_views=[2],
         transforms=[view_pipeline]),
@@ -34,6 +35,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    dict(type='ScaleTo8Bit'),
     # width and height
     dict(type='Resize', scale=crop_size[::-1], keep_ratio=False),
     # after `Resize`: scores are taken at the size of the mask

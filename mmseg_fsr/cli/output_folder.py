@@ -1,0 +1,169 @@
+"""Folders that the tools write to, without a loss of inputs or of others' files."""
+
+import ast
+import io
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+from mmseg_fsr.utils.atomic_write import atomic_write
+
+# Names the tool that filled a folder.
+MARK = ".written_by"
+
+
+def require_own_folder(
+    argument: str, folder: str | Path, tool: str, overwrite: bool
+) -> None:
+    """Refuses a folder that holds files, unless the same tool wrote to it before.
+
+    :func:`mark_folder` marks what a tool fills. Hidden files do not count.
+
+    Args:
+        argument: The argument that names the folder, for the message.
+        folder: The folder; it need not exist.
+        tool: The tool's path in the project.
+        overwrite: Whether other files may be replaced.
+
+    Raises:
+        FileExistsError: If it holds other files that may not be replaced, or links,
+            through which the tool would write elsewhere.
+        NotADirectoryError: If it is a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{argument} {folder} is a file: name a folder")
+    mark = folder / MARK
+    if not folder.is_dir() or (mark.is_file() and mark.read_text().strip() == tool):
+        return
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if entries and not overwrite:
+        raise FileExistsError(
+            f"{argument} {folder} holds files that {tool} did not write, such as "
+            f"{min(entries).name}: name a new or empty folder, or replace files of the "
+            "same names with --overwrite"
+        )
+    links = [path for path in entries if path.is_symlink()]
+    if links:
+        raise FileExistsError(
+            f"{argument} {folder} holds links, such as {min(links).name}, whose files "
+            "would be replaced: name a new or empty folder"
+        )
+
+
+def mark_folder(folder: str | Path, tool: str) -> None:
+    """Makes a folder if need be, and notes which tool fills it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / MARK, "w") as file:
+        file.write(f"{tool}\n")
+
+
+class _Source(NamedTuple):
+    """A folder of a data set, and whether files below it may be the data set's too."""
+
+    key: str
+    folder: Path
+    is_deep: bool
+
+
+def _sources(key: str, dataset: Any) -> Iterator[_Source]:
+    """The folders of a data set, and of those that it wraps."""
+    if isinstance(dataset, Sequence) and not isinstance(dataset, str):
+        for index, part in enumerate(dataset):
+            yield from _sources(f"{key}.{index}", part)
+    if not isinstance(dataset, Mapping):
+        return
+    root = str(dataset.get("data_root") or "")
+    if root:
+        yield _Source(f"{key}.data_root", Path(root), is_deep=False)
+    for name, prefix in (dataset.get("data_prefix") or {}).items():
+        if isinstance(prefix, str) and (root or prefix):
+            folder = Path(root, prefix)
+            # A list of names keeps other files below the root out of the data set.
+            is_root = folder.resolve() == Path(root).resolve()
+            is_deep = not (is_root and dataset.get("ann_file"))
+            yield _Source(f"{key}.data_prefix.{name}", folder, is_deep)
+    for name in ("dataset", "datasets"):
+        yield from _sources(f"{key}.{name}", dataset.get(name))
+
+
+def refuse_data_folder(argument: str, folder: str | Path, cfg: Config) -> None:
+    """Refuses to write to where the images or masks of a config are.
+
+    Args:
+        argument: What names the folder, for the message.
+        folder: The folder; it need not exist.
+        cfg: A config with data loaders.
+
+    Raises:
+        ValueError: If it is a data set's ``data_root``, or is a folder of its
+            ``data_prefix`` or within one.
+    """
+    path = Path(folder).resolve()
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        settings = cfg.get(loader)
+        if not isinstance(settings, Mapping):
+            continue
+        for source in _sources(f"{loader}.dataset", settings.get("dataset")):
+            at = source.folder.resolve()
+            if path == at or (source.is_deep and at in path.parents):
+                raise ValueError(
+                    f"{argument} {folder} is {'' if path == at else 'within '}the "
+                    f"folder of {source.key}, from which the config {cfg.filename} "
+                    "reads: name another folder"
+                )
+
+
+def require_own_work_dir(cfg: Config) -> None:
+    """Refuses a work directory in which the runner would replace what is not its own.
+
+    The runner writes its config there, under the name of the config that was read.
+
+    Raises:
+        FileExistsError: If a config of that name is there that no runner wrote.
+        ValueError: If the directory is a folder of the config's data.
+    """
+    refuse_data_folder("the work directory", cfg.work_dir, cfg)
+    if cfg.filename is None:
+        return
+    config = Path(cfg.filename)
+    written = Path(cfg.work_dir) / config.name
+    if not written.is_file():
+        return
+    if _is_dump(written) if written.suffix == ".py" else not written.samefile(config):
+        return
+    raise FileExistsError(
+        f"{written} would be replaced: a run writes its settings to its work directory "
+        "under the name of its config. Name another folder with --work-dir"
+    )
+
+
+def _is_dump(path: Path) -> bool:
+    """Whether a Python config is one that mmengine wrote.
+
+    These are sorted assignments without comments.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        statements = ast.parse(text).body
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (SyntaxError, tokenize.TokenError):
+        # Values without a text that Python reads; nobody could train with it.
+        return True
+    names = [
+        statement.targets[0].id
+        for statement in statements
+        if isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Name)
+    ]
+    has_comment = any(token.type == tokenize.COMMENT for token in tokens)
+    return (
+        not has_comment
+        and "_base_" not in names
+        and len(names) == len(statements)
+        and names == sorted(names)
+    )

@@ -1,0 +1,211 @@
+"""The files of a data set's folders, found by the names of its images."""
+
+import logging
+import os
+import os.path as osp
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from mmengine import fileio
+from mmengine.logging import print_log
+
+from .split_file import (
+    IMAGE_SUFFIXES,
+    clean_name,
+    has_image_suffix,
+    image_name,
+    without_image_suffix,
+)
+
+
+def list_images(
+    folder: str, suffix: str | None, backend_args: dict | None = None
+) -> dict[str, str]:
+    """Finds all images of a folder and the folders within it.
+
+    A warning counts the files that are left out and names the first.
+
+    Args:
+        folder: The folder, ``''`` for the current one.
+        suffix: The suffix of the images. None takes files of every suffix of
+            ``IMAGE_SUFFIXES``, in upper or lower case.
+        backend_args: Arguments of MMEngine's file backend. Defaults to None, chosen by
+            the path.
+
+    Returns:
+        Path of each image by its name, in the order of their files.
+
+    Raises:
+        ValueError: If there is no image, or two files have one name.
+    """
+    images: dict[str, str] = {}
+    others, hidden = [], []
+    for file in sorted(_files_within(folder, backend_args)):
+        if any(part.startswith(".") for part in file.split("/")):
+            hidden += [file] if has_image_suffix(file) else []
+        elif not (has_image_suffix(file) if suffix is None else file.endswith(suffix)):
+            others.append(file)
+        else:
+            path = osp.join(folder, file)
+            name = image_name(path, folder, suffix)
+            if name in images:
+                raise ValueError(
+                    f"{images[name]} and {path} both have the name '{name}': rename "
+                    "one, or set the data set's `img_suffix` to take those of one "
+                    "suffix alone"
+                )
+            images[name] = path
+    wanted = ", ".join(IMAGE_SUFFIXES) if suffix is None else f"suffix '{suffix}'"
+    if not images:
+        found = f"; it holds {others[0]}" if others else ""
+        raise ValueError(
+            f"{folder} holds no image ({wanted}){found}: correct `img_path` or "
+            "`img_suffix`"
+        )
+    kinds = {f"files of other names than {wanted}": others, "hidden images": hidden}
+    left_out = [f"{len(f)} {kind} ({_some(f)})" for kind, f in kinds.items() if f]
+    if left_out:
+        print_log(
+            f"left out of {folder}: {' and '.join(left_out)}",
+            "current",
+            logging.WARNING,
+        )
+    return images
+
+
+def find_images(
+    folder: str, listed: Sequence[str], suffix: str | None, source: str
+) -> dict[str, str]:
+    """Finds the images that a split list names, in a folder of this machine.
+
+    A list may name files, ``a.jpg``, and the disk may write a letter such as ``é`` in
+    another of its Unicode forms than the list.
+
+    Args:
+        folder: The folder, ``''`` for the current one.
+        listed: The entries of the list.
+        suffix: The suffix of the images; None for any of ``IMAGE_SUFFIXES``. Of several
+            images of one name the ``.jpg`` is taken then.
+        source: The list's file, for errors.
+
+    Returns:
+        Path of each image by its name, in the list's order. An image that is missing
+        has the path that it should have.
+
+    Raises:
+        FileNotFoundError: If none of the images is there.
+        ValueError: If two files other than a ``.jpg`` have a listed name, or two
+            entries name one image.
+    """
+    files = _FilesOf(folder, listed)
+    plain = IMAGE_SUFFIXES[0] if suffix is None else suffix
+    images: dict[str, str] = {}
+    missing = []
+    for entry in listed:
+        name, found = entry, files.find(entry, suffix)
+        if not found and (file := files.find(entry, "")):
+            name, found = without_image_suffix(entry, suffix), file
+        path = osp.join(folder, name + plain)
+        if found and path not in found:
+            if len(found) > 1 and not found[0].lower().endswith(plain):
+                raise ValueError(
+                    f"{source} names image '{name}', which {found[0]} and {found[1]} "
+                    "both are: rename one, or set the data set's `img_suffix`"
+                )
+            path = found[0]
+        if name in images:
+            raise ValueError(
+                f"{source} names image '{name}' twice, with and without its suffix: "
+                "keep one line"
+            )
+        images[name] = path
+        missing += [] if found else [path]
+    if missing and len(missing) == len(listed):
+        raise FileNotFoundError(
+            f"image {missing[0]} does not exist: add it or remove its name from "
+            f"{source}. None of its {len(listed)} images exists; {folder or '.'} holds "
+            f"{files.example()}. A line is a path within this folder, without suffix"
+        )
+    return images
+
+
+def find_masks(folder: str, names: Sequence[str], suffix: str) -> list[str]:
+    """Finds the masks of images in a folder of this machine.
+
+    The disk may write the suffix in the other case, and a letter of a name in another
+    Unicode form.
+
+    Returns:
+        Path of the mask of each image. A mask that is missing has the path that it
+        should have.
+    """
+    files = _FilesOf(folder, names)
+    paths = []
+    for name in names:
+        path = osp.join(folder, name + suffix)
+        found = files.find(name, suffix) or files.find(name, suffix, any_case=True)
+        paths.append(path if path in found or not found else found[0])
+    return paths
+
+
+class _FilesOf:
+    """The files in the folders that names of images are of, by their clean names."""
+
+    def __init__(self, folder: str, names: Iterable[str]) -> None:
+        self._exact: dict[str, list[str]] = defaultdict(list)
+        self._any_case: dict[str, list[str]] = defaultdict(list)
+        for within in {osp.dirname(name) for name in names}:
+            for form in ("NFC", "NFD"):
+                place = osp.join(folder, unicodedata.normalize(form, within))
+                if osp.isdir(place or "."):
+                    break
+            else:
+                continue
+            for file in sorted(os.listdir(place or ".")):
+                name = clean_name(osp.join(within, file))
+                self._exact[name].append(osp.join(place, file))
+                self._any_case[_in_lower_case(name)].append(osp.join(place, file))
+
+    def find(self, name: str, suffix: str | None, any_case: bool = False) -> list[str]:
+        """Paths of the files of a name; None is any suffix of images, in any case."""
+        if suffix is None:
+            return [
+                path for end in IMAGE_SUFFIXES for path in self.find(name, end, True)
+            ]
+        if any_case:
+            return self._any_case.get(_in_lower_case(name + suffix), [])
+        return self._exact.get(name + suffix, [])
+
+    def example(self) -> str:
+        """A few of the files."""
+        files = [path for paths in self._exact.values() for path in paths]
+        return _some([osp.basename(path) for path in files]) or "no such file"
+
+
+def _in_lower_case(file: str) -> str:
+    """A file's name with its suffix in lower case."""
+    name, suffix = osp.splitext(file)
+    return name + suffix.lower()
+
+
+def _some(files: Sequence[str]) -> str:
+    """The first three files."""
+    return ", ".join(files[:3]) + (", ..." if files[3:] else "")
+
+
+def _files_within(folder: str, backend_args: dict | None) -> Iterable[str]:
+    """Paths within a folder and its folders; links to folders are followed."""
+    if is_elsewhere(folder, backend_args):
+        yield from fileio.list_dir_or_file(
+            folder, list_dir=False, recursive=True, backend_args=backend_args
+        )
+        return
+    for place, _, files in os.walk(folder or ".", followlinks=True):
+        within = osp.relpath(place, folder or ".")
+        yield from (osp.normpath(osp.join(within, file)) for file in files)
+
+
+def is_elsewhere(folder: str, backend_args: dict | None) -> bool:
+    """Whether MMEngine is to find the files of a folder, which has an address."""
+    return backend_args is not None or "://" in folder
