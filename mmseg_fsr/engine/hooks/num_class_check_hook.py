@@ -1,5 +1,8 @@
 """Hook that compares the classes of the model with those of the data."""
 
+import json
+from pathlib import Path
+
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
@@ -18,7 +21,8 @@ class NumClassCheckHook(Hook):
     first step with an error about tensor sizes, or train outputs that no label names.
     After mmdet's hook of the same name. Validation data that have the classes in
     another order than the training data are refused, too, and those none of whose
-    masks shows a foreground class.
+    masks shows a foreground class. So are exported labels whose classes are in another
+    order than the training data's: their ``manifest.json`` names them.
     """
 
     def __init__(self) -> None:
@@ -26,7 +30,9 @@ class NumClassCheckHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Checks the training data, and already the validation data."""
-        self._check(runner, runner.train_loop.dataloader.dataset, "train_dataloader")
+        dataset = runner.train_loop.dataloader.dataset
+        self._check(runner, dataset, "train_dataloader")
+        _check_exported(dataset)
         if runner.val_loop is None:
             return
         self.before_val(runner)
@@ -80,6 +86,21 @@ class NumClassCheckHook(Hook):
             f"{key} has {len(classes)} classes, {', '.join(classes[:4])}"
             f"{', ...' if classes[4:] else ''}: set {remedy}"
         )
+
+
+def _check_exported(dataset: Dataset) -> None:
+    """Compares a data set's classes with those of the export that it trains on."""
+    folder = getattr(dataset, "data_prefix", {}).get("seg_map_path")
+    manifest = Path(folder or "", "manifest.json")
+    classes = _classes_of(dataset)
+    if not folder or not classes or not manifest.is_file():
+        return
+    exported = json.loads(manifest.read_text(encoding="utf-8"))
+    # An export names its classes at its end; another program's manifest may be a list.
+    named = exported.get("classes") if isinstance(exported, dict) else None
+    if isinstance(named, dict) and "settings" in exported:
+        ours = "the data set of train_dataloader"
+        compare_classes(classes, list(named), ours, str(manifest))
 
 
 def _classes_of(dataset: Dataset) -> tuple[str, ...] | None:

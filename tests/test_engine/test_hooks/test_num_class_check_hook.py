@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -15,10 +16,13 @@ class Items(list):
     """A data set of items."""
 
 
-def run(stage, num_classes, parts={}, val_classes=None, items=({},), **metainfo):
+def run(
+    stage, num_classes, parts={}, val_classes=None, items=({},), folder="", **metainfo
+):
     def loop_over(metainfo):
         dataset = Items(items)
         dataset.metainfo = metainfo
+        dataset.data_prefix = dict(seg_map_path=str(folder))
         return SimpleNamespace(
             dataloader=SimpleNamespace(dataset=dataset),
             evaluator=SimpleNamespace(metrics=[object()]),
@@ -61,6 +65,22 @@ def test_validation_has_the_training_datas_order():
         run("train", 3, val_classes=other, classes=CLASSES)
     run("train", 3, val_classes=CLASSES, classes=CLASSES)
     run("train", 3, val_classes=CLASSES, classes=None)
+
+
+def test_exported_labels_have_the_training_datas_order(tmp_path):
+    (tmp_path / "manifest.json").write_text(
+        json.dumps(dict(settings={}, classes={name: {} for name in CLASSES}))
+    )
+    run("train", 3, classes=CLASSES, folder=tmp_path)
+    message = r"class 1 is 'dog' in .*train_dataloader, but 'cat' in .*manifest\.json"
+    with pytest.raises(ValueError, match=message):
+        run("train", 3, classes=(CLASSES[0], *CLASSES[:0:-1]), folder=tmp_path)
+
+
+@pytest.mark.parametrize("manifest", [[], {}, dict(classes=["a"]), dict(settings={})])
+def test_other_manifests_beside_the_masks_say_nothing(tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    run("train", 3, classes=CLASSES, folder=tmp_path)
 
 
 def test_data_set_without_classes_passes():
