@@ -20,6 +20,9 @@ class ScaledVisualizationHook(SegVisualizationHook):
     of the data set's ``metainfo``. Arguments are those of ``SegVisualizationHook``.
     """
 
+    # mmseg's own counter is not in all its versions.
+    _num_tested = 0
+
     def after_val_iter(
         self,
         runner: Runner,
@@ -43,8 +46,8 @@ class ScaledVisualizationHook(SegVisualizationHook):
         if not self.draw:
             return
         for sample in outputs:
-            self._test_index += 1
-            self._paint("test", sample, self._test_index)
+            self._num_tested += 1
+            self._paint("test", sample, self._num_tested)
 
     def _paint(self, split: str, sample: SegDataSample, step: int) -> None:
         """Hands an image and its prediction to the visualizer."""
