@@ -38,9 +38,14 @@ def left_out(checkpoint: Checkpoint, network: str, kept: int, meta: dict) -> str
     count = len(checkpoint.state_dict) - kept
     parts = [f"the {other} ({count} tensors)"] if count else []
     for key in checkpoint.rest:
-        rest = f" but for {' and '.join(meta)}" if key == "meta" and meta else ""
+        rest = f" but for {_listed(list(meta))}" if key == "meta" and meta else ""
         parts.append(f"{key}{rest}")
     return ", ".join(parts) or "nothing"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words as a text has them."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def published(state_dict: dict[str, Tensor], meta: dict) -> bytes:

@@ -52,6 +52,7 @@ from mmseg_fsr.report import (
     score_tiles,
 )
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.class_names import compare_classes
 from mmseg_fsr.visualization import IGNORED_COLOR
 
 
@@ -128,6 +129,11 @@ def write_report(args: argparse.Namespace) -> None:
         count = args.num or args.gallery
     count = min(count, len(dataset))
     model = init_model(cfg, checkpoint)
+    known = getattr(model, "dataset_meta", {}).get("classes")
+    if known:
+        compare_classes(
+            dataset.metainfo["classes"], known, "the data set shown", str(checkpoint)
+        )
     threshold = cam_threshold(cfg)
     scores, images = predict(model, dataset, count, args.gallery, threshold)
 

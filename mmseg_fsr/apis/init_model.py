@@ -54,26 +54,31 @@ def init_model(
             dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
             model.dataset_meta = dataset.metainfo
             break
-    if checkpoint is None:
-        _tell_pixel_range(model)
-        return model
+    if checkpoint is not None:
+        _load_weights(model, checkpoint)
+    _tell_pixel_range(model)
+    return model
+
+
+def _load_weights(model: BaseSegmentor, checkpoint: str | Path) -> None:
+    """Loads weights that fit, and what the checkpoint says of its data."""
     tensors, rest = load_checkpoint_file(checkpoint)
     try:
         check_weights(model.state_dict(), tensors)
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     model.load_state_dict(tensors, strict=False)
-    # A palette is of no use without the names of its classes.
     meta = plain_dataset_meta(rest.get("meta"))
-    if "classes" in meta:
-        ours = getattr(model, "dataset_meta", {}).get("classes")
-        if ours:
-            compare_classes(ours, meta["classes"], "the config's data set", checkpoint)
-        # Checkpoints of older versions do not tell it.
-        kept = getattr(model, "dataset_meta", {}).get("pixel_range")
-        model.dataset_meta = meta if kept is None else dict(pixel_range=kept) | meta
-    _tell_pixel_range(model)
-    return model
+    # A palette is of no use without the names of its classes.
+    if "classes" not in meta:
+        return
+    ours = getattr(model, "dataset_meta", {})
+    compare_classes(
+        ours.get("classes"), meta["classes"], "the config's data set", checkpoint
+    )
+    # Checkpoints of older versions do not tell the range.
+    kept = {key: ours[key] for key in ("pixel_range",) if key in ours}
+    model.dataset_meta = kept | meta
 
 
 def _tell_pixel_range(model: BaseSegmentor) -> None:

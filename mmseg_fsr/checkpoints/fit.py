@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .names import first_names, is_of_teacher, part_of
+from mmseg_fsr.utils.first_names import first_names
+
+from .names import is_of_teacher, part_of
 
 # Parts that predictions do not use. A checkpoint converted from the authors' program
 # has no centres; one for prediction alone has no auxiliary head.
@@ -49,8 +51,9 @@ def check_weights(
     problems += [f"{name} is missing" for name in sorted(lacking)]
     if problems:
         raise ValueError(
-            f"the checkpoint does not fit the model of this config in "
-            f"{len(problems)} tensors: {first_names(problems, '; ')}. "
+            "the checkpoint does not fit the model of this config in "
+            f"{len(problems)} tensors: "
+            f"{first_names(sorted(problems), separator='; ')}. "
             "Resume, test or load a checkpoint that was trained with this config"
         )
 

@@ -1,7 +1,7 @@
 """Names of a segmentor's tensors: which part they belong to, student or teacher."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -33,13 +33,6 @@ def count_by_part(names: Iterable[str]) -> list[str]:
     return [
         f"{part} ({count} tensor{'s' * (count > 1)})" for part, count in counts.items()
     ]
-
-
-def first_names(names: Collection[str], separator: str = ", ", limit: int = 5) -> str:
-    """The first names or phrases in alphabetical order, and how many more there are."""
-    shown = separator.join(sorted(names)[:limit])
-    more = len(names) - limit
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def is_of_teacher(name: str) -> bool:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from .names import first_names
+from mmseg_fsr.utils.first_names import first_names
+
 from .renaming import Conversion, NameTable, backwards, translate
 from .vit import PATCH_PATH
 
@@ -104,7 +105,7 @@ def convert_to_official(state_dict: dict[str, Tensor]) -> Conversion:
         raise ValueError(
             "expected a WeakSegmentor with FSRViT, class attention, LargeFOVHead, "
             f"CAMHead and SelfDistillHead, as in fsr_vit-b: "
-            f"{first_names(problems, '; ')}"
+            f"{first_names(sorted(problems), separator='; ')}"
         )
     positions = tensors["encoder.pos_embed"]
     tensors["encoder.pos_embed"] = torch.cat(

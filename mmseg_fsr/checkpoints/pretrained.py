@@ -3,7 +3,9 @@
 from mmengine.logging import print_log
 from torch import nn
 
-from .names import first_names, part_of, under_prefix
+from mmseg_fsr.utils.first_names import first_names
+
+from .names import part_of, under_prefix
 from .reading import load_state_dict_file
 from .vit import is_timm_layout, timm_to_mmpretrain
 
@@ -59,8 +61,8 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     if not matched:
         raise ValueError(
             f"nothing in {filename} matches the {type(backbone).__name__}: the file "
-            f"holds {first_names(weights) or 'no such prefix'}; expected names such as "
-            f"{first_names(own)}, or timm's or mmpretrain's"
+            f"holds {first_names(sorted(weights)) or 'no such prefix'}; expected names "
+            f"such as {first_names(sorted(own))}, or timm's or mmpretrain's"
         )
     differing = {
         f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
@@ -78,8 +80,8 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     if differing:
         raise ValueError(
             f"{filename} holds weights of another architecture: "
-            f"{first_names(differing)}; set the backbone's arch and patch_size to "
-            "those of the weights"
+            f"{first_names(sorted(differing))}; set the backbone's arch and patch_size "
+            "to those of the weights"
         )
     # Unmatched names as well: backbones rename those of older files while loading.
     missing, unused = backbone.load_state_dict(weights, strict=False)
@@ -92,7 +94,7 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
     print_log(
         f"{filename}: {len(loaded)} of the {len(own)} tensors of "
         f"{type(backbone).__name__} loaded; at their initial values: "
-        f"{first_names(own.keys() - loaded) or 'none'}; in the file, not used: "
-        f"{first_names(unused) or 'none'}",
+        f"{first_names(sorted(own.keys() - loaded)) or 'none'}; in the file, not used: "
+        f"{first_names(sorted(unused)) or 'none'}",
         logger="current",
     )

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from mmseg_fsr.utils.first_names import first_names
+
 from .names import count_by_part, part_of
 from .renaming import Conversion, NameTable, backwards, translate
 
@@ -55,7 +57,7 @@ def _layout_of(state_dict: dict[str, Tensor]) -> str:
         return "fsr" if parts & {"aggregator", "mask_token"} else "mmpretrain"
     raise ValueError(
         "no plain ViT: expected blocks.0. of timm, layers.0. of mmpretrain or "
-        f"backbone.layers.0. of a checkpoint, found {', '.join(sorted(parts)[:5])}"
+        f"backbone.layers.0. of a checkpoint, found {first_names(sorted(parts))}"
     )
 
 

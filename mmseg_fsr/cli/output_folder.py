@@ -1,7 +1,6 @@
 """Folders that the tools write to, without a loss of inputs or of others' files."""
 
 import ast
-import io
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 # Names the tool that filled a folder.
@@ -34,11 +34,11 @@ def require_own_folder(
         NotADirectoryError: If it is a file.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{argument} {folder} is a file: name a folder")
     mark = folder / MARK
-    if not folder.is_dir() or (mark.is_file() and mark.read_text().strip() == tool):
+    if not folder.exists() or (mark.is_file() and mark.read_text().strip() == tool):
         return
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{argument} {folder} is a file: name a folder")
     entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if entries and not overwrite:
         raise FileExistsError(
@@ -63,7 +63,7 @@ def mark_folder(folder: str | Path, tool: str) -> None:
 
 
 class _Source(NamedTuple):
-    """A folder of a data set, and whether files below it may be the data set's too."""
+    """A folder of a data set, and whether the folders within it are the set's too."""
 
     key: str
     folder: Path
@@ -83,9 +83,8 @@ def _sources(key: str, dataset: Any) -> Iterator[_Source]:
     for name, prefix in (dataset.get("data_prefix") or {}).items():
         if isinstance(prefix, str) and (root or prefix):
             folder = Path(root, prefix)
-            # A list of names keeps other files below the root out of the data set.
-            is_root = folder.resolve() == Path(root).resolve()
-            is_deep = not (is_root and dataset.get("ann_file"))
+            # A list of names keeps other folders of the root out of the data set.
+            is_deep = not (dataset.get("ann_file") and folder == Path(root))
             yield _Source(f"{key}.data_prefix.{name}", folder, is_deep)
     for name in ("dataset", "datasets"):
         yield from _sources(f"{key}.{name}", dataset.get(name))
@@ -105,10 +104,8 @@ def refuse_data_folder(argument: str, folder: str | Path, cfg: Config) -> None:
     """
     path = Path(folder).resolve()
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        settings = cfg.get(loader)
-        if not isinstance(settings, Mapping):
-            continue
-        for source in _sources(f"{loader}.dataset", settings.get("dataset")):
+        dataset = (cfg.get(loader) or {}).get("dataset")
+        for source in _sources(f"{loader}.dataset", dataset):
             at = source.folder.resolve()
             if path == at or (source.is_deep and at in path.parents):
                 raise ValueError(
@@ -118,40 +115,54 @@ def refuse_data_folder(argument: str, folder: str | Path, cfg: Config) -> None:
                 )
 
 
+def metric_folders(cfg: Config, *evaluators: str) -> dict[str, str]:
+    """Folders that metrics of a config write label maps to, by what names them.
+
+    Args:
+        cfg: The config.
+        evaluators: Keys of the evaluators. Defaults to those of validation and test.
+    """
+    return {
+        f"output_dir of {metric['type']} in {key}": metric["output_dir"]
+        for key in evaluators or ("val_evaluator", "test_evaluator")
+        for metric in configured_metrics(cfg.get(key))
+        if metric.get("output_dir")
+    }
+
+
 def require_own_work_dir(cfg: Config) -> None:
     """Refuses a work directory in which the runner would replace what is not its own.
 
-    The runner writes its config there, under the name of the config that was read.
+    The runner writes its config there, under the name of the config that was read. The
+    folders of :func:`metric_folders` must not be the data's either.
 
     Raises:
         FileExistsError: If a config of that name is there that no runner wrote.
-        ValueError: If the directory is a folder of the config's data.
+        ValueError: If a directory is a folder of the config's data.
     """
     refuse_data_folder("the work directory", cfg.work_dir, cfg)
-    if cfg.filename is None:
-        return
+    for key, folder in metric_folders(cfg).items():
+        refuse_data_folder(key, folder, cfg)
     config = Path(cfg.filename)
     written = Path(cfg.work_dir) / config.name
     if not written.is_file():
         return
-    if _is_dump(written) if written.suffix == ".py" else not written.samefile(config):
-        return
-    raise FileExistsError(
-        f"{written} would be replaced: a run writes its settings to its work directory "
-        "under the name of its config. Name another folder with --work-dir"
+    is_own = (
+        _is_dump(written) if config.suffix == ".py" else not written.samefile(config)
     )
+    if not is_own:
+        raise FileExistsError(
+            f"{written} would be replaced: a run writes its settings to its work "
+            "directory under the name of its config. Name another folder with "
+            "--work-dir"
+        )
 
 
 def _is_dump(path: Path) -> bool:
-    """Whether a Python config is one that mmengine wrote.
-
-    These are sorted assignments without comments.
-    """
-    text = path.read_text(encoding="utf-8")
+    """Whether mmengine wrote a Python config: sorted assignments without comments."""
     try:
-        statements = ast.parse(text).body
-        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-    except (SyntaxError, tokenize.TokenError):
+        statements = ast.parse(path.read_bytes()).body
+    except SyntaxError:
         # Values without a text that Python reads; nobody could train with it.
         return True
     names = [
@@ -160,10 +171,8 @@ def _is_dump(path: Path) -> bool:
         if isinstance(statement, ast.Assign)
         and isinstance(statement.targets[0], ast.Name)
     ]
-    has_comment = any(token.type == tokenize.COMMENT for token in tokens)
-    return (
-        not has_comment
-        and "_base_" not in names
-        and len(names) == len(statements)
-        and names == sorted(names)
-    )
+    if len(names) < len(statements) or names != sorted(names) or "_base_" in names:
+        return False
+    with tokenize.open(path) as file:
+        tokens = tokenize.generate_tokens(file.readline)
+        return all(token.type != tokenize.COMMENT for token in tokens)

@@ -2,7 +2,8 @@
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import mmseg.registry
@@ -10,6 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import FlexibleRunner, Runner
 from torch.utils.data import DataLoader
+
+from mmseg_fsr.utils.first_names import first_names
 
 # What mmengine's runners, mmseg and the tools take from a config by name.
 _READ = {
@@ -27,9 +30,6 @@ _COMPLETE = {
     "randomness": {"seed", "diff_rank_seed", "deterministic"},
 }
 _LOADER = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"}
-# How alike a key and a misspelled one are at least.
-_ALIKE = 0.8
-_SHOWN = 6
 
 
 def unread_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
@@ -47,110 +47,96 @@ def unread_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
         again, with the keys that hold its value now, and for each that looks
         misspelled, with the nearest one.
     """
-    settings = cfg.to_dict()
-    read = {key: value for key, value in settings.items() if key in _READ}
-    options = dict(_leaves(options))
+    settings = dict(_walk(cfg.to_dict()))
+    read = {path: x for path, x in settings.items() if path.split(".")[0] in _READ}
+    keys = list(_leaves(options))
     lines = []
-    for key in options:
+    for key in keys:
         first = key.split(".")[0]
-        if first in read or (first in _READ and "." not in key):
-            nearest = _misspelled(settings, key, options)
-            if nearest is not None:
-                lines.append(f"{key}: nothing reads this key{nearest}")
-        elif first in _READ:
-            continue
+        if first in _READ:
+            nearest = _nearest_if_misspelled(settings, key, keys)
+            if nearest:
+                lines.append(
+                    f"{key}: nothing reads this key; the nearest key is {nearest}"
+                )
         elif first in settings:
-            lines += _used_up(settings, read, key, options)
+            holders = _holders(settings, read, key)
+            left = [path for path in holders if not _is_overridden(path, keys)]
+            if left or not holders:
+                lines.append(
+                    f"{key}: it was read when the config was made and is not read again"
+                    + _hint("override what it went to:", left)
+                )
         else:
             lines.append(
                 f"{key}: the config has no such key and nothing reads it"
-                f"{_nearest_of_all(read, key)}"
+                + _hint("the nearest key is", _nearest_of_all(read, key))
             )
     return lines
 
 
-def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values, also of what is given as a dict."""
+def _hint(words: str, paths: Sequence[str]) -> str:
+    return f"; {words} {first_names(paths, 6)}" if paths else ""
+
+
+def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys, also of what is given as a dict."""
     for key, value in options.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
-
-
-def _children(node: Any) -> dict[str, Any]:
-    if isinstance(node, Mapping):
-        return {str(key): value for key, value in node.items()}
-    if isinstance(node, Sequence) and not isinstance(node, str):
-        return {str(index): value for index, value in enumerate(node)}
-    return {}
+            yield f"{prefix}{key}"
 
 
 def _walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values at all depths."""
-    for key, value in _children(node).items():
+    items = enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in node.items() if isinstance(node, Mapping) else items:
         yield f"{prefix}{key}", value
         yield from _walk(value, f"{prefix}{key}.")
 
 
-def _nearest(key: str, known: Sequence[str], alike: float) -> str:
-    found = difflib.get_close_matches(key, known, 1, alike)
-    return f"; the nearest key is {found[0]}" if found else ""
+def _prefixes(key: str) -> Iterator[str]:
+    """``a``, ``a.b`` and ``a.b.c`` of the key ``a.b.c``."""
+    return accumulate(key.split("."), "{}.{}".format)
 
 
-def _nearest_of_all(read: Mapping[str, Any], key: str) -> str:
-    """The end of a message, with the nearest dotted key, or all of nearly that name."""
-    paths = [path for path, _ in _walk(read)]
-    if "." in key:
-        return _nearest(key, paths, 0.6)
-    names = {path.rpartition(".")[2] for path in paths}
-    (name,) = difflib.get_close_matches(key, names | _READ, 1, 0.7) or [None]
-    if name is None:
-        return ""
-    of_name = [name] if name in _READ else _of_name(paths, name)
-    return f"; the nearest key is {_listed(of_name)}"
-
-
-def _of_name(paths: Sequence[str], name: str) -> list[str]:
+def _of_name(paths: Collection[str], name: str) -> list[str]:
     return [path for path in paths if path.rpartition(".")[2] == name]
-
-
-def _listed(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return f"{', '.join(paths[:_SHOWN])}{more}"
 
 
 # ---------------------------------------------------------------- misspelled keys
 
 
-def _misspelled(
-    settings: Mapping[str, Any], key: str, options: Mapping[str, Any]
+def _nearest_of_all(read: Mapping[str, Any], key: str) -> list[str]:
+    """The nearest dotted key, or all keys of the name that is nearest to a name."""
+    if "." in key:
+        return difflib.get_close_matches(key, read, 1)
+    names = {path.rpartition(".")[2] for path in read} | _READ
+    nearest = difflib.get_close_matches(key, names, 1, 0.7)
+    return nearest if _READ.issuperset(nearest) else _of_name(read, *nearest)
+
+
+def _nearest_if_misspelled(
+    settings: Mapping[str, Any], key: str, keys: Collection[str]
 ) -> str | None:
-    """The end of a message, with the nearest key; None if the key may be read."""
-    node: Any = settings
-    path = ""
-    for name in key.split("."):
-        if path and f"{path}.type" in options:
+    """The nearest key to one that nothing reads; None if it may be read."""
+    for added in _prefixes(key):
+        # A component that is added or replaced.
+        if f"{added}.type" in keys:
             return None
-        children = _children(node)
-        if name in children:
-            node, path = children[name], f"{path}.{name}".lstrip(".")
-            continue
-        added = f"{path}.{name}"
-        if not (path and isinstance(node, Mapping)) or f"{added}.type" in options:
-            return None
-        if name == "_delete_":
-            return None
-        accepted = _accepted(path, node)
-        if accepted is None or name in accepted:
-            return None
-        nearest = _nearest(added, [f"{path}.{x}" for x in accepted | {*node}], 0)
-        if path in _COMPLETE or difflib.get_close_matches(
-            name, accepted | {*node}, 1, _ALIKE
-        ):
-            return nearest
+        if added not in settings:
+            break
+    path, _, name = added.rpartition(".")
+    node = settings.get(path)
+    if added in settings or not isinstance(node, Mapping) or name == "_delete_":
         return None
-    return None
+    accepted = _accepted(path, node)
+    if accepted is None or name in accepted:
+        return None
+    cutoff = 0 if path in _COMPLETE else 0.8
+    nearest = difflib.get_close_matches(name, {*accepted, *node}, 1, cutoff)
+    return f"{path}.{nearest[0]}" if nearest else None
 
 
 def _accepted(path: str, node: Mapping[str, Any]) -> set[str] | None:
@@ -170,63 +156,39 @@ def _arguments(kind: Any) -> set[str] | None:
         kind = next(filter(None, found), None)
     if not inspect.isclass(kind):
         return None
-    names: set[str] = set()
-    for owner in kind.__mro__:
-        if "__init__" not in vars(owner) or owner is object:
-            continue
-        parameters = inspect.signature(owner.__init__).parameters.values()
-        names |= {x.name for x in parameters if x.kind is not x.VAR_KEYWORD}
-        if owner is kind and all(x.kind is not x.VAR_KEYWORD for x in parameters):
-            return None
-    return names - {"self"}
+    own, *inherited = (inspect.signature(x.__init__).parameters for x in kind.__mro__)
+    if all(x.kind is not x.VAR_KEYWORD for x in own.values()):
+        return None
+    return {*own, *(name for names in inherited for name in names)}
 
 
 # ------------------------------------------------------------- used-up variables
 
 
-def _used_up(
-    settings: Mapping[str, Any],
-    read: Mapping[str, Any],
-    key: str,
-    options: Mapping[str, Any],
-) -> list[str]:
-    """A line about a variable of the config; none if its users are overridden too."""
-    holders = _holders(settings, read, key.split("."))
-    left = [
-        path
-        for path in holders
-        if not any(f"{x}.".startswith(f"{path}.") for x in options)
-        and not any(f"{path}.".startswith(f"{x}.") for x in options)
-    ]
-    if holders and not left:
-        return []
-    line = f"{key}: it was read when the config was made and is not read again"
-    if left:
-        line += f"; override what it went to: {_listed(left)}"
-    return [line]
-
-
 def _holders(
-    settings: Mapping[str, Any], read: Mapping[str, Any], parts: Sequence[str]
+    settings: Mapping[str, Any], read: Mapping[str, Any], key: str
 ) -> list[str]:
     """Dotted keys that hold a variable's value, or the part of it, now."""
-    node: Any = settings
-    for depth, name in enumerate(parts, start=1):
-        children = _children(node)
-        if name not in children:
+    for path in _prefixes(key):
+        if path not in settings:
             return []
-        node = children[name]
-        found = [path for path, value in _walk(read) if _is_copy(value, node)]
-        if found and depth < len(parts):
-            return [".".join([path, *parts[depth:]]) for path in found]
-    same_name = _of_name([path for path, _ in _walk(read)], parts[-1])
-    return [*same_name, *(path for path in found if path not in same_name)]
+        copies = [x for x, value in read.items() if _is_copy(value, settings[path])]
+        if copies and path != key:
+            return [copy + key.removeprefix(path) for copy in copies]
+    same_name = _of_name(read, key.rpartition(".")[2])
+    return list(dict.fromkeys([*same_name, *copies]))
 
 
 def _is_copy(value: Any, variable: Any) -> bool:
     """Whether a value tells where a variable went: small numbers are everywhere."""
     if type(value) is not type(variable) or value != variable:
         return False
-    if isinstance(value, bool) or value is None:
-        return False
     return abs(value) >= 10 if isinstance(value, int) else bool(value)
+
+
+def _is_overridden(path: str, keys: Collection[str]) -> bool:
+    """Whether keys override a setting, a part of it or what it is in."""
+    return any(
+        f"{key}.".startswith(f"{path}.") or f"{path}.".startswith(f"{key}.")
+        for key in keys
+    )

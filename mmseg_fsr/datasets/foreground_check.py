@@ -1,13 +1,14 @@
 """Whether masks can score what a data set claims."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from mmseg_fsr.utils.first_names import first_names
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.utils.random_state import kept_random_state
 
@@ -58,8 +59,8 @@ def check_label_areas(areas: Sequence[float], classes: Sequence[str]) -> None:
     if absent:
         # MMEngine's log leaves out a warning that it has shown: metrics see one mask.
         print_log(
-            f"no mask shows the classes {', '.join(absent)}: their scores say nothing, "
-            "and a mean leaves out those that are not predicted either",
+            f"no mask shows the classes {first_names(absent)}: their scores say "
+            "nothing, and a mean leaves out those that are not predicted either",
             "current",
             logging.WARNING,
         )
@@ -79,18 +80,6 @@ def can_be_scored(areas: Sequence[float], classes: Sequence[str]) -> bool:
     return False
 
 
-def warn_of_unlabelled(path: Any, classes: Iterable[str]) -> None:
-    """Warns of classes that a label file gives to no image of a training split."""
-    names = ", ".join(classes)
-    if names:
-        print_log(
-            f"label file {path} gives no image of the split the classes {names}: "
-            "training cannot learn them",
-            "current",
-            logging.WARNING,
-        )
-
-
 def _show_foreground(areas: Sequence[float], classes: Sequence[str]) -> bool:
     """Whether a class has a pixel, or one beside the background."""
     return any(areas[int(classes[0] == "background") :])
@@ -107,13 +96,12 @@ def _mask_of(item: Any) -> np.ndarray | None:
 
 def _no_foreground(classes: Sequence[str], ignored: float | None = None) -> str:
     """Says what is wrong with masks without foreground, and what to do."""
-    names = ", ".join(classes[1:5]) + (", ..." if classes[5:] else "")
     share = ""
     if ignored is not None:
         share = f" {ignored:.0%} of the pixels are 255, the others 0."
     return (
-        f"no mask shows any foreground class ({names}), so there is nothing to score."
-        f"{share} Masks hold class ids: 0 is the background and 255 is not scored, so "
-        "in masks of 0 and 255 write 1 for the object; without masks switch validation "
-        "off (docs/data.md)"
+        f"no mask shows any foreground class ({first_names(classes[1:])}), so there "
+        f"is nothing to score.{share} Masks hold class ids: 0 is the background and "
+        "255 is not scored, so in masks of 0 and 255 write 1 for the object; without "
+        "masks switch validation off (docs/data.md)"
     )

@@ -64,14 +64,20 @@ def deep_picture(
             has no pixel whose value is a number.
     """
     backend = fileio.get_file_backend(path, backend_args=backend_args)
-    if isinstance(backend, fileio.LocalBackend):
+    # A class made of it may find its files elsewhere.
+    if type(backend) is fileio.LocalBackend:
         source = path
     elif str(path).lower().endswith(_JPEG_SUFFIXES):
         return None
     else:
         source = io.BytesIO(backend.get(path))
     with Image.open(source) as image:
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        if image.format == "PPM" and image.mode != "F":
+            # Pillow scales them by the largest value that their header declares.
+            values = _deep_colours(source)
+            if values.dtype == np.uint8:
+                return None
+        elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
             values = np.asarray(ImageOps.exif_transpose(image))
         elif any(";16" in str(tile[3]) for tile in image.tile):
             values = _deep_colours(source)
@@ -128,11 +134,13 @@ def check_bgr(
         )
     if image.dtype != np.uint8:
         if image.dtype.kind not in "iuf" or pixel_range is None:
+            made = "(255 * image).round().astype(np.uint8) makes it of 0..1"
+            if image.max() > 1:
+                made = "image.round().astype(np.uint8) makes it of 0..255"
             raise ValueError(
                 f"{title} has {image.dtype} pixels from {image.min()} to {image.max()}:"
-                " expected uint8, 0 to 255, BGR; (255 * image).round().astype(np.uint8)"
-                " makes it of 0..1. For other values set the data set's pixel_range"
-                " (docs/own_data.md)"
+                f" expected uint8, 0 to 255, BGR; {made}. For other values set the data"
+                " set's pixel_range (docs/own_data.md)"
             )
         image = scale_to_8bit(image, pixel_range, title)
     return image if shape[2] == 3 else np.dstack([image] * 3)

@@ -3,12 +3,15 @@
 import logging
 import os
 import os.path as osp
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from mmengine import fileio
 from mmengine.logging import print_log
+
+from mmseg_fsr.utils.first_names import first_names
 
 from .split_file import (
     IMAGE_SUFFIXES,
@@ -42,9 +45,10 @@ def list_images(
     images: dict[str, str] = {}
     others, hidden = [], []
     for file in sorted(_files_within(folder, backend_args)):
+        is_image = has_image_suffix(file) if suffix is None else file.endswith(suffix)
         if any(part.startswith(".") for part in file.split("/")):
-            hidden += [file] if has_image_suffix(file) else []
-        elif not (has_image_suffix(file) if suffix is None else file.endswith(suffix)):
+            hidden += [file] * has_image_suffix(file)
+        elif not is_image:
             others.append(file)
         else:
             path = osp.join(folder, file)
@@ -64,13 +68,13 @@ def list_images(
             "`img_suffix`"
         )
     kinds = {f"files of other names than {wanted}": others, "hidden images": hidden}
-    left_out = [f"{len(f)} {kind} ({_some(f)})" for kind, f in kinds.items() if f]
+    left_out = " and ".join(
+        f"{len(files)} {kind} ({first_names(files, 3)})"
+        for kind, files in kinds.items()
+        if files
+    )
     if left_out:
-        print_log(
-            f"left out of {folder}: {' and '.join(left_out)}",
-            "current",
-            logging.WARNING,
-        )
+        print_log(f"left out of {folder}: {left_out}", "current", logging.WARNING)
     return images
 
 
@@ -80,13 +84,13 @@ def find_images(
     """Finds the images that a split list names, in a folder of this machine.
 
     A list may name files, ``a.jpg``, and the disk may write a letter such as ``é`` in
-    another of its Unicode forms than the list.
+    another Unicode form than the list.
 
     Args:
         folder: The folder, ``''`` for the current one.
         listed: The entries of the list.
-        suffix: The suffix of the images; None for any of ``IMAGE_SUFFIXES``. Of several
-            images of one name the ``.jpg`` is taken then.
+        suffix: The suffix of the images; None for any of ``IMAGE_SUFFIXES``, of which
+            ``.jpg`` is taken before others.
         source: The list's file, for errors.
 
     Returns:
@@ -95,8 +99,8 @@ def find_images(
 
     Raises:
         FileNotFoundError: If none of the images is there.
-        ValueError: If two files other than a ``.jpg`` have a listed name, or two
-            entries name one image.
+        ValueError: If two files other than a ``.jpg`` have a listed name, two entries
+            name one image, or entries have more behind the names.
     """
     files = _FilesOf(folder, listed)
     plain = IMAGE_SUFFIXES[0] if suffix is None else suffix
@@ -104,7 +108,7 @@ def find_images(
     missing = []
     for entry in listed:
         name, found = entry, files.find(entry, suffix)
-        if not found and (file := files.find(entry, "")):
+        if not found and (file := files.find(entry, "", any_case=suffix is None)):
             name, found = without_image_suffix(entry, suffix), file
         path = osp.join(folder, name + plain)
         if found and path not in found:
@@ -122,6 +126,12 @@ def find_images(
         images[name] = path
         missing += [] if found else [path]
     if missing and len(missing) == len(listed):
+        name, rest = re.match(r"([^\s,;]*)(.*)", listed[0], re.DOTALL).groups()
+        if rest and (files.find(name, suffix) or files.find(name, "")):
+            raise ValueError(
+                f"{source} has {rest!r} behind the name '{name}' and names none of the "
+                "images so: write names alone; labels belong into the label file"
+            )
         raise FileNotFoundError(
             f"image {missing[0]} does not exist: add it or remove its name from "
             f"{source}. None of its {len(listed)} images exists; {folder or '.'} holds "
@@ -144,7 +154,7 @@ def find_masks(folder: str, names: Sequence[str], suffix: str) -> list[str]:
     paths = []
     for name in names:
         path = osp.join(folder, name + suffix)
-        found = files.find(name, suffix) or files.find(name, suffix, any_case=True)
+        found = files.find(name, suffix, any_case=True)
         paths.append(path if path in found or not found else found[0])
     return paths
 
@@ -153,8 +163,7 @@ class _FilesOf:
     """The files in the folders that names of images are of, by their clean names."""
 
     def __init__(self, folder: str, names: Iterable[str]) -> None:
-        self._exact: dict[str, list[str]] = defaultdict(list)
-        self._any_case: dict[str, list[str]] = defaultdict(list)
+        self._paths: dict[str, list[str]] = defaultdict(list)
         for within in {osp.dirname(name) for name in names}:
             for form in ("NFC", "NFD"):
                 place = osp.join(folder, unicodedata.normalize(form, within))
@@ -163,9 +172,8 @@ class _FilesOf:
             else:
                 continue
             for file in sorted(os.listdir(place or ".")):
-                name = clean_name(osp.join(within, file))
-                self._exact[name].append(osp.join(place, file))
-                self._any_case[_in_lower_case(name)].append(osp.join(place, file))
+                name = _with_lower_suffix(clean_name(osp.join(within, file)))
+                self._paths[name].append(osp.join(place, file))
 
     def find(self, name: str, suffix: str | None, any_case: bool = False) -> list[str]:
         """Paths of the files of a name; None is any suffix of images, in any case."""
@@ -173,25 +181,19 @@ class _FilesOf:
             return [
                 path for end in IMAGE_SUFFIXES for path in self.find(name, end, True)
             ]
-        if any_case:
-            return self._any_case.get(_in_lower_case(name + suffix), [])
-        return self._exact.get(name + suffix, [])
+        paths = self._paths.get(_with_lower_suffix(name + suffix), [])
+        end = osp.splitext(name + suffix)[1]
+        return [path for path in paths if any_case or path.endswith(end)]
 
     def example(self) -> str:
         """A few of the files."""
-        files = [path for paths in self._exact.values() for path in paths]
-        return _some([osp.basename(path) for path in files]) or "no such file"
+        files = [osp.basename(path) for paths in self._paths.values() for path in paths]
+        return first_names(files, 3) or "no such file"
 
 
-def _in_lower_case(file: str) -> str:
-    """A file's name with its suffix in lower case."""
+def _with_lower_suffix(file: str) -> str:
     name, suffix = osp.splitext(file)
     return name + suffix.lower()
-
-
-def _some(files: Sequence[str]) -> str:
-    """The first three files."""
-    return ", ".join(files[:3]) + (", ..." if files[3:] else "")
 
 
 def _files_within(folder: str, backend_args: dict | None) -> Iterable[str]:
@@ -207,5 +209,5 @@ def _files_within(folder: str, backend_args: dict | None) -> Iterable[str]:
 
 
 def is_elsewhere(folder: str, backend_args: dict | None) -> bool:
-    """Whether MMEngine is to find the files of a folder, which has an address."""
+    """Whether MMEngine reads a folder, as it is no plain folder of this machine."""
     return backend_args is not None or "://" in folder

@@ -1,18 +1,21 @@
 """Images with image-level class labels instead of masks."""
 
 import logging
+import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from mmseg_fsr.utils.first_names import first_names
 from mmseg_fsr.utils.label_ids import (
     IGNORE_INDEX,
     check_id_settings,
@@ -21,12 +24,12 @@ from mmseg_fsr.utils.label_ids import (
 from mmseg_fsr.utils.pixel_range import check_pixel_range
 
 from .bad_images import BadImages
-from .foreground_check import warn_of_unlabelled
-from .image_file import MAX_PIXELS, decode_file, pixel_limit
+from .image_file import MAX_PIXELS, decode_file, deep_picture, pixel_limit
 from .image_folder import find_images, find_masks, is_elsewhere, list_images
 from .label_file import read_label_file
 from .mask_file import check_mask, read_mask
 from .split_file import IMAGE_SUFFIXES, image_name, read_split
+from .transforms import ScaleTo8Bit
 
 
 @DATASETS.register_module()
@@ -79,7 +82,9 @@ class ImageLabelDataset(BaseSegDataset):
             there are more than 254 foreground classes, ``data_prefix`` has an unknown
             key, the first class is not the background, the split or label
             file is wrong, ``max_pixels`` is not positive, ``on_bad_image`` is
-            unknown or ``'skip'`` in ``test_mode``, or ``max_bad_share`` is not in 0..1.
+            unknown or ``'skip'`` in ``test_mode``, ``max_bad_share`` is not in 0..1,
+            ``img_suffix`` is no text, or a pipeline lacks ``ScaleTo8Bit``, although
+            there is a ``pixel_range``.
             :meth:`prepare_data` says what access to an item raises.
 
     Examples:
@@ -95,8 +100,8 @@ class ImageLabelDataset(BaseSegDataset):
 
     def __init__(
         self,
-        ann_file: str = "",
-        label_file: str | None = None,
+        ann_file: str | os.PathLike = "",
+        label_file: str | os.PathLike | None = None,
         data_prefix: dict = dict(img_path=""),
         max_pixels: int = MAX_PIXELS,
         on_bad_image: str = "raise",
@@ -121,7 +126,12 @@ class ImageLabelDataset(BaseSegDataset):
                 "max_bad_share must be a share of the images, in 0..1, got "
                 f"{max_bad_share}"
             )
-        self.label_file = label_file
+        if not isinstance(img_suffix, str | None):
+            raise ValueError(
+                f"img_suffix={img_suffix!r}: expected one suffix, such as '.png', or "
+                "None, which takes files of any usual suffix"
+            )
+        self.label_file = label_file if label_file is None else os.fspath(label_file)
         self.max_pixels = max_pixels
         self.on_bad_image = on_bad_image
         self.max_bad_share = max_bad_share
@@ -138,10 +148,15 @@ class ImageLabelDataset(BaseSegDataset):
                 "validation, seg_map_path"
             )
         self._only_suffix = img_suffix
+        if kwargs.get("data_root") is not None:
+            kwargs["data_root"] = os.fspath(kwargs["data_root"])
         super().__init__(
             img_suffix=IMAGE_SUFFIXES[0] if img_suffix is None else img_suffix,
-            ann_file=ann_file,
-            data_prefix=data_prefix,
+            ann_file=os.fspath(ann_file),
+            data_prefix={
+                key: path if path is None else os.fspath(path)
+                for key, path in data_prefix.items()
+            },
             **kwargs,
         )
 
@@ -187,20 +202,23 @@ class ImageLabelDataset(BaseSegDataset):
         columns = self._label_columns()
         pixel_range = self._metainfo.get("pixel_range")
         check_pixel_range(pixel_range)
+        if pixel_range is not None and self._loads_8_bits_alone():
+            raise ValueError(
+                f"pixel_range={pixel_range!r} of {type(self).__name__} is for "
+                "ScaleTo8Bit, which the pipeline lacks: put dict(type='ScaleTo8Bit') "
+                "after LoadImageFromFile"
+            )
         self._check_folders()
         images = self._listed_images()
         names = list(images)
-        data_list = []
-        for path in images.values():
-            info = dict(
-                img_path=path,
-                label_map=self.label_map,
-                reduce_zero_label=self.reduce_zero_label,
-                seg_fields=[],
-            )
-            if pixel_range is not None:
-                info["pixel_range"] = pixel_range
-            data_list.append(info)
+        shared = dict(
+            label_map=self.label_map, reduce_zero_label=self.reduce_zero_label
+        )
+        if pixel_range is not None:
+            shared["pixel_range"] = pixel_range
+        data_list = [
+            dict(img_path=path, seg_fields=[], **shared) for path in images.values()
+        ]
         if self.data_prefix.get("seg_map_path") is not None:
             for info, path in zip(data_list, self._mask_paths(names), strict=True):
                 info["seg_map_path"] = path
@@ -215,15 +233,25 @@ class ImageLabelDataset(BaseSegDataset):
             for info, label in zip(data_list, labels, strict=True):
                 info["gt_label"] = label
             if not self.test_mode:
-                classes = self._metainfo["classes"][1:]
-                absent = np.flatnonzero(~labels.any(0))
-                warn_of_unlabelled(self.label_file, [classes[i] for i in absent])
+                self._warn_of_unlabelled(labels)
         elif not self.test_mode:
             raise ValueError(
                 f"{type(self).__name__} needs `label_file` for training (only "
                 "validation, `test_mode=True`, goes without)"
             )
         return data_list
+
+    def _warn_of_unlabelled(self, labels: np.ndarray) -> None:
+        """Names the classes that no image (N, K) of a training split has."""
+        classes = self._metainfo["classes"]
+        absent = [classes[k + 1] for k in np.flatnonzero(~labels.any(0))]
+        if absent:
+            print_log(
+                f"label file {self.label_file} gives no image of the split the classes "
+                f"{first_names(absent)}: training cannot learn them",
+                "current",
+                logging.WARNING,
+            )
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Ids of the classes in an item's ``gt_label``, for ``ClassBalancedDataset``.
@@ -251,7 +279,9 @@ class ImageLabelDataset(BaseSegDataset):
         Raises:
             FileNotFoundError: If the image or the mask is missing.
             ValueError: If the image or the mask cannot be decoded or has too many
-                pixels, or the mask is not one of class ids, or not of the image's size.
+                pixels, the image is deeper than 8 bits without a ``pixel_range`` or
+                ``ScaleTo8Bit``, or the mask is not one of class ids, or not of the
+                image's size.
             OSError: If the image could not be read, but could when tried again.
             RuntimeError: If more than ``max_bad_share`` of the images, or all, are bad.
         """
@@ -270,9 +300,21 @@ class ImageLabelDataset(BaseSegDataset):
                 if fault is None:
                     raise
                 raise fault from error
+            if self._loads_8_bits_alone():
+                # It has an error for what is deeper.
+                deep_picture(image, None, self.backend_args)
             if mask is not None:
                 self._check_mask(mask, image, results)
         return results
+
+    def _loads_8_bits_alone(self) -> bool:
+        """Whether the pipeline would cut off deeper images: it has no ScaleTo8Bit."""
+        load, *steps = self.pipeline.transforms or [None]
+        return (
+            isinstance(load, LoadImageFromFile)
+            and load.color_type == "color"
+            and not any(isinstance(step, ScaleTo8Bit) for step in steps)
+        )
 
     def image_name(self, path: str) -> str:
         """The name of an item's ``img_path`` in the split and label files."""
@@ -362,9 +404,7 @@ class ImageLabelDataset(BaseSegDataset):
         bad, total = self.bad_images.indices(), len(self)
         if len(bad) / total <= self.max_bad_share and len(bad) < total:
             return
-        names = ", ".join(self.get_data_info(index)["img_path"] for index in bad[:5])
-        if len(bad) > 5:
-            names += f" and {len(bad) - 5} more"
+        names = first_names([self.get_data_info(index)["img_path"] for index in bad])
         raise RuntimeError(
             f"{len(bad)} of {total} images are bad, more than on_bad_image='skip' may "
             f"leave out with max_bad_share={self.max_bad_share}: {names}. The log "
@@ -389,7 +429,7 @@ class ImageLabelDataset(BaseSegDataset):
         """An error that names the file, if it cannot be read."""
         # Reading colours turns an image by its EXIF data, which may be damaged too.
         flag = "color" if kind == "image" else "unchanged"
-        source = self.ann_file or "the label file"
+        source = self.ann_file or "the images: list the others as `ann_file`"
         try:
             decode_file(path, kind, flag, self.backend_args, source)
         except (OSError, ValueError) as fault:

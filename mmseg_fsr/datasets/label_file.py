@@ -139,16 +139,31 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
 
     Raises:
         ValueError: If the suffix is neither of the two, there is no image, a name
-            leads out of the folder of images, or a name or label has white space and
-            the file is ``.txt``.
+            leads out of the folder of images, labels are no list of class names and ids
+            from 1, or a name or label has white space and the file is ``.txt``.
     """
     path = Path(path)
     require_writable_suffix(path)
     if not labels:
         raise ValueError(f"there is no image to write to label file {path}")
-    rows = {name: list(labels[name]) for name in sorted(labels)}
-    for name in rows:
+    rows: dict[str, list[Label]] = {}
+    for name in sorted(labels):
         check_image_name(name, f"label file {path}")
+        row = labels[name]
+        if isinstance(row, str) or not isinstance(row, Iterable):
+            raise ValueError(
+                f"label file {path}: image '{name}' has the labels {row!r}: expected a "
+                f"list, [{row!r}]"
+            )
+        # JSON knows no numbers of NumPy and PyTorch.
+        row = [label.item() if hasattr(label, "item") else label for label in row]
+        if not all(isinstance(x, str) or (type(x) is int and x > 0) for x in row):
+            raise ValueError(
+                f"label file {path}: image '{name}' has the labels {row}: expected "
+                "class names, or ids from 1; np.flatnonzero(row) + 1 makes ids of a "
+                "multi-hot row"
+            )
+        rows[name] = row
     if path.suffix == ".json":
         lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
         text = "{\n" + ",\n".join(lines) + "\n}\n"

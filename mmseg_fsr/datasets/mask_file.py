@@ -38,13 +38,7 @@ def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
             f"mask {path} has {mask.shape[2]} channels, expected one of class ids: "
             "convert colours to ids first"
         )
-    ids = mask.astype(np.uint8)
-    if not np.array_equal(ids, mask):
-        raise ValueError(
-            f"mask {path} has values from {mask.min()} to {mask.max()}: expected class "
-            "ids, whole numbers from 0 to 255"
-        )
-    return ids
+    return _as_ids(mask, f"mask {path}")
 
 
 def check_mask(
@@ -88,11 +82,20 @@ def encode_mask(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
     Args:
         mask: (H, W) class ids, 255 for pixels that do not count.
         palette: RGB colours, 0..255, by class id.
+
+    Raises:
+        ValueError: If the mask has another shape, or values that are not whole numbers
+            from 0 to 255, or there are more colours than that.
     """
+    mask = np.asarray(mask)
+    if mask.ndim != 2:
+        raise ValueError(f"mask has the shape {mask.shape}: expected (height, width)")
+    if len(palette) > 256:
+        raise ValueError(f"palette has {len(palette)} colours: expected 256 at most")
     colors = np.zeros((256, 3), np.uint8)
     colors[: len(palette)] = palette
     colors[IGNORE_INDEX] = _VOC_CREAM
-    image = Image.fromarray(mask.astype(np.uint8))
+    image = Image.fromarray(_as_ids(mask, "mask"))
     image.putpalette(colors.tobytes())
     content = io.BytesIO()
     image.save(content, format="PNG")
@@ -103,5 +106,19 @@ def write_mask(
     path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]]
 ) -> None:
     """Writes a mask as :func:`encode_mask` does, under its name only once complete."""
+    content = encode_mask(mask, palette)
     with atomic_write(path, "wb") as file:
-        file.write(encode_mask(mask, palette))
+        file.write(content)
+
+
+def _as_ids(mask: np.ndarray, title: str) -> np.ndarray:
+    """A mask as uint8; refuses values that this would change."""
+    # Values that are no number or too large become any number here.
+    with np.errstate(invalid="ignore"):
+        ids = mask.astype(np.uint8)
+    if not np.array_equal(ids, mask):
+        raise ValueError(
+            f"{title} has values from {mask.min()} to {mask.max()}: expected class "
+            "ids, whole numbers from 0 to 255"
+        )
+    return ids

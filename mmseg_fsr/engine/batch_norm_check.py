@@ -1,6 +1,5 @@
 """Batch norms that would get one value per channel, of which there is no variance."""
 
-from collections.abc import Callable
 from functools import partial
 
 from mmengine.dataset import InfiniteSampler
@@ -34,13 +33,16 @@ def refuse_single_values(
     Returns:
         What to remove when a batch has passed; nothing if no batch is that small.
     """
-    # None with a sampler of whole batches.
+    # A sampler of whole batches leaves no batch size.
     if loader.batch_size is None or smallest_batch(loader) > 1:
         return []
-    explain = partial(_explanation, model, loader, world_size)
     return [
         layer.register_forward_pre_hook(
-            partial(_check, batch_size=loader.batch_size, name=name, explain=explain)
+            partial(
+                _check,
+                batch_size=loader.batch_size,
+                message=_message(model, name, loader.batch_size, world_size),
+            )
         )
         for name, layer in model.named_modules()
         if isinstance(layer, _BatchNorm)
@@ -49,27 +51,20 @@ def refuse_single_values(
 
 
 def _check(
-    layer: nn.Module,
-    inputs: tuple[Tensor, ...],
-    *,
-    batch_size: int,
-    name: str,
-    explain: Callable[[str], str],
+    layer: nn.Module, inputs: tuple[Tensor, ...], *, batch_size: int, message: str
 ) -> None:
-    """Refuses an input (N, C, ...) that one image gives one value per channel of."""
+    """Refuses an input (N, C, ...) that has one value per channel and image."""
     values = inputs[0].numel() // inputs[0].shape[1]
     if layer.training and values <= batch_size:
-        raise ValueError(explain(name))
+        raise ValueError(message)
 
 
-def _explanation(
-    model: nn.Module, loader: DataLoader, world_size: int, name: str
-) -> str:
+def _message(model: nn.Module, name: str, batch_size: int, world_size: int) -> str:
     part = name.partition(".")[0]
     kind = type(getattr(model, part)).__name__
-    if loader.batch_size == 1:
-        cause, remedy = "train_dataloader.batch_size=1", "train_dataloader.batch_size=2"
-        remedy += " or more"
+    if batch_size == 1:
+        cause = "train_dataloader.batch_size=1"
+        remedy = "train_dataloader.batch_size=2 or more"
     else:
         cause = "the last batch of the training data has one image"
         remedy = "train_dataloader.drop_last=True"

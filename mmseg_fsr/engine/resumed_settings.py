@@ -4,7 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # What schedulers count or keep, beside their settings.
-_PROGRESS = {"last_step", "_last_value", "_global_step", "base_values", "verbose"}
+_PROGRESS = {
+    *("last_step", "_last_value", "_global_step", "base_values", "verbose"),
+    # Of ReduceOnPlateauLR.
+    *("best", "num_bad_epochs", "cooldown_counter"),
+}
 
 
 def ignored_settings(
@@ -22,13 +26,25 @@ def ignored_settings(
 
     Returns:
         A line for each setting, with the checkpoint's value and the config's.
+
+    Raises:
+        ValueError: If the checkpoint's optimiser is of another kind.
     """
     theirs, ours = (
         [_initial_values(group) for group in state.get("param_groups", ())]
         for state in (checkpoint.get("optimizer") or {}, optimizer)
     )
-    lines = list(_differences("optim_wrapper.optimizer", theirs, ours))
+    title = "optim_wrapper.optimizer"
+    other = _other_kind(theirs[0], ours[0]) if theirs and ours else None
+    if other is not None and ours[0].keys() - theirs[0].keys():
+        raise ValueError(
+            f"{title}: the checkpoint's is {other}, from whose state this one cannot "
+            "go on: set it back, or begin anew from the checkpoint's weights: "
+            "load_from, without --resume, in another work directory (docs/resume.md)"
+        )
+    lines = list(_differences(title, theirs, ours))
     states = checkpoint.get("param_schedulers")
+    # A dict of several optimisers' lists is not compared.
     if not isinstance(states, Sequence):
         return lines
     if len(states) != len(schedulers):
@@ -41,6 +57,9 @@ def ignored_settings(
             {key: value for key, value in values.items() if key not in _PROGRESS}
             for values in (state, scheduler.state_dict())
         ]
+        other = _other_kind(*settings)
+        if other is not None:
+            lines.append(f"{name}: {other}; the kind is the config's")
         lines += _differences(name, settings[:1], settings[1:])
     return lines
 
@@ -72,3 +91,10 @@ def _differences(
         if values[0] != values[1]:
             their, our = (", ".join(dict.fromkeys(map(str, part))) for part in values)
             yield f"{title}: {key} {their} (config: {our})"
+
+
+def _other_kind(theirs: Mapping, ours: Mapping) -> str | None:
+    """Says which settings tell two kinds apart; None if all of ``theirs`` are known."""
+    their = ", ".join(sorted(theirs.keys() - ours.keys()))
+    our = ", ".join(sorted(ours.keys() - theirs.keys()))
+    return f"a kind with {their} (config: {our or 'without'})" if their else None

@@ -1,6 +1,7 @@
 """IoU of label maps, of one image or of many together."""
 
 import numpy as np
+import torch
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
@@ -30,9 +31,26 @@ class ClassScores:
 
         Args:
             name: The kind of label map; each kind once an image.
-            label: Class ids (H, W), integer.
+            label: Class ids (H, W), integer; 255 is of no class.
             truth: True class ids (H, W), integer; 255 is not scored.
+
+        Raises:
+            ValueError: If their sizes differ, or one has other ids than 0..C - 1 and
+                255.
         """
+        label, truth = torch.as_tensor(label), torch.as_tensor(truth)
+        if label.shape != truth.shape:
+            raise ValueError(
+                f"{name} is {tuple(label.shape)}, its truth {tuple(truth.shape)}: "
+                "expected one size (H, W)"
+            )
+        for title, ids in ((name, label), (f"the truth of {name}", truth)):
+            wrong = (ids < 0) | (ids >= len(self.images)) & (ids != IGNORE_INDEX)
+            if wrong.any():
+                raise ValueError(
+                    f"{title} has class ids {ids[wrong].unique().tolist()}: expected 0 "
+                    f"to {len(self.images) - 1}, or {IGNORE_INDEX}"
+                )
         intersect, union, _, area = IoUMetric.intersect_and_union(
             label, truth.to(label), len(self.images), IGNORE_INDEX
         )

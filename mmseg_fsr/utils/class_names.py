@@ -7,7 +7,10 @@ from mmengine.logging import print_log
 
 
 def compare_classes(
-    ours: Sequence[str], theirs: Sequence[str], of_ours: str, of_theirs: str
+    ours: Sequence[str] | None,
+    theirs: Sequence[str] | None,
+    of_ours: str,
+    of_theirs: str,
 ) -> None:
     """Refuses two lists that have a class at different places.
 
@@ -16,35 +19,36 @@ def compare_classes(
     Upper and lower case are alike.
 
     Args:
-        ours: Names of classes in the order of their ids.
-        theirs: The other names.
-        of_ours: Whose the first list is, for messages.
-        of_theirs: Whose the second list is.
+        ours: Names of classes in the order of their ids; nothing is compared where
+            they are not known.
+        theirs: The other names, which an error advises to take.
+        of_ours: What has the first names, for messages.
+        of_theirs: What has the other names.
 
     Raises:
         ValueError: If a name of both lists has two places, or the lists have different
             lengths.
     """
-    here = [name.casefold() for name in ours]
-    there = [name.casefold() for name in theirs]
-    if here == there:
+    if not ours or not theirs:
         return
-    advice = f"set metainfo.classes of the data set to {tuple(theirs)}"
-    if len(here) != len(there):
+    if len(ours) != len(theirs):
         raise ValueError(
-            f"{of_ours} has {len(here)} classes, {of_theirs} {len(there)}, "
-            f"{', '.join(theirs)}: take the data set that belongs to it"
+            f"{of_ours} has {len(ours)} classes, {of_theirs} {len(theirs)}, "
+            f"{', '.join(theirs)}: take a data set of these classes"
         )
-    for index, name in enumerate(here):
-        if name in there and there[index] != name:
-            raise ValueError(
-                f"class {index} is '{ours[index]}' in {of_ours}, but '{theirs[index]}' "
-                f"in {of_theirs}: outputs and masks would be named wrongly; {advice}"
-            )
-    index = next(i for i, name in enumerate(here) if name != there[i])
-    print_log(
+    here, there = ([name.casefold() for name in names] for names in (ours, theirs))
+    differing = [i for i, name in enumerate(here) if name != there[i]]
+    if not differing:
+        return
+    moved = [i for i in differing if here[i] in there]
+    index = (moved or differing)[0]
+    text = (
         f"class {index} is '{ours[index]}' in {of_ours}, but '{theirs[index]}' in "
-        f"{of_theirs}: right only if it was renamed",
-        logger="current",
-        level=logging.WARNING,
+        f"{of_theirs}: "
     )
+    if moved:
+        raise ValueError(
+            f"{text}outputs and masks would be named wrongly; set metainfo.classes of "
+            f"the data set to {tuple(theirs)}"
+        )
+    print_log(f"{text}right only if it was renamed", "current", logging.WARNING)

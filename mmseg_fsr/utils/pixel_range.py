@@ -1,8 +1,10 @@
 """Which values of pictures deeper than 8 bits become black and white."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
+from mmengine.logging import print_log
 
 # The two numbers of a fixed range, or two percentiles of each image as text.
 PixelRange = Sequence[float] | Sequence[str]
@@ -72,15 +74,36 @@ def scale_to_8bit(
     return np.round(shares.clip(0, 1) * 255).astype(np.uint8)
 
 
+def compare_ranges(
+    ours: PixelRange | None, theirs: PixelRange | None, of_ours: str, of_theirs: str
+) -> None:
+    """Warns if deep images of two data sets are scaled in different ways.
+
+    Args:
+        ours: A ``pixel_range``, or None if all pictures have 8 bits.
+        theirs: The other one.
+        of_ours: Whose the first is, for the warning.
+        of_theirs: Whose the second is.
+    """
+    if ours is None or theirs is None or tuple(ours) == tuple(theirs):
+        return
+    print_log(
+        f"pixel_range is {tuple(ours)} in {of_ours}, but {tuple(theirs)} in "
+        f"{of_theirs}: the network would see images of another brightness, unless the "
+        "files differ as the ranges do",
+        "current",
+        logging.WARNING,
+    )
+
+
 def _numbers(pixel_range: PixelRange) -> tuple[float, float]:
     """The two numbers of a range, or those before its two per cent signs."""
     low, high = pixel_range
     if isinstance(low, str) and isinstance(high, str):
-        percents = low.removesuffix("%"), high.removesuffix("%")
-        low, high = map(float, percents)
-        if (f"{percents[0]}%", f"{percents[1]}%") != tuple(pixel_range):
+        low, high = (float(percent.removesuffix("%")) for percent in pixel_range)
+        if not all(percent.endswith("%") for percent in pixel_range):
             raise ValueError("percentiles end with a per cent sign")
-        if not 0 <= low <= high <= 100:
+        if low < 0 or high > 100:
             raise ValueError("percentiles are from 0 to 100")
         return low, high
     if isinstance(low, str | bool) or isinstance(high, str | bool):

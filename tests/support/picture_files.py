@@ -50,6 +50,12 @@ def _opencv(pixels: np.ndarray) -> Writer:
     return lambda path: cv2.imwrite(str(path), pixels)
 
 
+def _netpbm(pixels: np.ndarray) -> Writer:
+    kind = "P5" if pixels.ndim == 2 else "P6"
+    header = f"{kind} {WIDTH} {HEIGHT} 4095\n".encode()
+    return lambda path: path.write_bytes(header + pixels.astype(">u2").tobytes())
+
+
 def _frames(path: Path) -> None:
     frames = [Image.fromarray(pixels) for pixels in (COLOURS, 255 - COLOURS)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -71,6 +77,8 @@ EIGHT_BIT: dict[str, tuple[str, Writer]] = {
     "1-bit PNG": ("png", _pillow(GREY, "1")),
     "PNG on its side": ("png", _pillow(COLOURS, exif=_on_its_side())),
     "animated GIF": ("gif", _frames),
+    "PPM": ("ppm", _pillow(COLOURS)),
+    "grey PGM": ("pgm", _pillow(GREY)),
     "TIFF of two pages": ("tif", _frames),
 }
 # The values that they hold, grey (H, W) or RGB.
@@ -88,6 +96,8 @@ DEEPER: dict[str, tuple[str, Writer, np.ndarray]] = {
     "16-bit colour TIFF": ("tif", _opencv(DEEP_COLOURS[..., ::-1]), DEEP_COLOURS),
     "32-bit TIFF": ("tif", _pillow(DEEP.astype(np.int32)), DEEP),
     "float TIFF": ("tif", _pillow(DEEP.astype(np.float32)), DEEP),
+    "12-bit PGM": ("pgm", _netpbm(DEEP), DEEP),
+    "12-bit PPM": ("ppm", _netpbm(DEEP_COLOURS), DEEP_COLOURS),
 }
 MASKS: dict[str, tuple[str, Writer]] = {
     "palette PNG": ("png", _pillow(IDS, "P")),

@@ -3,6 +3,7 @@ from mmengine.config import Config
 
 from mmseg_fsr.cli.output_folder import (
     mark_folder,
+    metric_folders,
     refuse_data_folder,
     require_own_folder,
     require_own_work_dir,
@@ -189,3 +190,18 @@ def test_a_work_directory_among_the_data_is_refused(tmp_path):
     cfg = Config(dict(train_dataloader=dict(dataset=DATASET), work_dir="data/images/x"))
     with pytest.raises(ValueError, match=r"the work directory .*\.img_path"):
         require_own_work_dir(cfg)
+
+
+def test_metrics_write_no_label_maps_among_the_data(tmp_path):
+    metric = dict(type="IoUMetric", output_dir="data/masks")
+    cfg = Config(
+        dict(
+            train_dataloader=dict(dataset=DATASET),
+            val_evaluator=dict(type="IoUMetric"),
+            test_evaluator=dict(type="Evaluator", metrics=[metric]),
+            work_dir=str(tmp_path),
+        )
+    )
+    with pytest.raises(ValueError, match=r"output_dir of IoUMetric in test_eval.*data"):
+        require_own_work_dir(cfg)
+    assert metric_folders(cfg, "val_evaluator") == {}

@@ -107,3 +107,9 @@ def test_the_labels_folder_by_environment(name, monkeypatch):
     cfg = load(name)
     assert cfg.train_dataloader.dataset.data_prefix.seg_map_path == "/labels"
     assert cfg.val_dataloader.dataset.data_prefix.seg_map_path == "SegmentationClass"
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_classes_of_labels_and_checkpoints_are_compared(name):
+    hooks = {hook["type"] for hook in load(name).default_hooks.values()}
+    assert {"NumClassCheckHook", "CheckpointGuardHook"} <= hooks

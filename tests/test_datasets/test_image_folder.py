@@ -32,6 +32,25 @@ def files_of(images):
     return {name: path.removeprefix("images/") for name, path in images.items()}
 
 
+# --- images that a list names
+
+
+@pytest.mark.parametrize("line", ["a cat", "a,1", "a.JPG\tcat dog"])
+def test_labels_behind_the_names_of_a_list_are_named(folder, line):
+    images = folder("a.JPG", "b.jpg")
+    with pytest.raises(ValueError, match=r"l\.txt has .* behind the name 'a\S*' and"):
+        find_images(images, [line, "b cat"], None, "l.txt")
+    spaced = folder("a cat.jpg")
+    assert files_of(find_images(spaced, ["a cat"], None, "l.txt"))
+
+
+def test_a_list_may_write_a_suffix_in_the_other_case(folder):
+    images = folder("a.JPG")
+    assert files_of(find_images(images, ["a.jpg"], None, "l.txt")) == {"a": "a.JPG"}
+    with pytest.raises(FileNotFoundError):
+        find_images(images, ["a.jpg"], ".jpg", "l.txt")
+
+
 # --- all images of a folder
 
 
@@ -50,7 +69,7 @@ def test_what_is_left_out_is_counted_and_named_once(folder, said):
     assert list(list_images(images, None)) == ["a"]
     (line,) = said
     assert line.startswith("left out of images: 4 files of other names than .jpg, ")
-    assert "(1.txt, 2.mp4, 3, ...) and 2 hidden images (._a.jpg, .thumbs/a.p" in line
+    assert "(1.txt, 2.mp4, 3 and 1 more) and 2 hidden images (._a.jpg, .thumbs" in line
 
 
 def test_a_suffix_that_is_set_holds_to_the_letter(folder, said):

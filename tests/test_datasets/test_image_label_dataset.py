@@ -1,12 +1,13 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.fileio import LocalBackend, register_backend
 from PIL import Image
 
-from mmseg_fsr.datasets import ImageLabelDataset, label_file
+from mmseg_fsr.datasets import ImageLabelDataset, image_label_dataset, label_file
 from tests.support.voc_folder import WIDTH
 
 from .base import (
@@ -78,6 +79,49 @@ def test_images_of_mixed_suffixes_simply_work(voc_root, ann_file):
     assert [mask_of(item).shape[1] for item in dataset] == [WIDTH] * 3
     (voc_root / "image_labels.json").write_text('{"a.JPG": [8], "b": [], "c.png": [2]}')
     assert foreground(build(voc_root, ann_file=ann_file)) == [[8], [], [2]]
+
+
+def test_deep_images_need_their_step(voc_root):
+    image = voc_root / "JPEGImages/a.jpg"
+    Image.fromarray(np.full((40, WIDTH), 999, np.uint16)).save(image, format="PNG")
+    load, *rest = PACKED
+    without = [dict(type="LoadImageFromFile"), *rest]
+    with pytest.raises(ValueError, match=r"image \S+a\.jpg has uint16 .*ScaleTo8Bit"):
+        build_with_masks(voc_root, pipeline=without)[0]
+    metainfo = dict(classes=CLASSES, pixel_range=(0, 4095))
+    with pytest.raises(ValueError, match=r"pixel_range=\(0, 4095\) .* lacks: put"):
+        build_with_masks(voc_root, pipeline=without, metainfo=metainfo)
+    # Other steps may read deep images in a way of their own.
+    own = [dict(type="LoadImageFromFile", color_type="unchanged"), *rest]
+    assert build_with_masks(voc_root, pipeline=own, metainfo=metainfo)[0]
+    step = dict(type="ScaleTo8Bit")
+    scaled = build_with_masks(voc_root, pipeline=[load, step, *rest], metainfo=metainfo)
+    assert (scaled[0]["inputs"] == round(999 / 4095 * 255)).all()
+
+
+def test_of_a_folder_without_a_list_the_others_are_to_be_listed(voc_root):
+    os.remove(voc_root / "SegmentationClass/b.png")
+    message = r"b\.png does not exist: add it .* the others as `ann_file`$"
+    with pytest.raises(FileNotFoundError, match=message):
+        build_with_masks(voc_root, ann_file="")[1]
+
+
+def test_paths_may_be_objects(voc_root):
+    paths = dict(img_path=Path("JPEGImages"))
+    label_file = Path("image_labels.json")
+    dataset = build(
+        voc_root,
+        data_root=voc_root,
+        ann_file=Path(SPLIT),
+        label_file=label_file,
+        data_prefix=paths,
+    )
+    assert foreground(dataset) == [[8, 15], [12], []]
+
+
+def test_several_suffixes_are_named(voc_root):
+    with pytest.raises(ValueError, match=r"img_suffix=\('\.jpg', '\.png'\): expected"):
+        build(voc_root, img_suffix=(".jpg", ".png"))
 
 
 def test_labels_without_their_image_are_counted(voc_root, monkeypatch):
@@ -276,3 +320,20 @@ def test_classes_of_an_item_by_which_images_can_be_repeated(voc_root):
         assert label[1:].tolist() == dataset.get_data_info(index)["gt_label"].tolist()
     with pytest.raises(ValueError, match="without `label_file`"):
         build_with_masks(voc_root, label_file=None).get_cat_ids(0)
+
+
+def test_classes_of_no_training_image_are_named(voc_root, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        image_label_dataset, "print_log", lambda text, *_: said.append(text)
+    )
+    labels = np.ones((3, 20))
+    np.save(voc_root / "l.npy", labels)
+    build(voc_root, label_file="l.npy")
+    assert not said
+    labels[:, [2, 4]] = 0
+    np.save(voc_root / "l.npy", labels)
+    build(voc_root, label_file="l.npy")
+    (line,) = said
+    assert "l.npy gives no image of the split the classes " in line
+    assert f"{CLASSES[3]}, {CLASSES[5]}: training" in line

@@ -3,6 +3,7 @@ from posixpath import normpath
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,22 @@ def test_layouts_give_the_same_labels(tmp_path, name, content):
     labels = read_label_file(write(tmp_path / name, content), NAMES, CLASSES)
     assert labels.dtype == np.float32
     np.testing.assert_array_equal(labels, EXPECTED)
+
+
+@pytest.mark.parametrize("name", ["l.json", "l.txt"])
+def test_labels_of_numpy_are_written(tmp_path, name):
+    labels = {"one": np.array([1, 3]), "two": (), "sub/three": torch.tensor([2])}
+    write_label_file(tmp_path / name, labels)
+    read = read_label_file(tmp_path / name, NAMES, CLASSES)
+    np.testing.assert_array_equal(read, EXPECTED)
+
+
+@pytest.mark.parametrize("row", ["cat", 1, None, [0], [1.0], [True], np.eye(2)[0]])
+def test_what_is_no_list_of_labels_is_not_written(tmp_path, row):
+    message = r"image 'a' has the labels .*expected (a list|class names, or ids from 1)"
+    with pytest.raises(ValueError, match=message):
+        write_label_file(tmp_path / "l.json", {"a": row})
+    assert not list(tmp_path.iterdir())
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)

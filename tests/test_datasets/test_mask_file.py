@@ -22,6 +22,19 @@ def test_what_is_written_is_read_and_shown_in_colour(tmp_path, dtype):
     assert [file.name for file in tmp_path.iterdir()] == ["x.png"]
 
 
+@pytest.mark.parametrize("value", [256, -1, 0.5, np.nan])
+def test_what_is_no_id_is_not_written(tmp_path, value):
+    with pytest.raises(
+        ValueError, match=r"mask has values from .*: expected class ids"
+    ):
+        write_mask(tmp_path / "x.png", np.array([[0, value]]), PALETTE)
+    with pytest.raises(ValueError, match=r"mask has the shape \(1, 1, 2\): expected"):
+        write_mask(tmp_path / "x.png", np.zeros((1, 1, 2)), PALETTE)
+    with pytest.raises(ValueError, match="palette has 300 colours: expected 256"):
+        write_mask(tmp_path / "x.png", np.zeros((1, 2)), PALETTE * 100)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint16])
 def test_mask_of_another_depth(tmp_path, dtype):
     mask = np.array([[0, 1], [1, 0]], dtype)

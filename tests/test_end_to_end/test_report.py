@@ -231,3 +231,13 @@ def test_a_model_without_cams_has_none_in_the_page(work_dir):
     assert layers(data["gallery"]) == ["photo", "prediction", "truth"]
     images = data["gallery"]["images"]
     assert all(set(image["iou"]) == {"prediction"} for image in images)
+
+
+def test_classes_in_another_order_than_the_models_are_refused(straight, capsys):
+    classes = "background,crate,ball,fish,leaf,starfish"
+    code, line = fails(
+        capsys, straight.work_dir, "--out", straight.work_dir / "other.html",
+        "--cfg-options", f"val_dataloader.dataset.metainfo.classes={classes}",
+    )  # fmt: skip
+    assert code == 1
+    assert "class 1 is 'crate' in the data set shown, but 'ball' in " in line

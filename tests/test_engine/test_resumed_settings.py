@@ -1,6 +1,6 @@
 import pytest
 import torch
-from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
+from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper, PolyLR
 from torch import nn
 
 from mmseg_fsr.engine.resumed_settings import ignored_settings, last_scheduled_step
@@ -71,3 +71,24 @@ def test_another_number_of_schedules_is_named():
 def test_end_of_the_schedules():
     assert last_scheduled_step(checkpoint(end=9)) == 9
     assert last_scheduled_step({}) is None
+
+
+def test_a_schedule_of_another_kind_is_named():
+    wrapper, (first, _) = run(warm_up=True)
+    poly = PolyLR(wrapper, power=2.0, by_epoch=False, begin=1, end=8)
+    (line,) = ignored_settings(checkpoint(), wrapper.state_dict(), [first, poly])
+    assert line.startswith("param_scheduler.1 (PolyLR): a kind with T_max")
+    assert line.endswith("(config: power, total_iters); the kind is the config's")
+
+
+def test_an_optimiser_of_another_kind_is_refused():
+    sgd = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+    message = r"optim_wrapper\.optimizer: .* betas.*\(config: .*momentum.*load_from"
+    with pytest.raises(ValueError, match=message):
+        ignored_settings(checkpoint(), sgd.state_dict(), [])
+    # Another torch has other settings beside these.
+    wrapper, schedules = run()
+    theirs = checkpoint()
+    for group in theirs["optimizer"]["param_groups"]:
+        group.pop("foreach")
+    assert ignored_settings(theirs, wrapper.state_dict(), schedules) == []

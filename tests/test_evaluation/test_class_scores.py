@@ -20,6 +20,19 @@ def slow_iou(labels, truths, num_classes):
     return values
 
 
+@pytest.mark.parametrize(
+    ("label", "truth", "words"),
+    [
+        ([[0, 1]], [[0], [1]], r"x is \(1, 2\), its truth \(2, 1\)"),
+        ([[0, 3]], [[0, 255]], r"^x has class ids \[3\]: expected 0 to 2, or 255"),
+        ([[0, 255]], [[-1, 4]], r"the truth of x has class ids \[-1, 4\]"),
+    ],
+)
+def test_maps_of_other_classes_or_sizes_are_named(label, truth, words):
+    with pytest.raises(ValueError, match=words):
+        ClassScores(3).add("x", torch.tensor(label), torch.tensor(truth))
+
+
 def test_scores_of_images_and_of_all_are_those_of_the_slow_way():
     labels, truths = torch.randint(0, 4, (2, 3, 6, 7))
     # Class 3 is in no truth and one label map, class 4 nowhere.
@@ -29,7 +42,8 @@ def test_scores_of_images_and_of_all_are_those_of_the_slow_way():
     total = ClassScores(5)
     for label, truth in zip(labels, truths, strict=True):
         one = ClassScores(5)
-        one.add("x", label, truth)
+        # Arrays of NumPy too.
+        one.add("x", label, truth.numpy())
         one.add("y", truth, truth)
         expected = slow_iou([label], [truth], 5)
         assert one.iou("x") == pytest.approx(expected)

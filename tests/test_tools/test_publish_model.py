@@ -103,6 +103,14 @@ def test_meta_is_there_without_names(publish):
     assert torch.load(out, weights_only=True)["meta"] == {}
 
 
+def test_what_is_kept_of_meta_is_told(publish, capsys):
+    meta = dict(classes=CLASSES, palette=PALETTE, pixel_range=(0, 4095))
+    out = publish(checkpoint(meta=dict(dataset_meta=meta)))
+    assert torch.load(out, weights_only=True)["meta"] == dict(dataset_meta=meta)
+    told = "meta but for classes, palette and pixel_range, message_hub"
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("state_dict", "arguments", "message"),
     [

@@ -8,7 +8,7 @@ CLASSES = ("background", "cat", "dog")
 @pytest.fixture
 def logged(monkeypatch):
     lines = []
-    monkeypatch.setattr(class_names, "print_log", lambda text, **_: lines.append(text))
+    monkeypatch.setattr(class_names, "print_log", lambda text, *_: lines.append(text))
     return lines
 
 

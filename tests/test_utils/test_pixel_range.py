@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from mmseg_fsr.utils.pixel_range import check_pixel_range, scale_to_8bit
+from mmseg_fsr.utils import pixel_range
+from mmseg_fsr.utils.pixel_range import (
+    check_pixel_range,
+    compare_ranges,
+    scale_to_8bit,
+)
 
 VALUES = np.arange(101, dtype=np.uint16).reshape(1, 101) * 40
 
@@ -52,6 +57,25 @@ def test_without_a_range_the_error_says_how_to_give_one():
 def test_what_is_no_range_is_named(pixel_range):
     with pytest.raises(ValueError, match=r"^pixel_range=.*such as \(0, 4095\), or"):
         check_pixel_range(pixel_range)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "count"),
+    [
+        ((0, 255), [0, 4095], 1),
+        (("1%", "99%"), (0, 9), 1),
+        ([0, 9], (0, 9), 0),
+        (None, (0, 9), 0),
+        ((0, 9), None, 0),
+    ],
+)
+def test_two_ranges_are_warned_of(monkeypatch, ours, theirs, count):
+    said = []
+    monkeypatch.setattr(pixel_range, "print_log", lambda text, *_: said.append(text))
+    compare_ranges(ours, theirs, "one", "the other")
+    assert len(said) == count
+    if said:
+        assert f"is {ours} in one, but {tuple(theirs)} in the other" in said[0]
 
 
 def test_pictures_of_8_bits_need_none():

@@ -33,6 +33,7 @@ from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.split_file import name_in_dataset
 from mmseg_fsr.models.segmentors import WeakSegmentor, labels_of_sample
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.class_names import compare_classes
 from mmseg_fsr.utils.training_progress import TrainingProgress
 from mmseg_fsr.visualization import (
     MaskedView,
@@ -118,6 +119,8 @@ def main() -> None:
         for path in paths:
             require_new(path, args.overwrite)
         model = init_model(cfg, args.checkpoint)
+        ours, theirs = dataset.metainfo["classes"], model.dataset_meta["classes"]
+        compare_classes(ours, theirs, "val_dataloader.dataset", args.checkpoint)
         model.dataset_meta = dataset.metainfo
         draw = uncertainty_panel if args.uncertainty else prediction_panel
         for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):

@@ -12,7 +12,7 @@ Examples:
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
@@ -51,13 +51,16 @@ def read_labels(kind: str, source: Path, names: Sequence[str] | None) -> Labels:
     return labels
 
 
-def check_outputs(out: Path, split: Path | None, overwrite: bool) -> None:
+def check_outputs(
+    out: Path, split: Path | None, overwrite: bool, inputs: Iterable[Path] = ()
+) -> None:
     """Refuses outputs that could not be written, before anything is read.
 
     Args:
         out: The label file.
         split: The split list, if one is to be written.
         overwrite: Whether files may be replaced.
+        inputs: Files that are read, which are never replaced.
 
     Raises:
         OSError: If an output is a folder, or a file that may not be replaced.
@@ -69,7 +72,7 @@ def check_outputs(out: Path, split: Path | None, overwrite: bool) -> None:
     for path in filter(None, (out, split)):
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder: name a file")
-        require_new(path, overwrite)
+        require_new(path, overwrite, inputs)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -100,7 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the source and writes the label file."""
     args = parse_args(argv)
     try:
-        check_outputs(args.out, args.write_split, args.overwrite)
+        read = [x for x in (args.source, args.split) if x and x.is_file()]
+        check_outputs(args.out, args.write_split, args.overwrite, read)
         if not args.source.exists():
             raise FileNotFoundError(f"source {args.source} does not exist")
         names = read_split(args.split) if args.split else None

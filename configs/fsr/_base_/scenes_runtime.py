@@ -10,6 +10,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='AtomicCheckpointHook', by_epoch=False, interval=600),
+    checkpoint_guard=dict(type='CheckpointGuardHook'),
     num_class_check=dict(type='NumClassCheckHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))

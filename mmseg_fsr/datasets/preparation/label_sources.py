@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.datasets.split_file import check_image_name, clean_name
+from mmseg_fsr.utils.first_names import first_names
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 
@@ -210,8 +211,9 @@ def files_in(folder: Path, suffix: str) -> list[str]:
     )
     names = sorted(f.removesuffix(suffix) for f in files if f.endswith(suffix))
     others = [file for file in files if not file.endswith(suffix)]
-    found = f"{len(others)} files of {folder} do not end in {suffix}, such as " + (
-        ", ".join(others[:3])
+    found = (
+        f"{len(others)} files of {folder} do not end in {suffix}, such as "
+        f"{first_names(others, 3)}"
     )
     if not names:
         raise FileNotFoundError(

@@ -118,6 +118,12 @@ class AtomicCheckpointHook(CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for name in self.key_indicators if self.save_best and metrics else ():
+            if name not in (*metrics, "auto"):
+                raise ValueError(
+                    f"default_hooks.checkpoint.save_best={name!r}, but validation "
+                    f"scores {', '.join(metrics)}: name one of these, or None"
+                )
         with self._removing_last():
             super()._save_best_checkpoint(runner, metrics)
 

@@ -19,6 +19,7 @@ from mmseg_fsr.engine.runner_access import (
     unwrapped_model,
 )
 from mmseg_fsr.utils.class_names import compare_classes
+from mmseg_fsr.utils.pixel_range import compare_ranges
 
 
 @HOOKS.register_module()
@@ -54,8 +55,7 @@ class CheckpointGuardHook(Hook):
                 tensors.
         """
         try:
-            _check_classes(runner, checkpoint)
-            _check_pixel_range(runner, checkpoint)
+            _check_data(runner, checkpoint)
             check_weights(
                 unwrapped_model(runner).state_dict(),
                 checkpoint.get("state_dict", checkpoint),
@@ -89,40 +89,44 @@ def _warn_of_ignored(runner: Runner, checkpoint: dict) -> None:
         )
     info = checkpoint.get("message_hub", {}).get("runtime_info", {})
     length, former = runner.max_iters, info.get("max_iters")
+    step = checkpoint.get("meta", {}).get("iter", 0)
+    if step >= length:
+        print_log(
+            f"the checkpoint is of step {step}, the run has {length} steps by the "
+            "config: nothing is left to train",
+            "current",
+            logging.WARNING,
+        )
     if former in (None, length):
         return
-    text = f"the run has {length} steps by the config, {former} by the checkpoint: "
-    text += "the config's hold, also for phases of masks and teacher"
     end = last_scheduled_step(checkpoint)
+    rest = ""
     if end is not None and end < length:
-        text += f"; from step {end} on, where the checkpoint's schedules end, the "
-        text += "learning rate stays as it is then"
-    print_log(text, "current", logging.WARNING)
+        rest = (
+            f"; from step {end} on, where the checkpoint's schedules end, the learning "
+            "rate stays as it is then"
+        )
+    print_log(
+        f"the run has {length} steps by the config, {former} by the checkpoint: the "
+        f"config's hold, also for phases of masks and teacher{rest}",
+        "current",
+        logging.WARNING,
+    )
 
 
-def _check_pixel_range(runner: Runner, checkpoint: dict) -> None:
-    """Warns if deep images are not scaled as in the training of the checkpoint."""
-    theirs = plain_dataset_meta(checkpoint.get("meta")).get("pixel_range")
-    if theirs is None:
-        return
-    ours = getattr(dataset_in_use(runner), "metainfo", {}).get("pixel_range")
-    if ours is not None and tuple(ours) != tuple(theirs):
-        text = f"pixel_range of the config's data set is {tuple(ours)}, that of the "
-        text += f"checkpoint's {tuple(theirs)}: the network knows images of another "
-        text += "brightness, unless the files differ as the ranges do"
-        print_log(text, "current", logging.WARNING)
+def _check_data(runner: Runner, checkpoint: dict) -> None:
+    """Compares what the data set and the checkpoint say of classes and pixels.
 
-
-def _check_classes(runner: Runner, checkpoint: dict) -> None:
-    """Refuses classes in another order; training anew only warns of them."""
-    theirs = plain_dataset_meta(checkpoint.get("meta")).get("classes")
+    Training that starts from the checkpoint is only warned of other classes.
+    """
+    theirs = plain_dataset_meta(checkpoint.get("meta"))
     if not theirs:
         return
-    ours = getattr(dataset_in_use(runner), "metainfo", {}).get("classes")
-    if not ours:
-        return
+    ours = getattr(dataset_in_use(runner), "metainfo", {})
+    titles = "the config's data set", "the checkpoint"
+    compare_ranges(ours.get("pixel_range"), theirs.get("pixel_range"), *titles)
     try:
-        compare_classes(ours, theirs, "the config's data set", "the checkpoint")
+        compare_classes(ours.get("classes"), theirs.get("classes"), *titles)
     except ValueError as error:
         if not is_training_run(runner) or is_resumed(runner):
             raise

@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 from mmseg_fsr.datasets.foreground_check import require_foreground
 from mmseg_fsr.engine.runner_access import unwrapped_model
 from mmseg_fsr.utils.class_names import compare_classes
+from mmseg_fsr.utils.first_names import first_names
+from mmseg_fsr.utils.pixel_range import compare_ranges
 
 
 @HOOKS.register_module()
@@ -36,15 +38,11 @@ class NumClassCheckHook(Hook):
         if runner.val_loop is None:
             return
         self.before_val(runner)
-        loops = (runner.val_loop, runner.train_loop)
-        val, train = map(_classes_of, (loop.dataloader.dataset for loop in loops))
-        if val and train:
-            compare_classes(
-                val,
-                train,
-                "the data set of val_dataloader",
-                "the data set of train_dataloader",
-            )
+        validated = runner.val_loop.dataloader.dataset
+        titles = "the data set of val_dataloader", "the data set of train_dataloader"
+        val, train = (getattr(data, "metainfo", {}) for data in (validated, dataset))
+        compare_classes(val.get("classes"), train.get("classes"), *titles)
+        compare_ranges(val.get("pixel_range"), train.get("pixel_range"), *titles)
 
     def before_val(self, runner: Runner) -> None:
         """Checks the validation data."""
@@ -83,8 +81,8 @@ class NumClassCheckHook(Hook):
             )
         raise ValueError(
             f"model.decode_head.num_classes={model.num_classes}, but the data set of "
-            f"{key} has {len(classes)} classes, {', '.join(classes[:4])}"
-            f"{', ...' if classes[4:] else ''}: set {remedy}"
+            f"{key} has {len(classes)} classes, {first_names(classes, 4)}: "
+            f"set {remedy}"
         )
 
 
@@ -92,15 +90,14 @@ def _check_exported(dataset: Dataset) -> None:
     """Compares a data set's classes with those of the export that it trains on."""
     folder = getattr(dataset, "data_prefix", {}).get("seg_map_path")
     manifest = Path(folder or "", "manifest.json")
-    classes = _classes_of(dataset)
-    if not folder or not classes or not manifest.is_file():
+    if not folder or not manifest.is_file():
         return
     exported = json.loads(manifest.read_text(encoding="utf-8"))
     # An export names its classes at its end; another program's manifest may be a list.
     named = exported.get("classes") if isinstance(exported, dict) else None
     if isinstance(named, dict) and "settings" in exported:
         ours = "the data set of train_dataloader"
-        compare_classes(classes, list(named), ours, str(manifest))
+        compare_classes(_classes_of(dataset), list(named), ours, str(manifest))
 
 
 def _classes_of(dataset: Dataset) -> tuple[str, ...] | None:

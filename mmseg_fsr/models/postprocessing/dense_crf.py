@@ -126,8 +126,9 @@ class DenseCRF:
             Refined probabilities, float32 (B, C, H, W), on the device of ``probs``.
 
         Raises:
-            TypeError: If a dtype is another.
-            ValueError: If the shapes do not agree, or a result is not finite.
+            TypeError: If they are no tensors, or a dtype is another.
+            ValueError: If the shapes do not agree, values are no probabilities, or a
+                result is not finite.
         """
         _check_inputs(images, probs)
         batch, classes, height, width = probs.shape
@@ -157,10 +158,14 @@ class DenseCRF:
 
 def _check_inputs(images: Tensor, probs: Tensor) -> None:
     """Refuses images and probabilities that do not belong together."""
-    if images.dtype != torch.uint8 or probs.dtype != torch.float32:
+    kinds = [
+        value.dtype if isinstance(value, Tensor) else type(value)
+        for value in (images, probs)
+    ]
+    if kinds != [torch.uint8, torch.float32]:
         raise TypeError(
-            "a dense CRF takes uint8 images and float32 probabilities, but got "
-            f"{images.dtype} and {probs.dtype}"
+            "a dense CRF takes tensors, uint8 RGB images and float32 probabilities, "
+            f"but got {kinds[0]} and {kinds[1]}"
         )
     if (
         images.dim() != 4
@@ -175,4 +180,11 @@ def _check_inputs(images: Tensor, probs: Tensor) -> None:
             "a dense CRF takes RGB images (B, 3, H, W) and probabilities (B, C, H, W) "
             "of two or more classes, none of them empty, but got "
             f"{tuple(images.shape)} and {tuple(probs.shape)}"
+        )
+    lowest, highest = probs.aminmax()
+    # Sums of float32 go a little beyond 1; what is not finite fails at the end.
+    if lowest < 0 or highest > 1.001:
+        raise ValueError(
+            "a dense CRF takes probabilities from 0 to 1, but got values from "
+            f"{lowest:.6g} to {highest:.6g}: logits.softmax(dim=1) makes them of logits"
         )

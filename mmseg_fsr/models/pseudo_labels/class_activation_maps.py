@@ -156,7 +156,7 @@ def multi_scale_cams(
     Args:
         extract: Maps images (N, 3, h, w) to their CAMs after ReLU, of any resolution.
         images: (B, 3, H, W) float, normalised as the network wants it.
-        scales: Scale factors of the images.
+        scales: Scale factors of the images, one or more.
         classes: The images' own classes, M at most, whose maps alone are kept. Defaults
             to None, all K classes.
         own: CAMs of the images as they are, (B, K, h, w), if they are there already:
@@ -164,6 +164,9 @@ def multi_scale_cams(
 
     Returns:
         CAMs (B, K or M, H, W) in 0..1, float32, without gradient.
+
+    Raises:
+        ValueError: If there is no scale.
 
     Example:
         >>> extract = lambda images: CAMs(None, images.relu())
@@ -177,6 +180,8 @@ def multi_scale_cams(
         # Select before resizing, while the maps are small.
         return merge_mirrored(maps if classes is None else classes.select(maps), size)
 
+    if not len(scales):
+        raise ValueError(f"scales={scales!r}: expected one factor or more, as (1.0,)")
     total = None
     for scale in scales:
         scaled = _resize_images(images, scale)

@@ -45,7 +45,8 @@ def test_arrays(image, settings, expected):
     [
         (SHARES, r"has float32 pixels from 0.0 to 0.97.*uint8, .*255 \* image"),
         (DEEP, r"has uint16 pixels from 21 to 4084: .*pixel_range"),
-        (GREY.astype(np.int64), "has int64 pixels"),
+        (GREY.astype(np.int64), r"has int64 pixels .*; image\.round\(\)\.astype"),
+        (BGR.astype(np.float32), r"float32 pixels .*; image\.round\(\)\.astype"),
         (GREY > 9, r"has bool pixels from False to True: expected uint8"),
         (GREY.astype(complex), r"has complex128 pixels .*: expected uint8"),
         (BGR.transpose(2, 0, 1), r"shape \(3, 6, 9\).*transpose\(1, 2, 0\)"),

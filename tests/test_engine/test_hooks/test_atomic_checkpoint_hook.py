@@ -105,6 +105,13 @@ def test_so_does_the_former_best(saving, tmp_path):
     assert names(tmp_path) == ["best_mIoU_iter_2.pth"]
 
 
+def test_the_best_is_chosen_by_a_score_that_is_there(saving):
+    hook, runner = saving(save_best="mIou", rule="greater")
+    message = r"save_best='mIou', but validation scores aAcc, mIoU: name one"
+    with pytest.raises(ValueError, match=message):
+        hook.after_val_epoch(runner, dict(aAcc=1.0, mIoU=2.0))
+
+
 def test_save_now_saves_no_step_twice(saving, tmp_path):
     hook, runner = saving()
     hook._save_checkpoint(runner)

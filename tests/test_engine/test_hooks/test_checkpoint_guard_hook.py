@@ -7,6 +7,7 @@ from mmengine.runner import CheckpointLoader, IterBasedTrainLoop, TestLoop
 from torch import nn
 
 from mmseg_fsr.engine.hooks import CheckpointGuardHook, checkpoint_guard_hook
+from mmseg_fsr.utils import pixel_range
 
 WEIGHTS = nn.Linear(2, 3).state_dict()
 LACKING = dict(weight=WEIGHTS["weight"])
@@ -127,13 +128,11 @@ def test_training_anew_may_have_other_classes(monkeypatch):
 )
 def test_another_range_of_pixels_is_warned_of(monkeypatch, ours, theirs, count):
     lines = []
-    monkeypatch.setattr(
-        checkpoint_guard_hook, "print_log", lambda text, *_: lines.append(text)
-    )
+    monkeypatch.setattr(pixel_range, "print_log", lambda text, *_: lines.append(text))
     guard_classes(CLASSES, ours=dict(pixel_range=ours), pixel_range=theirs)
     assert len(lines) == count
     if lines:
-        assert "is (0, 255), that of the checkpoint's (0, 4095)" in lines[0]
+        assert "is (0, 255) in the config's data set, but (0, 4095) in" in lines[0]
 
 
 def test_its_runs_read_checkpoints_as_data(monkeypatch):
@@ -169,3 +168,13 @@ def test_a_resumed_run_says_what_its_config_does_not_change(monkeypatch):
     lines.clear()
     guard(WEIGHTS, theirs=theirs)
     assert lines == []
+
+
+@pytest.mark.parametrize(("step", "count"), [(3, 0), (4, 1), (9, 1)])
+def test_a_resumed_run_at_its_end_says_so(monkeypatch, step, count):
+    lines = []
+    monkeypatch.setattr(
+        checkpoint_guard_hook, "print_log", lambda text, *_: lines.append(text)
+    )
+    guard(WEIGHTS, resume=True, theirs=dict(meta=dict(iter=step)), max_iters=4)
+    assert [f"of step {step}" in line for line in lines] == [True] * count

@@ -6,6 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from mmseg_fsr import utils
 from mmseg_fsr.engine.hooks import NumClassCheckHook
 
 STAGES = ("train", "val", "test")
@@ -16,9 +17,7 @@ class Items(list):
     """A data set of items."""
 
 
-def run(
-    stage, num_classes, parts={}, val_classes=None, items=({},), folder="", **metainfo
-):
+def run(stage, num_classes, parts={}, val=None, items=({},), folder="", **metainfo):
     def loop_over(metainfo):
         dataset = Items(items)
         dataset.metainfo = metainfo
@@ -28,7 +27,7 @@ def run(
             evaluator=SimpleNamespace(metrics=[object()]),
         )
 
-    loops = dict(val_loop=val_classes and loop_over(dict(classes=val_classes)))
+    loops = dict(val_loop=val and loop_over(val))
     loops[f"{stage}_loop"] = loop_over(metainfo)
     model = SimpleNamespace(num_classes=num_classes, **parts)
     runner = SimpleNamespace(model=model, **loops)
@@ -49,22 +48,37 @@ def test_names_both_keys_and_what_to_set(stage):
 
 
 def test_without_image_classifier_there_is_one_key_and_four_classes_are_named():
-    message = r"5 classes, a, b, c, d, \.\.\.: set decode_head\.num_classes=5$"
+    message = r"5 classes, a, b, c, d and 1 more: set decode_head\.num_classes=5$"
     with pytest.raises(ValueError, match=message):
         run("train", 4, classes=tuple("abcde"))
 
 
 def test_training_looks_at_the_validation_data_too():
     with pytest.raises(ValueError, match="val_dataloader has 3 classes"):
-        run("train", 2, classes=CLASSES[:2], val_classes=CLASSES)
+        run("train", 2, classes=CLASSES[:2], val=dict(classes=CLASSES))
 
 
 def test_validation_has_the_training_datas_order():
     other = (CLASSES[0], *CLASSES[:0:-1])
     with pytest.raises(ValueError, match=r"class 1 is 'dog' in .*val_.* in .*train_"):
-        run("train", 3, val_classes=other, classes=CLASSES)
-    run("train", 3, val_classes=CLASSES, classes=CLASSES)
-    run("train", 3, val_classes=CLASSES, classes=None)
+        run("train", 3, val=dict(classes=other), classes=CLASSES)
+    run("train", 3, val=dict(classes=CLASSES), classes=CLASSES)
+    run("train", 3, val=dict(classes=CLASSES), classes=None)
+
+
+@pytest.mark.parametrize(("pixel_range", "count"), [((0, 9), 1), ((0, 4), 0)])
+def test_another_range_of_pixels_in_validation_is_warned_of(
+    monkeypatch, pixel_range, count
+):
+    said = []
+    monkeypatch.setattr(
+        utils.pixel_range, "print_log", lambda text, *_: said.append(text)
+    )
+    val = dict(classes=CLASSES, pixel_range=pixel_range)
+    run("train", 3, val=val, classes=CLASSES, pixel_range=[0, 4])
+    assert len(said) == count
+    if said:
+        assert r"is (0, 9) in the data set of val_dataloader, but (0, 4)" in said[0]
 
 
 def test_exported_labels_have_the_training_datas_order(tmp_path):
@@ -91,7 +105,7 @@ def test_data_set_without_classes_passes():
 def test_validation_data_show_some_foreground_before_anything_is_trained():
     mask = PixelData(data=torch.tensor([[[0, 255]]]))
     items = [dict(data_samples=SegDataSample(gt_sem_seg=mask))]
-    settings = dict(classes=CLASSES, val_classes=CLASSES, items=items)
+    settings = dict(classes=CLASSES, val=dict(classes=CLASSES), items=items)
     for stage in STAGES:
         with pytest.raises(ValueError, match=r"(val|test)_dataloader: no mask shows"):
             run(stage, 3, **settings)

@@ -128,6 +128,11 @@ def test_what_is_not_finite_is_an_error():
         (torch.zeros(1, 3, 4, 5).byte(), torch.zeros(1, 1, 4, 5), ValueError),
         (torch.zeros(1, 3, 0, 5).byte(), torch.zeros(1, 2, 0, 5), ValueError),
         (torch.zeros(3, 4, 5).byte(), torch.zeros(2, 4, 5), ValueError),
+        (np.zeros((1, 3, 4, 5), np.uint8), torch.zeros(1, 2, 4, 5), TypeError),
+        (torch.zeros(1, 3, 4, 5).byte(), np.zeros((1, 2, 4, 5)), TypeError),
+        # Logits.
+        (torch.zeros(1, 3, 4, 5).byte(), torch.full((1, 2, 4, 5), 3.0), ValueError),
+        (torch.zeros(1, 3, 4, 5).byte(), torch.full((1, 2, 4, 5), -0.5), ValueError),
     ],
 )
 def test_bad_batches_are_refused(image, probs, error):

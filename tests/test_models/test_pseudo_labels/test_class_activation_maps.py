@@ -60,6 +60,11 @@ def without_top(extract):
     return lambda images: CAMs(None, extract(images).aux)
 
 
+def test_no_scale_is_named():
+    with pytest.raises(ValueError, match=r"scales=\(\): expected one factor"):
+        multi_scale_cams(None, torch.zeros(1, 3, 4, 4), ())
+
+
 def test_maps_that_are_not_there_are_left_out():
     images, scales = torch.randn(2, 3, 16, 16), (1.0, 0.5)
     extract = make_extract(3, 4)

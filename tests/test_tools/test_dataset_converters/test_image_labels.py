@@ -101,3 +101,18 @@ def test_what_is_wrong_ends_in_one_line(convert, tmp_path, line, words):
     with pytest.raises(SystemExit, match=f"^error: .*{words}"):
         convert(f"xml {line}")
     assert not (tmp_path / "l.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("coco coco.json coco.json --overwrite", "coco.json"),
+        ("xml xml x.txt --split x.txt --overwrite", "x.txt"),
+        ("xml xml l.json --split x.txt --write-split x.txt --overwrite", "x.txt"),
+    ],
+)
+def test_what_is_read_is_not_replaced(convert, tmp_path, line, file):
+    before = (tmp_path / file).read_bytes()
+    with pytest.raises(SystemExit, match=f"^error: {file} is the same file as {file}"):
+        convert(line)
+    assert (tmp_path / file).read_bytes() == before
