@@ -23,6 +23,7 @@ from mmengine.runner import Runner
 from mmseg_fsr.checkpoints import load_checkpoint_file
 from mmseg_fsr.cli.arguments import (
     add_common_arguments,
+    add_inference_amp,
     exit_with,
     require_file,
     runner_config,
@@ -79,6 +80,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--teacher", action="store_true", help="use the EMA teacher, not the student"
     )
+    add_inference_amp(parser)
     parser.add_argument(
         "--masks",
         help="folder of masks to score the label maps with (default: the masks of the "
@@ -144,6 +146,10 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
         settings=dict(split=args.split, teacher=args.teacher, tta=args.tta),
         overwrite=args.overwrite,
     )
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+        # Labels of another precision are other labels.
+        cfg.test_cfg.settings["amp"] = True
     cfg.test_evaluator = []
     cfg.custom_hooks = []
     cfg.setdefault("default_hooks", {}).update(

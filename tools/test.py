@@ -17,6 +17,7 @@ from mmseg.registry import METRICS, RUNNERS
 import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
 from mmseg_fsr.cli.arguments import (
     add_common_arguments,
+    add_inference_amp,
     add_overwrite,
     require_file,
     runner_config,
@@ -24,6 +25,7 @@ from mmseg_fsr.cli.arguments import (
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 from mmseg_fsr.cli.output_folder import (
     mark_folder,
+    metric_folders,
     refuse_data_folder,
     require_own_folder,
 )
@@ -55,18 +57,28 @@ def parse_args() -> argparse.Namespace:
         "--tta", action="store_true", help="use the config's test-time augmentation"
     )
     parser.add_argument(
+        "--cams",
+        action="store_true",
+        help="score CAMs and pseudo labels under --tta, too, from the same passes",
+    )
+    parser.add_argument(
         "--crf", action="store_true", help="refine predictions by the config's DenseCRF"
     )
+    add_inference_amp(parser)
     add_overwrite(parser)
     add_common_arguments(parser)
     args = parser.parse_args()
     require_file(parser, "config", args.config)
     require_file(parser, "checkpoint", args.checkpoint)
+    if args.cams and not args.tta:
+        parser.error(
+            "--cams is for --tta: without it, CAMs are scored by test_cfg.cams"
+        )
     return args
 
 
 def output_folders(args: argparse.Namespace, cfg: Config) -> list[str]:
-    """The folders that the arguments name for label maps and pictures.
+    """The folders that arguments and metrics name for label maps and pictures.
 
     Raises:
         ValueError: If one holds images or masks of the config.
@@ -74,6 +86,8 @@ def output_folders(args: argparse.Namespace, cfg: Config) -> list[str]:
     """
     named = {"--out": args.out, "--show-dir": args.show_dir}
     named = {argument: folder for argument, folder in named.items() if folder}
+    if args.out is None:
+        named |= metric_folders(cfg, "test_evaluator")
     for argument, folder in named.items():
         refuse_data_folder(argument, folder, cfg)
         require_own_folder(argument, folder, TOOL, args.overwrite)
@@ -145,11 +159,13 @@ def main() -> None:
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
     if args.tta:
-        enable_tta(cfg)
+        enable_tta(cfg, args.cams)
     if args.out is not None:
         write_predictions(cfg, args.out)
     if args.crf:
         enable_crf(cfg)
+    if args.amp:
+        cfg.test_cfg.fp16 = True
     prepare_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if args.out is not None:

@@ -1,6 +1,8 @@
 """Trains a model from a config: the arguments are those of mmseg's ``train.py``."""
 
 import argparse
+import logging
+import re
 import sys
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import mmseg_fsr
 
 # isort: split
 from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
@@ -26,7 +30,9 @@ def parse_args() -> argparse.Namespace:
         help="continue from the newest checkpoint of the work directory, if it has any",
     )
     parser.add_argument(
-        "--amp", action="store_true", help="train with automatic mixed precision"
+        "--amp",
+        action="store_true",
+        help="train in mixed precision: float16 on a GPU, bfloat16 on a CPU",
     )
     add_common_arguments(parser)
     args = parser.parse_args()
@@ -43,6 +49,24 @@ def resume_own(cfg: Config) -> None:
     cfg.resume = (folder / "last_checkpoint").exists() or any(folder.glob("iter_*.pth"))
     if cfg.resume:
         cfg.load_from = None
+    else:
+        text = f"--resume: {folder} has no checkpoint: the run begins at step 0"
+        print_log(text, "current", logging.WARNING)
+
+
+def refuse_own_start(cfg: Config) -> None:
+    """Refuses to begin anew from a checkpoint that the new run would replace.
+
+    Raises:
+        ValueError: If ``load_from`` is a numbered checkpoint of the work directory.
+    """
+    start = Path(cfg.get("load_from") or "")
+    is_numbered = re.search(r"(iter|epoch)_\d+\.pth$", start.name)
+    if is_numbered and start.parent.resolve() == Path(cfg.work_dir).resolve():
+        raise ValueError(
+            f"load_from={start} is in the work directory, whose checkpoints the run "
+            "would replace: name another folder with --work-dir, or go on with --resume"
+        )
 
 
 def require_steps(cfg: Config) -> None:
@@ -61,17 +85,31 @@ def require_steps(cfg: Config) -> None:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Switches the config's optimizer wrapper to mixed precision."""
+    """Switches the config's optimizer wrapper to mixed precision.
+
+    On a CPU, where mmengine's wrapper does not run, that is bfloat16.
+
+    Raises:
+        ValueError: If the config has another wrapper, or another precision for a CPU.
+    """
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", "OptimWrapper")
-    if kind == "AmpOptimWrapper":
-        return
-    if kind != "OptimWrapper":
+    if kind not in ("OptimWrapper", "AmpOptimWrapper", "BFloat16OptimWrapper"):
         raise ValueError(
             f"--amp needs optim_wrapper.type='OptimWrapper' in the config, got {kind!r}"
         )
-    wrapper.type = "AmpOptimWrapper"
-    wrapper.setdefault("loss_scale", "dynamic")
+    if get_device() == "cpu":
+        dtype = wrapper.pop("dtype", "bfloat16")
+        if dtype != "bfloat16":
+            raise ValueError(
+                f"--amp: optim_wrapper.dtype='{dtype}' needs a GPU: a CPU trains in "
+                "bfloat16"
+            )
+        wrapper.type = "BFloat16OptimWrapper"
+        wrapper.pop("loss_scale", None)
+    elif kind == "OptimWrapper":
+        wrapper.type = "AmpOptimWrapper"
+        wrapper.setdefault("loss_scale", "dynamic")
 
 
 def main() -> None:
@@ -80,12 +118,14 @@ def main() -> None:
     try:
         cfg = runner_config(args)
         require_steps(cfg)
+        if args.resume:
+            resume_own(cfg)
+        if not cfg.get("resume"):
+            refuse_own_start(cfg)
+        if args.amp:
+            enable_amp(cfg)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    if args.resume:
-        resume_own(cfg)
-    if args.amp:
-        enable_amp(cfg)
     prepare_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.train()

@@ -17,6 +17,11 @@ from torch.utils.data import Dataset
 from .output_folder import require_own_work_dir
 from .unread_options import unread_options
 
+_MMENGINE_HOOKS = (
+    *("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler"),
+    "checkpoint",
+)
+
 
 def positive_int(text: str) -> int:
     """A type of arguments for argparse: whole numbers from 1 on.
@@ -33,14 +38,16 @@ def merge_options(cfg: Config, options: dict | None) -> None:
     """Overrides settings of a config, in place, by dotted key.
 
     ``custom_hooks`` is a list, whose hooks are addressed by their type, as in
-    ``custom_hooks.EMATeacherHook.momentum``, or by their number. A warning names the
-    settings that nothing will read.
+    ``custom_hooks.EMATeacherHook.momentum``, or by their number; None removes one. A
+    warning names the settings that nothing will read.
 
     Raises:
-        ValueError: If ``custom_hooks`` has no hook of that type or number.
+        ValueError: If ``custom_hooks`` has no hook of that type or number, or a value
+            is the text of a dict.
     """
-    numbered = {}
+    numbered, removed = {}, set()
     for key, value in (options or {}).items():
+        _refuse_text_of_dict(key, value)
         first, *rest = key.split(".")
         if first == "custom_hooks" and rest:
             types = [hook["type"] for hook in cfg.get("custom_hooks", [])]
@@ -52,12 +59,29 @@ def merge_options(cfg: Config, options: dict | None) -> None:
                 )
             if rest[0] in types:
                 rest[0] = str(types.index(rest[0]))
+            if value is None and len(rest) == 1:
+                removed.add(int(rest[0]))
+                continue
         numbered[".".join([first, *rest])] = value
     # Of several processes one says it.
     if not any(int(os.environ.get(rank, 0)) for rank in ("RANK", "SLURM_PROCID")):
         for line in unread_options(cfg, numbered):
             print_log(f"option {line}", "current", logging.WARNING)
     cfg.merge_from_dict(numbered)
+    if removed:
+        cfg.custom_hooks = [
+            hook for i, hook in enumerate(cfg.custom_hooks) if i not in removed
+        ]
+
+
+def _refuse_text_of_dict(key: str, value: object) -> None:
+    """Refuses what mmengine's ``DictAction`` leaves as text."""
+    for part in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(part, str) and part.strip().startswith(("dict(", "{")):
+            raise ValueError(
+                f"{key}: {part} would be read as text: give each of its keys, as "
+                f"{key}.KEY=VALUE, or write a config whose _base_ is this one"
+            )
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +131,15 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Adds ``--overwrite``, for :func:`require_new`."""
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing files"
+    )
+
+
+def add_inference_amp(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--amp``, for ``test_cfg.fp16`` of a config."""
+    parser.add_argument(
+        "--amp",
+        action="store_true",
+        help="run the network in float16 on a GPU, in bfloat16 on a CPU",
     )
 
 
@@ -227,11 +260,19 @@ def runner_config(args: argparse.Namespace, subfolder: str = "") -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     merge_options(cfg, args.cfg_options)
+    _drop_removed_hooks(cfg)
     _refuse_doubled_hooks(cfg)
     default = cfg.get("work_dir") or Path("work_dirs") / Path(args.config).stem
     cfg.work_dir = args.work_dir or str(Path(default) / subfolder)
     require_own_work_dir(cfg)
     return cfg
+
+
+def _drop_removed_hooks(cfg: Config) -> None:
+    """Drops default hooks that are None: mmengine does so with its own alone."""
+    for name, hook in list(cfg.get("default_hooks", {}).items()):
+        if hook is None and name not in _MMENGINE_HOOKS:
+            del cfg.default_hooks[name]
 
 
 def _refuse_doubled_hooks(cfg: Config) -> None:

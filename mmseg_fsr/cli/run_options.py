@@ -5,8 +5,17 @@ import logging
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmseg.registry import METRICS
 
+from mmseg_fsr.evaluation import (
+    CAMIoUMetric,
+    ImageLabelMetric,
+    PseudoLabelIoUMetric,
+)
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
+
+# Metrics of what CAMSegmentor.add_cams gives.
+CAM_METRICS = (CAMIoUMetric, ImageLabelMetric, PseudoLabelIoUMetric)
 
 
 def warn_of_unasked_options(args: argparse.Namespace) -> None:
@@ -38,19 +47,46 @@ def require_keys(cfg: Config, argument: str, *keys: str) -> None:
         )
 
 
-def enable_tta(cfg: Config) -> None:
+def enable_tta(cfg: Config, cams: bool = False) -> None:
     """Switches test-time augmentation on, as the config describes it.
 
     ``tta_model`` becomes the model, around the former one, and ``tta_pipeline`` the
     pipeline of the test data.
 
+    Args:
+        cfg: The config, which is changed.
+        cams: Whether CAMs are wanted. Without them their metrics are left out of the
+            ``test_evaluator``. Defaults to False.
+
     Raises:
-        ValueError: If the config lacks one of them or ``test_dataloader``.
+        ValueError: If the config lacks one of them or ``test_dataloader``, or CAMs are
+            wanted of a ``tta_model`` that merges segmentations alone.
     """
     require_keys(cfg, "--tta", "tta_model", "tta_pipeline", "test_dataloader")
+    if cams and cfg.tta_model.type != "FSRTTAModel":
+        raise ValueError(
+            f"--cams: tta_model.type='{cfg.tta_model.type}' merges segmentations "
+            "alone: expected 'FSRTTAModel'"
+        )
+    if not cams:
+        _leave_cams_out(cfg)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
+
+
+def _leave_cams_out(cfg: Config) -> None:
+    """Takes what makes and scores CAMs out of a config that has it."""
+    if not cfg.model.get("test_cfg", {}).get("cams"):
+        return
+    cfg.model.test_cfg.cams = False
+    evaluator = cfg.get("test_evaluator")
+    metrics = configured_metrics(evaluator)
+    kept = [m for m in metrics if not issubclass(METRICS.get(m["type"]), CAM_METRICS)]
+    if isinstance(evaluator, dict) and "metrics" in evaluator:
+        evaluator.metrics = kept
+    else:
+        cfg.test_evaluator = kept
 
 
 def enable_crf(cfg: Config) -> None:

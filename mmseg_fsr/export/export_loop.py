@@ -57,6 +57,7 @@ class PseudoLabelExportLoop(TestLoop):
             Defaults to None.
         overwrite: Whether label maps of other settings are replaced. Defaults to
             False.
+        fp16: Whether the network runs in half precision. Defaults to False.
 
     Attributes:
         problems: One line for each image that could not be read.
@@ -83,6 +84,7 @@ class PseudoLabelExportLoop(TestLoop):
         masks: str | None = None,
         settings: dict[str, Any] | None = None,
         overwrite: bool = False,
+        fp16: bool = False,
     ) -> None:
         if source not in SOURCES:
             raise ValueError(f"source='{source}': expected one of {SOURCES}")
@@ -137,6 +139,7 @@ class PseudoLabelExportLoop(TestLoop):
                 dataloader, dataset=items, sampler=sampler, collate_fn=collate_readable
             ),
             evaluator,
+            fp16=fp16,
         )
 
     def run(self) -> dict:

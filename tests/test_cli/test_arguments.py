@@ -33,6 +33,22 @@ def test_hooks_of_a_list_are_addressed_by_their_type():
     merge_options(cfg, None)
 
 
+def test_hooks_of_a_list_are_removed():
+    hooks = [dict(type=name) for name in "ABC"]
+    cfg = Config(dict(custom_hooks=hooks))
+    merge_options(cfg, {"custom_hooks.A": None, "custom_hooks.1": None})
+    assert cfg.custom_hooks == hooks[2:]
+    with pytest.raises(ValueError, match="custom_hooks has no A, but C;"):
+        merge_options(cfg, {"custom_hooks.A": None})
+
+
+@pytest.mark.parametrize("value", ["dict(type='A')", ["dict(type='A')"], "{'a': 1}"])
+def test_the_text_of_a_dict_is_no_value(value):
+    message = r"evaluator: .* would be read as text: .* evaluator\.KEY=VALUE, or write"
+    with pytest.raises(ValueError, match=message):
+        merge_options(Config(dict(evaluator=[])), dict(evaluator=value))
+
+
 @pytest.mark.parametrize(
     ("settings", "there"),
     [({}, "nothing"), (dict(custom_hooks=[dict(type="A"), dict(type="B")]), "A, B")],
@@ -63,6 +79,19 @@ def test_work_dir_priority(tmp_path, monkeypatch, argument, in_config, expected)
     args = parser.parse_args([str(config), "--cfg-options", "a.b=2", *options])
     cfg = runner_config(args)
     assert (cfg.work_dir, cfg.launcher, cfg.a.b) == (expected, "none", 2)
+
+
+def test_default_hooks_of_ours_are_removed_like_those_of_mmengine(tmp_path):
+    config = tmp_path / "a.py"
+    hooks = dict(logger=None, step_seed=None, timer=dict(type="IterTimerHook"))
+    config.write_text(f"default_hooks = {hooks}\n")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config")
+    add_common_arguments(parser)
+    args = parser.parse_args([str(config), "--work-dir", str(tmp_path / "work")])
+    # mmengine leaves out its own.
+    del hooks["step_seed"]
+    assert runner_config(args).default_hooks == hooks
 
 
 def test_a_hook_that_would_act_twice_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from mmseg_fsr.cli.run_options import (
     enable_tta,
     warn_of_unasked_options,
 )
+from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
 
 
 def test_the_augmented_model_holds_the_tested_one():
@@ -24,6 +25,30 @@ def test_the_augmented_model_holds_the_tested_one():
     assert cfg.model == dict(type="B", flip=True, module=dict(type="A"))
     dataset = dict(pipeline=[dict(type="C")])
     assert cfg.test_dataloader == dict(batch_size=1, dataset=dataset)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+def test_cams_are_made_and_scored_under_augmentation_if_asked_for(asked, nested):
+    metrics = [dict(type="IoUMetric"), dict(type="CAMIoUMetric", field="aux_cams")]
+    metrics += [dict(type="PseudoLabelIoUMetric"), dict(type="ImageLabelMetric")]
+    evaluator = dict(type="DenseCRFEvaluator", metrics=metrics) if nested else metrics
+    cfg = Config(
+        dict(
+            model=dict(type="A", test_cfg=dict(mode="whole", cams=True)),
+            tta_model=dict(type="FSRTTAModel"),
+            tta_pipeline=[],
+            test_dataloader=dict(dataset=dict()),
+            test_evaluator=evaluator,
+        )
+    )
+    enable_tta(cfg, cams=asked)
+    assert cfg.model.module.test_cfg == dict(mode="whole", cams=asked)
+    assert (
+        list(configured_metrics(cfg.test_evaluator)) == metrics[: None if asked else 1]
+    )
+    with pytest.raises(ValueError, match=r"--cams: tta_model\.type='SegTTAModel'"):
+        enable_tta(Config(dict(cfg, tta_model=dict(type="SegTTAModel"))), cams=True)
 
 
 @pytest.mark.parametrize("lacking", ["tta_model", "tta_pipeline", "test_dataloader"])

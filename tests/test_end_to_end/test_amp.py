@@ -1,37 +1,44 @@
-"""Runs in mixed precision, by ``--amp`` and mmengine's ``AmpOptimWrapper``."""
+"""Runs in mixed precision, by ``--amp`` and by mmengine's ``AmpOptimWrapper``."""
 
 import functools
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import amp
+from PIL import Image
 
 from tests.support.project_files import TOOLS
 from tests.support.recorded_runs import recording
 from tests.support.runs import read_checkpoint, read_record, run_tool
 
 
-@pytest.fixture
-def amp_on_the_cpu(monkeypatch):
-    """mmengine refuses mixed precision without a GPU, and float16 on a CPU."""
+def train_in_float16(config, tmp_path, monkeypatch):
+    """A run by mmengine's wrapper, which refuses a CPU, and float16 on one."""
     monkeypatch.setattr(amp_optimizer_wrapper, "is_cuda_available", lambda: True)
     scaler = functools.partial(torch.amp.GradScaler, "cpu")
     monkeypatch.setattr(amp_optimizer_wrapper, "GradScaler", scaler)
-    autocast = functools.partial(torch.autocast, "cpu")
-    monkeypatch.setattr(amp, "autocast", autocast)
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_run_is_near_that_in_float32(tiny, straight, tmp_path, amp_on_the_cpu, dtype):
-    config = recording(tiny, tmp_path, "amp")
+    monkeypatch.setattr(amp, "autocast", functools.partial(torch.autocast, "cpu"))
     run_tool(
-        TOOLS / "train.py", config, "--amp", "--work-dir", tmp_path / "work",
-        "--cfg-options", f"optim_wrapper.dtype={dtype}",
+        TOOLS / "train.py", config, "--work-dir", tmp_path / "work", "--cfg-options",
+        "optim_wrapper.type=AmpOptimWrapper", "optim_wrapper.dtype=float16",
         # The gradients of so narrow a projector are large: more, and no step is made.
         "optim_wrapper.loss_scale=8.0",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_run_is_near_that_in_float32(tiny, straight, tmp_path, monkeypatch, dtype):
+    config = recording(tiny, tmp_path, "amp")
+    if dtype == "float16":
+        train_in_float16(config, tmp_path, monkeypatch)
+    else:
+        run_tool(TOOLS / "train.py", config, "--amp", "--work-dir", tmp_path / "work")
+    (log,) = (tmp_path / "work").glob("*/*.log")
+    assert f"The run trains in {dtype}." in log.read_text()
     steps = read_record(tmp_path)["steps"]
     expected = straight.record["steps"]
     assert steps[0]["images"] == expected[0]["images"]
@@ -49,5 +56,31 @@ def test_a_run_is_near_that_in_float32(tiny, straight, tmp_path, amp_on_the_cpu,
     assert all(x.isfinite().all() for x in state.values())
     name = "backbone.patch_embed.projection.weight"
     assert not torch.equal(state[name], straight.record["start"][name])
-    checkpoint = read_checkpoint(tmp_path / "work" / "iter_4.pth")
-    assert checkpoint["optimizer"]["loss_scaler"]["scale"] == 8
+    optimizer = read_checkpoint(tmp_path / "work" / "iter_4.pth")["optimizer"]
+    scale = {"float16": 8, "bfloat16": None}[dtype]
+    assert optimizer.get("loss_scaler", {}).get("scale") == scale
+
+
+def test_a_checkpoint_is_scored_and_exported_in_bfloat16(straight, tiny, tmp_path):
+    checkpoint = straight.work_dir / "iter_4.pth"
+    scores, maps = [], []
+    for name in ("float32", "bfloat16"):
+        out = tmp_path / f"labels_{name}"
+        amp = ["--amp"] if name == "bfloat16" else []
+        work_dir = tmp_path / f"scores_{name}"
+        run_tool(TOOLS / "test.py", tiny, checkpoint, "--work-dir", work_dir, *amp)
+        run_tool(
+            TOOLS / "export_pseudo_labels.py", tiny, checkpoint, "--work-dir",
+            tmp_path / "export", "--out", out, "--source", "par", *amp,
+        )  # fmt: skip
+        (file,) = work_dir.glob("*/*.json")
+        scores.append(json.loads(file.read_text()))
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["settings"].get("amp", False) == (name == "bfloat16")
+        maps.append([np.asarray(Image.open(x)) for x in sorted(out.rglob("*.png"))])
+    exact, half = scores
+    assert exact.keys() == half.keys()
+    assert half["mIoU"] == pytest.approx(exact["mIoU"], abs=5)
+    same = [(a == b).mean() for a, b in zip(*maps, strict=True)]
+    assert same
+    assert np.mean(same) > 0.9

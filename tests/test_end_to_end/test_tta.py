@@ -13,7 +13,7 @@ from tests.support.runs import load_config, own_globals, run_tool
 
 def test_scores_student_and_teacher_under_augmentation(straight, tiny, tmp_path):
     def scores(*arguments):
-        work_dir = tmp_path / ("augmented" if arguments else "plain")
+        work_dir = tmp_path / "_".join(("scores", *map(str, arguments[:2])))
         checkpoint = straight.work_dir / "iter_4.pth"
         tool = TOOLS / "test.py"
         run_tool(tool, tiny, checkpoint, "--work-dir", work_dir, *arguments)
@@ -21,12 +21,18 @@ def test_scores_student_and_teacher_under_augmentation(straight, tiny, tmp_path)
         return json.loads(file.read_text())
 
     maps = tmp_path / "maps"
-    plain, augmented = scores(), scores("--tta", "--out", maps)
+    plain = scores()
+    augmented = scores("--tta", "--cams", "--out", maps)
     assert len(list(maps.glob("*.png"))) == 4
     assert plain.keys() == augmented.keys()
-    for name in ("mIoU", "teacher/mIoU"):
+    for name in ("mIoU", "teacher/mIoU", "cam/mIoU", "pseudo_label/mIoU"):
         assert 0 < augmented[name] <= 100
+    for name in ("mIoU", "teacher/mIoU", "cam/best_mIoU"):
         assert augmented[name] != plain[name]
+    segmentation = scores("--tta")
+    assert segmentation["mIoU"] == augmented["mIoU"]
+    asked = {name for name in augmented if "/" not in name.removeprefix("teacher/")}
+    assert segmentation.keys() == asked
 
 
 def test_the_average_of_mmseg_is_selectable(straight, tiny, tmp_path):

@@ -49,6 +49,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["--out", "--show-dir"])
 @pytest.mark.parametrize("folder", ["JPEGImages", "SegmentationClass", "."])
 def test_photographs_and_masks_of_the_config_stay(
@@ -156,6 +157,7 @@ def test_tools_take_the_arguments_of_mmseg(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["test.py", __file__, __file__, *own, *common])
     args = vars(load_tool("test").parse_args())
     own = dict(out="o", show=True, show_dir="s", wait_time=0.5, tta=True, crf=False)
+    own |= dict(amp=False, cams=False)
     assert args == dict(checkpoint=__file__, overwrite=False, **own, **shared)
 
 
@@ -168,26 +170,54 @@ def test_tools_take_the_arguments_of_mmseg(monkeypatch):
         ([], False),
     ],
 )
-def test_resume_takes_the_run_s_own_checkpoints(tmp_path, files, resume):
+def test_resume_takes_the_run_s_own_checkpoints(tmp_path, monkeypatch, files, resume):
+    lines = []
     for name in files:
         (tmp_path / name).touch()
     cfg = Config(dict(work_dir=str(tmp_path), load_from="a.pth"))
-    load_tool("train").resume_own(cfg)
+    train = load_tool("train")
+    monkeypatch.setattr(train, "print_log", lambda text, *_: lines.append(text))
+    train.resume_own(cfg)
+    assert [str(tmp_path) in line for line in lines] == [True] * (not resume)
     assert cfg.resume == resume
     assert cfg.load_from == (None if resume else "a.pth")
 
 
-def test_amp_wraps_the_plain_optimizer_only():
-    train = load_tool("train")
-    cfg = Config(dict(optim_wrapper=dict(type="OptimWrapper")))
-    train.enable_amp(cfg)
-    assert cfg.optim_wrapper == dict(type="AmpOptimWrapper", loss_scale="dynamic")
-    cfg = Config(dict(optim_wrapper=dict(type="AmpOptimWrapper", loss_scale=512.0)))
-    train.enable_amp(cfg)
-    assert cfg.optim_wrapper == dict(type="AmpOptimWrapper", loss_scale=512.0)
-    cfg = Config(dict(optim_wrapper=dict(type="ApexOptimWrapper")))
+FLOAT16 = dict(type="AmpOptimWrapper")
+BFLOAT16 = dict(type="BFloat16OptimWrapper")
+
+
+@pytest.mark.parametrize(
+    ("device", "wrapper", "expected"),
+    [
+        ("cuda", {}, dict(type="AmpOptimWrapper", loss_scale="dynamic")),
+        (
+            "cuda",
+            dict(loss_scale=512.0),
+            dict(type="AmpOptimWrapper", loss_scale=512.0),
+        ),
+        ("cuda", BFLOAT16, BFLOAT16),
+        ("cpu", {}, BFLOAT16),
+        ("cpu", FLOAT16 | dict(loss_scale=512.0), BFLOAT16),
+        ("cpu", FLOAT16 | dict(dtype="bfloat16"), BFLOAT16),
+        ("cpu", BFLOAT16, BFLOAT16),
+    ],
+)
+def test_amp_chooses_the_wrapper_of_the_device(monkeypatch, device, wrapper, expected):
+    enable_amp = load_tool("train").enable_amp
+    monkeypatch.setitem(enable_amp.__globals__, "get_device", lambda: device)
+    cfg = Config(dict(optim_wrapper=dict(type="OptimWrapper") | wrapper))
+    enable_amp(cfg)
+    assert cfg.optim_wrapper == expected
+
+
+def test_amp_refuses_what_it_would_drop():
+    enable_amp = load_tool("train").enable_amp
+    wrapper = dict(type="AmpOptimWrapper", dtype="float16")
+    with pytest.raises(ValueError, match=r"dtype='float16' needs a GPU"):
+        enable_amp(Config(dict(optim_wrapper=wrapper)))
     with pytest.raises(ValueError, match=r"--amp .* got 'ApexOptimWrapper'"):
-        train.enable_amp(cfg)
+        enable_amp(Config(dict(optim_wrapper=dict(type="ApexOptimWrapper"))))
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -268,3 +298,51 @@ def test_epochs_are_refused_before_anything_is_built(tiny, tmp_path):
             "--cfg-options", "train_cfg.max_epochs=2",
         )  # fmt: skip
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("load_from", "is_refused"),
+    [
+        ("work/iter_4.pth", True),
+        ("work/best_mIoU_epoch_4.pth", True),
+        ("work/pretrained.pth", False),
+        ("other/iter_4.pth", False),
+        ("https://example.org/iter_4.pth", False),
+        (None, False),
+    ],
+)
+def test_a_run_does_not_replace_what_it_begins_with(
+    tmp_path, monkeypatch, load_from, is_refused
+):
+    monkeypatch.chdir(tmp_path)
+    refuse = load_tool("train").refuse_own_start
+    cfg = Config(dict(work_dir=str(tmp_path / "work"), load_from=load_from))
+    if not is_refused:
+        refuse(cfg)
+        return
+    with pytest.raises(ValueError, match=f"load_from={load_from} is .*--resume"):
+        refuse(cfg)
+
+
+@pytest.mark.slow
+def test_metrics_of_the_config_replace_no_masks(tiny, straight, scenes, tmp_path):
+    masks = scenes / "SegmentationClass"
+    before = contents(masks)
+    with pytest.raises(SystemExit, match=r"output_dir of IoUMetric .* --overwrite"):
+        run_tool(
+            TOOLS / "test.py", tiny, straight.work_dir / "iter_4.pth",
+            "--work-dir", tmp_path / "work",
+            "--cfg-options", f"test_evaluator.0.output_dir={masks}",
+        )  # fmt: skip
+    assert contents(masks) == before
+
+
+@pytest.mark.slow
+def test_panels_do_not_name_classes_wrongly(tiny, straight, tmp_path):
+    classes = "background,crate,ball,fish,leaf,starfish"
+    with pytest.raises(SystemExit, match=r"class 1 is 'crate' in val_data.*but 'ball'"):
+        run_tool(
+            TOOLS / "analysis" / "draw_panels.py", tiny,
+            straight.work_dir / "iter_4.pth", tmp_path / "panels",
+            "--cfg-options", f"val_dataloader.dataset.metainfo.classes={classes}",
+        )  # fmt: skip

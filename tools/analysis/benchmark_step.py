@@ -106,6 +106,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.repeats < 0:
         parser.error("--repeats: expected 0 or more")
+    if args.amp == "float16" and args.device == "cpu":
+        parser.error("--amp float16 needs a GPU: on a CPU give bfloat16")
     require_file(parser, "config", args.config)
     require_figures_file(parser, args)
     return args
@@ -122,13 +124,10 @@ class PackageStep:
         cfg.model.backbone.init_cfg = None
         self.model = MODELS.build(cfg.model).to(device).train()
         self.model.init_weights()
-        self.context = contextlib.nullcontext
-        if amp and device.type == "cuda":
-            cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype=amp)
+        if amp == "bfloat16":
+            cfg.optim_wrapper.update(type="BFloat16OptimWrapper")
         elif amp:
-            # mmengine's AmpOptimWrapper refuses to run on a CPU.
-            dtype = getattr(torch, amp)
-            self.context = lambda: torch.autocast(device.type, dtype)
+            cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype=amp)
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.train_step = self.model.train_step
         if compiled:
@@ -137,8 +136,7 @@ class PackageStep:
 
     def __call__(self, batch: dict) -> None:
         """Runs a step on a batch of the data loader."""
-        with self.context():
-            self.train_step(batch, self.optim_wrapper)
+        self.train_step(batch, self.optim_wrapper)
         self._update_teacher()
 
     def _update_teacher(self) -> None:
@@ -169,8 +167,7 @@ class PackageStep:
             for owner, method, name in watched:
                 if owner is not None:
                     stack.enter_context(meter.watch(owner, method, name))
-            with self.context():
-                model.train_step(batch, self.optim_wrapper)
+            model.train_step(batch, self.optim_wrapper)
         with meter.part("optimiser, teacher's update"):
             self._update_teacher()
         return dict(meter.amounts)

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmengine.dataset import InfiniteSampler
+from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.optim import _ParamScheduler
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
@@ -45,7 +47,7 @@ class SettingsCheckHook(Hook):
                 _check_ids(name, loop)
 
     def before_train(self, runner: Runner) -> None:
-        """Begins to look at batch norms, and checks a resumed run.
+        """Begins to look at batch norms, checks a resumed run, and logs the precision.
 
         Raises:
             ValueError: If the checkpoint was written within an epoch, which would begin
@@ -57,11 +59,21 @@ class SettingsCheckHook(Hook):
         self._handles = refuse_single_values(
             unwrapped_model(runner), loop.dataloader, get_world_size()
         )
+        runner.logger.info(f"The run trains in {_precision(runner.optim_wrapper)}.")
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Ceases to look at batch norms."""
         while self._handles:
             self._handles.pop().remove()
+
+
+def _precision(optim_wrapper: OptimWrapper) -> str:
+    """Name of the precision of matrix products and convolutions."""
+    default = torch.float32
+    if isinstance(optim_wrapper, AmpOptimWrapper):
+        default = torch.get_autocast_dtype(get_device())
+    dtype = getattr(optim_wrapper, "cast_dtype", None) or default
+    return str(dtype).removeprefix("torch.")
 
 
 def _check_loop(loop: BaseLoop) -> None:

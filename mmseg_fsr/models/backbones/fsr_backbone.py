@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
+from .attention import use_fastest_attention
 from .features import FSRFeatures, UpTo, check_mask
 from .fsr_vit import use_python_drop_rates
 from .token_masking import TokenMasking
@@ -77,6 +78,7 @@ class FSRBackbone(BaseModule):
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
         use_python_drop_rates(self.backbone)
+        use_fastest_attention(self.backbone)
         self.neck = None if neck is None else MODELS.build(neck)
         if masking not in ("pixels", "tokens"):
             raise ValueError(f"masking={masking!r}: expected 'pixels' or 'tokens'")
@@ -188,6 +190,9 @@ class FSRBackbone(BaseModule):
         elif mask is not None:
             pixels = F.interpolate(mask.unsqueeze(1).to(x), size=x.shape[-2:])
             x = torch.where(pixels > 0, self.mask_token.to(x.dtype), x)
+        if _is_half_precision(x):
+            # Convolutions of half precision are faster so, on CPUs and on GPUs.
+            x = x.contiguous(memory_format=torch.channels_last)
         maps = self.backbone(x)
         if self.token_masking is not None:
             self.token_masking.clear()
@@ -199,6 +204,12 @@ class FSRBackbone(BaseModule):
         if up_to == "cls_token":
             cls_token = self.aggregator(feat.flatten(2).mT)
         return FSRFeatures(aux, feat, cls_token, levels)
+
+
+def _is_half_precision(x: Tensor) -> bool:
+    """Whether autocast is on for the tensor's device, if it has autocast at all."""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def _map_shapes(maps: Sequence[Tensor], backbone: str) -> list[Shape]:

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
+from .attention import use_fastest_attention
 from .features import FSRFeatures, UpTo, check_mask
 
 
@@ -108,6 +109,7 @@ class FSRViT(VisionTransformer):
                 "the final one is the last, such as (-3, -1)"
             )
         use_python_drop_rates(self)
+        use_fastest_attention(self)
         self.patch_size = self.stride = patch_size
         self.with_cp = with_cp
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))

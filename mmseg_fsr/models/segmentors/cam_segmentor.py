@@ -173,11 +173,14 @@ class CAMSegmentor(EncoderDecoder):
     def _resize_logits(
         self, logits: Tensor, inputs: Tensor, batch_img_metas: list[dict]
     ) -> Tensor:
-        """Logits (B, K + 1, h, w) at the size that :meth:`whole_inference` returns."""
+        """Logits (B, K + 1, h, w) at the size that :meth:`whole_inference` returns.
+
+        They are float32 also under autocast, or neighbours would tie.
+        """
         sizes = {tuple(meta["ori_shape"][:2]) for meta in batch_img_metas}
         direct = len(sizes) == 1 and not any(map(_is_padded, batch_img_metas))
         return F.interpolate(
-            logits,
+            logits.float(),
             sizes.pop() if direct else inputs.shape[-2:],
             mode="bilinear",
             align_corners=self.align_corners,
@@ -197,22 +200,40 @@ class CAMSegmentor(EncoderDecoder):
             also what :meth:`add_cams` gives, for the classes in ``gt_label``, or else
             in ``gt_sem_seg``, if each sample has one of the two.
         """
-        labelled = data_samples is not None and all(map(_is_labelled, data_samples))
-        if not (labelled and self.test_cfg.get("cams")):
+        if not self.gives_cams(data_samples):
             return super().predict(inputs, data_samples)
         labels = [labels_of_sample(sample, self.num_classes) for sample in data_samples]
-        features = self.backbone(inputs, up_to="feat")
-        if self.test_cfg.mode == "whole":
-            logits = self._resize_logits(
-                self.decode_head(features.levels),
-                inputs,
-                [sample.metainfo for sample in data_samples],
-            )
-            data_samples = self.postprocess_result(logits, data_samples)
-        else:
-            data_samples = super().predict(inputs, data_samples)
+        data_samples, features = self.predict_with_features(inputs, data_samples)
         self.add_cams(inputs, data_samples, torch.stack(labels), features)
         return data_samples
+
+    def gives_cams(self, data_samples: list[SegDataSample] | None) -> bool:
+        """Whether :meth:`predict` adds CAMs to these samples."""
+        labelled = data_samples is not None and all(map(_is_labelled, data_samples))
+        return labelled and bool(self.test_cfg.get("cams"))
+
+    def predict_with_features(
+        self, inputs: Tensor, data_samples: list[SegDataSample]
+    ) -> tuple[list[SegDataSample], FSRFeatures]:
+        """Segmentation of images, and their features, in one pass in "whole" mode.
+
+        Args:
+            inputs: Images (B, 3, H, W), normalised.
+            data_samples: Samples with the images' metadata.
+
+        Returns:
+            Samples with ``seg_logits`` and ``pred_sem_seg``, and the whole images'
+            features, up to "feat".
+        """
+        features = self.backbone(inputs, up_to="feat")
+        if self.test_cfg.mode == "slide":
+            return super().predict(inputs, data_samples), features
+        logits = self._resize_logits(
+            self.decode_head(features.levels),
+            inputs,
+            [sample.metainfo for sample in data_samples],
+        )
+        return self.postprocess_result(logits, data_samples), features
 
     def add_cams(
         self,
@@ -220,6 +241,7 @@ class CAMSegmentor(EncoderDecoder):
         data_samples: list[SegDataSample],
         labels: Tensor | None = None,
         features: FSRFeatures | None = None,
+        cams: CAMs | None = None,
     ) -> None:
         """Adds CAMs, pseudo label and class scores to predicted samples.
 
@@ -235,6 +257,8 @@ class CAMSegmentor(EncoderDecoder):
                 the predicted ones: those with a positive logit.
             features: The images' features, up to "feat", if they are there already.
                 Defaults to None.
+            cams: The images' CAMs (B, K, H, W) in 0..1, if they are there already.
+                Defaults to None.
 
         Raises:
             ValueError: If images are padded.
@@ -249,7 +273,8 @@ class CAMSegmentor(EncoderDecoder):
         scores, _ = self.cam_head(features)
         if labels is None:
             labels = (scores > 0).float()
-        cams = self.cams(inputs, features=features)
+        if cams is None:
+            cams = self.cams(inputs, features=features)
         rgb = self.data_preprocessor.denormalize(inputs)
         classes = present_classes(labels)
         pseudo_labels = self.pseudo_label_generator.pseudo_label(
@@ -264,12 +289,12 @@ class CAMSegmentor(EncoderDecoder):
                     mode="bilinear",
                     align_corners=False,
                 )
-                maps = _flip_back(maps[0], sample.metainfo)
+                maps = flip_back(maps[0], sample.metainfo)
                 sample.set_field(PixelData(data=maps), name, dtype=PixelData)
             pseudo_label = F.interpolate(
                 pseudo_labels[i][None, None].float(), size, mode="nearest"
             )
-            pseudo_label = _flip_back(pseudo_label[0].long(), sample.metainfo)
+            pseudo_label = flip_back(pseudo_label[0].long(), sample.metainfo)
             sample.pseudo_sem_seg = PixelData(data=pseudo_label)
             sample.pred_label = LabelData(score=scores[i])
 
@@ -284,8 +309,16 @@ def _is_padded(meta: dict) -> bool:
     return any(meta.get("img_padding_size") or meta.get("padding_size") or ())
 
 
-def _flip_back(maps: Tensor, meta: dict) -> Tensor:
-    """Maps (C, H, W) of the original image, if its metadata says it was flipped."""
+def flip_back(maps: Tensor, meta: dict) -> Tensor:
+    """Turns the maps of a mirrored image back.
+
+    Args:
+        maps: Maps (..., H, W) of the image that the network saw.
+        meta: Metadata of the image; ``flip`` and ``flip_direction`` count.
+
+    Returns:
+        Maps (..., H, W) of the original image.
+    """
     if not meta.get("flip"):
         return maps
-    return maps.flip(2 if meta["flip_direction"] == "horizontal" else 1)
+    return maps.flip(-1 if meta["flip_direction"] == "horizontal" else -2)

@@ -1,12 +1,52 @@
 """Test-time augmentation as the paper infers."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
-from mmseg.models import EncoderDecoder, SegTTAModel
+from mmseg.models import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_fsr.models.pseudo_labels import CAMs, normalize_cams
+
+from .cam_segmentor import flip_back, labels_of_sample
+
+
+def merge_cams(cams: Sequence[CAMs], metas: Sequence[dict], size: tuple) -> CAMs:
+    """Merges the CAMs of augmented versions of images.
+
+    As the multi-scale CAMs of training: the maximum over the versions of one scale, the
+    sum over scales, brought to 0..1.
+
+    Args:
+        cams: CAMs (B, K, h, w) of each version.
+        metas: Metadata of each version: ``img_shape``, one for each scale, ``flip`` and
+            ``flip_direction``.
+        size: (H, W) at which versions are compared.
+
+    Returns:
+        CAMs (B, K, H, W) in 0..1, float32.
+    """
+
+    def restore(maps: Tensor, meta: dict) -> Tensor:
+        maps = flip_back(maps.float(), meta)
+        return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+    scales = defaultdict(list)
+    for version, meta in zip(cams, metas, strict=True):
+        restored = version.map(lambda maps, meta=meta: restore(maps, meta))
+        scales[tuple(meta["img_shape"])].append(restored)
+    strongest = [
+        reduce(lambda one, other: one.map(torch.maximum, other), versions)
+        for versions in scales.values()
+    ]
+    total = reduce(lambda one, other: one.map(torch.add, other), strongest)
+    return total.map(normalize_cams)
 
 
 @MODELS.register_module()
@@ -20,8 +60,8 @@ class FSRTTAModel(SegTTAModel):
     def test_step(self, data: dict[str, list]) -> list[SegDataSample]:
         """Predicts every version of a batch of images and merges them.
 
-        CAMs and what else ``test_cfg`` asks for come from the first version alone:
-        of the others only the segmentation is merged.
+        With ``test_cfg.cams`` of a :class:`CAMSegmentor` the CAMs come from the same
+        passes, so their scales are those of the augmentation.
 
         Args:
             data: ``inputs`` and ``data_samples``, each a list of versions, each
@@ -30,15 +70,33 @@ class FSRTTAModel(SegTTAModel):
         Returns:
             Merged samples.
         """
-        first, *others = (
-            dict(zip(data, version, strict=True))
+        model = self.module
+        batches = [
+            model.data_preprocessor(dict(zip(data, version, strict=True)), False)
             for version in zip(*data.values(), strict=True)
+        ]
+        first, first_samples = batches[0]["inputs"], batches[0]["data_samples"]
+        if not (hasattr(model, "gives_cams") and model.gives_cams(first_samples)):
+            predictions = [model.predict(**batch) for batch in batches]
+            return self.merge_preds(list(zip(*predictions, strict=True)))
+        labels = torch.stack(
+            [labels_of_sample(sample, model.num_classes) for sample in first_samples]
         )
-        predictions = [self.module.test_step(first)]
-        for version in others:
-            batch = self.module.data_preprocessor(version, False)
-            predictions.append(EncoderDecoder.predict(self.module, **batch))
-        return self.merge_preds(list(zip(*predictions, strict=True)))
+        predictions, features = zip(
+            *(
+                model.predict_with_features(batch["inputs"], batch["data_samples"])
+                for batch in batches
+            ),
+            strict=True,
+        )
+        cams = merge_cams(
+            [model.cam_head.cams(version) for version in features],
+            [samples[0].metainfo for samples in predictions],
+            tuple(first.shape[-2:]),
+        )
+        merged = self.merge_preds(list(zip(*predictions, strict=True)))
+        model.add_cams(first, merged, labels, features[0], cams)
+        return merged
 
     def merge_preds(
         self, data_samples_list: list[list[SegDataSample]]

@@ -1,3 +1,4 @@
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from mmengine.dataset import (
     InfiniteSampler,
     RepeatDataset,
 )
-from mmengine.optim import CosineAnnealingLR
+from mmengine.optim import CosineAnnealingLR, OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop
 from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
@@ -75,12 +76,22 @@ def test_schedules_count_what_the_loop_counts(grouped):
             before_run(loops[0], schedulers=schedulers)
 
 
+def training_runner(loop, model):
+    wrapper = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1))
+    return SimpleNamespace(
+        train_loop=loop,
+        model=model,
+        optim_wrapper=wrapper,
+        logger=logging.getLogger("unheard"),
+    )
+
+
 def test_a_checkpoint_within_an_epoch_is_not_resumed():
     def resume(epoch, step):
         loop = loop_over(EpochBasedTrainLoop, _epoch=epoch, _iter=step)
         sampler = InfiniteSampler(range(6))
         loop.dataloader = DataLoader(range(6), batch_size=2, sampler=sampler)
-        runner = SimpleNamespace(train_loop=loop, model=torch.nn.Identity())
+        runner = training_runner(loop, torch.nn.Identity())
         SettingsCheckHook().before_train(runner)
 
     resume(0, 0)
@@ -94,7 +105,7 @@ def test_it_looks_at_batch_norms_in_the_first_step_alone():
     sampler = InfiniteSampler(range(6))
     loop = loop_over(IterBasedTrainLoop)
     loop.dataloader = DataLoader(range(6), batch_size=1, sampler=sampler)
-    runner = SimpleNamespace(train_loop=loop, model=model)
+    runner = training_runner(loop, model)
     hook = SettingsCheckHook()
     hook.before_train(runner)
     with pytest.raises(ValueError, match=r"^model.head .* train_dataloader.batch_size"):

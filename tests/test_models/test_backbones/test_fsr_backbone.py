@@ -5,6 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
+from torch import nn
+from torch.testing import assert_close
 
 from .base import BackboneContract
 
@@ -221,3 +223,22 @@ def test_pretrained_weights_reach_the_wrapped_backbone(backbone, tmp_path):
     for name, value in other.backbone.state_dict().items():
         assert torch.equal(value, weights[name]), name
     assert not torch.equal(build().backbone.conv1.weight, weights["conv1.weight"])
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_convolutions_of_half_precision_are_channels_last(half):
+    backbone = MODELS.build(CFG).eval()
+    layouts = []
+    for module in backbone.backbone.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels > 1:
+            module.register_forward_hook(
+                lambda _, inputs, output: layouts.append(
+                    output.is_contiguous(memory_format=torch.channels_last)
+                )
+            )
+    images = torch.randn(2, 3, *SIZE)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        feat = backbone(images).feat
+    assert set(layouts) == {half}
+    expected = backbone(images).feat
+    assert_close(feat.float(), expected, atol=0.05 * float(expected.max()), rtol=0)

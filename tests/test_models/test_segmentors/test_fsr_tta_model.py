@@ -9,7 +9,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_fsr.checkpoints import convert_official_state_dict
-from mmseg_fsr.models.segmentors import FSRTTAModel
+from mmseg_fsr.models.pseudo_labels import CAMs
+from mmseg_fsr.models.segmentors import FSRTTAModel, labels_of_sample
+from mmseg_fsr.models.segmentors.fsr_tta_model import merge_cams
 from tests.reference.golden_model import golden_model_cfg
 from tests.support.tiny_segmentor import SIZE, build_tiny, evaluation_samples
 
@@ -74,19 +76,45 @@ def test_images_are_merged_one_by_one():
     assert [m.pred_sem_seg.data.item() for m in merged] == [0, 1]
 
 
-@torch.no_grad()
-def test_cams_of_the_first_version_alone(monkeypatch):
-    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
-    asked = []
-    cams = segmentor.cams
-    monkeypatch.setattr(
-        segmentor,
-        "cams",
-        lambda images, **own: asked.append(len(images)) or cams(images, **own),
-    )
-    small, large = (
-        torch.randint(256, (2, 3, *size)) for size in (SIZE, (2 * SIZE[0], 2 * SIZE[1]))
-    )
+def plain_cams(versions, metas, size):
+    """Multi-scale CAMs of one image by loops over scales, classes and versions."""
+    total = 0
+    for scale in sorted({meta["img_shape"] for meta in metas}):
+        strongest = None
+        for maps, meta in zip(versions, metas, strict=True):
+            if meta["img_shape"] == scale:
+                if meta["flip"]:
+                    maps = maps.flip(-1)
+                maps = F.interpolate(maps[None], size, mode="bilinear")[0]
+                strongest = maps if strongest is None else maps.maximum(strongest)
+        total = total + strongest
+    for maps in total:
+        maps -= maps.min()
+        maps /= maps.max() + 1e-5
+    return total
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 0, 2, 1)])
+def test_cams_of_mirror_pairs_and_scales(order):
+    metas = [
+        dict(img_shape=(4 * scale, 6 * scale), flip=flip, flip_direction="horizontal")
+        for scale in (1, 2)
+        for flip in (False, True)
+    ]
+    versions = [
+        torch.rand(1, 3, *(side // 2 for side in m["img_shape"])) for m in metas
+    ]
+    versions, metas = [versions[i] for i in order], [metas[i] for i in order]
+    merged = merge_cams([CAMs(maps, 2 * maps) for maps in versions], metas, (4, 6))
+    expected = plain_cams([maps[0] for maps in versions], metas, (4, 6))
+    torch.testing.assert_close(merged.top[0], expected)
+    torch.testing.assert_close(merged.aux[0], expected, atol=2e-5, rtol=0)
+
+
+def augmented_batch():
+    """Two images at one scale, mirrored, and at twice the size."""
+    small = torch.randint(256, (2, 3, *SIZE))
+    large = torch.randint(256, (2, 3, 2 * SIZE[0], 2 * SIZE[1]))
     inputs = [list(small), list(small.flip(3)), list(large)]
     samples = [evaluation_samples(2) for _ in inputs]
     for version, images in zip(samples, inputs, strict=True):
@@ -94,17 +122,51 @@ def test_cams_of_the_first_version_alone(monkeypatch):
             sample_.set_metainfo(dict(img_shape=tuple(image.shape[1:])))
     for sample_ in samples[1]:
         sample_.set_metainfo(dict(flip=True, flip_direction="horizontal"))
-    model = FSRTTAModel(module=segmentor)
-    data = dict(inputs=inputs, data_samples=samples)
-    merged = model.test_step(copy.deepcopy(data))
-    assert asked == [2]
-    monkeypatch.undo()
+    return dict(inputs=inputs, data_samples=samples)
 
+
+@torch.no_grad()
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+def test_cams_come_from_the_passes_of_the_segmentation(mode):
+    test_cfg = dict(mode=mode, cams=True)
+    if mode == "slide":
+        test_cfg |= dict(crop_size=SIZE, stride=SIZE)
+    segmentor = build_tiny(test_cfg=test_cfg).eval()
+    data = augmented_batch()
+    passes = []
+    segmentor.backbone.register_forward_hook(lambda *args: passes.append(args))
+    merged = FSRTTAModel(module=segmentor).test_step(copy.deepcopy(data))
+    if mode == "whole":
+        assert len(passes) == len(data["inputs"])
+
+    segmentor.test_cfg.cams = False
+    segmentation = FSRTTAModel(module=segmentor).test_step(copy.deepcopy(data))
     versions = [
-        segmentor.test_step(dict(inputs=x, data_samples=y))
-        for x, y in zip(inputs, samples, strict=True)
+        segmentor.data_preprocessor(dict(inputs=x, data_samples=y))
+        for x, y in zip(*copy.deepcopy(data).values(), strict=True)
     ]
-    expected = merge(list(zip(*copy.deepcopy(versions), strict=True)))
-    for actual, wanted, first in zip(merged, expected, versions[0], strict=True):
+    features = [segmentor.backbone(v["inputs"], up_to="feat") for v in versions]
+    cams = merge_cams(
+        [segmentor.cam_head.cams(x) for x in features],
+        [v["data_samples"][0].metainfo for v in versions],
+        SIZE,
+    )
+    scores, _ = segmentor.cam_head(features[0])
+    for i, (actual, wanted) in enumerate(zip(merged, segmentation, strict=True)):
         assert torch.equal(actual.seg_logits.data, wanted.seg_logits.data)
-        assert torch.equal(actual.cams.data, first.cams.data)
+        shown = labels_of_sample(actual, segmentor.num_classes)[:, None, None]
+        expected = F.interpolate(
+            (cams.top[i] * shown)[None], actual.ori_shape, mode="bilinear"
+        )
+        torch.testing.assert_close(actual.cams.data, expected[0])
+        torch.testing.assert_close(actual.pred_label.score, scores[i])
+        assert actual.pseudo_sem_seg.data.shape == (1, *actual.ori_shape)
+
+
+@torch.no_grad()
+def test_without_cams_nothing_but_the_segmentation_is_computed(monkeypatch):
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=False)).eval()
+    for part in ("cams", "add_cams"):
+        monkeypatch.setattr(segmentor, part, None)
+    merged = FSRTTAModel(module=segmentor).test_step(augmented_batch())
+    assert all("cams" not in sample_ for sample_ in merged)

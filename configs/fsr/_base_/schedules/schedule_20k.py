@@ -4,7 +4,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='FSROptimWrapperConstructor',
     optimizer=dict(
-        type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.05),
+        type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.05,
+        fused=True),
     paramwise_cfg=dict(head_lr_mult=10.0))
 # The warm-up ends one step after the cosine begins: so its last factor is the
 # cosine's, as in the paper's runs.
