@@ -8,6 +8,7 @@ PYTEST := pytest -n auto --maxprocesses 4 --dist loadfile
 PYTEST_FAST := pytest -m 'not slow'
 DEMO_ARGS ?=
 SOAK_ARGS ?=
+GPU_REPORT_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,8 +33,8 @@ require_python = @$(1) -c 'import sys; v = sys.version_info[:2]; \
 pip = $(1)/bin/python -m pip install --quiet --progress-bar off \
 	--log $(1)/install.log
 
-.PHONY: help demo test test-fast test-openmmlab soak soak-fuzz soak-kills soak-memory \
-	lint format docs install clean
+.PHONY: help demo test test-fast test-openmmlab gpu-report \
+	soak soak-fuzz soak-kills soak-memory lint format docs install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +42,7 @@ help:
 	@echo "make test            run the tests"
 	@echo "make test-fast       run those that train nothing: a minute or two"
 	@echo "make test-openmmlab  run them on the original OpenMMLab packages"
+	@echo "make gpu-report      check and measure a GPU, write docs/gpu.md: 9 minutes"
 	@echo "make soak            mutated files, killed runs, a long run: for hours"
 	@echo "make soak-fuzz, soak-kills, soak-memory   one of them"
 	@echo "make lint            check style; make format fixes it"
@@ -58,6 +60,9 @@ test-fast: $(STAMP)
 
 test-openmmlab: $(STAMP_OPENMMLAB)
 	@$(call with_venv,$(BIN_OPENMMLAB)) $(BIN_OPENMMLAB)/python -m $(PYTEST) $(PYTEST_ARGS)
+
+gpu-report: $(STAMP)
+	@$(call with_venv,$(BIN)) $(BIN)/python tools/gpu_report.py $(GPU_REPORT_ARGS)
 
 # Their arguments differ.
 soak: override SOAK_ARGS :=

@@ -110,7 +110,9 @@ def pack_vertices(base: Tensor, rank: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     fits = exact & (batch * radix.double().prod() < _MAX_KEY)
     strides = F.pad(radix.cumprod(dim=0), (1, 0), value=1)
     image_stride = strides[dim].clone()
-    strides[dim] = 0  # the last coordinate follows from the others
+    # The last coordinate follows from the others. To assign 0 would copy it from the
+    # host, which would wait for the device.
+    strides[dim].zero_()
 
     digits = base[:, :dim] - lowest[:dim, None]
     first = (digits * strides[:dim, None]).sum(dim=1, keepdim=True)
@@ -136,9 +138,11 @@ def table_size(row: Tensor) -> int:
 
     Returns:
         The number of vertices on the CPU; M elsewhere, the most there can be, as
-        reading their number would make the host wait for the device.
+        reading their number would make the host wait for the device. So it is for
+        torch's fake tensors, which have no values.
     """
-    return int(row[-1]) + 1 if row.device.type == "cpu" else len(row)
+    known = row.device.type == "cpu" and type(row) is Tensor
+    return int(row[-1]) + 1 if known else len(row)
 
 
 def find_neighbours(table: Tensor, steps: Tensor) -> Tensor:
@@ -227,7 +231,12 @@ class PermutohedralLattice:
         self._splat_offsets = starts.int()
         self._splat_points = (order // corners).int()
         self._splat_weights = weights.flatten()[order]
-        self._neighbours = find_neighbours(table, steps)
+        # Each vertex and its two neighbours along each axis, and what each weighs.
+        vertices = torch.arange(len(table), device=row.device, dtype=torch.int32)
+        vertices = vertices.expand(corners, -1).unsqueeze(-1)
+        self._blur_rows = torch.cat([vertices, find_neighbours(table, steps)], dim=-1)
+        self._blur_weights = weights.new_full(self._blur_rows.shape[1:], 0.5)
+        self._blur_weights[:, 0] = 1
         self._slice_rows = (
             torch.empty_like(row).scatter(0, order, row).view(-1, corners).int()
         )
@@ -291,8 +300,10 @@ class PermutohedralLattice:
             mode="sum",
             per_sample_weights=self._splat_weights,
         )
-        for neighbours in self._neighbours:
-            table.add_(F.embedding_bag(neighbours, table, mode="sum"), alpha=0.5)
+        for neighbours in self._blur_rows:
+            table = F.embedding_bag(
+                neighbours, table, mode="sum", per_sample_weights=self._blur_weights
+            )
         return F.embedding_bag(
             self._slice_rows,
             table,

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch._dynamo.utils import counters
 
+from tests.support.devices import DEVICES
 from tests.support.new_torch import needs_new_torch
 from tests.support.runs import WITHOUT_VALIDATION, load_config, own_globals
 
@@ -49,7 +50,9 @@ def run(tiny, folder, **options):
 
 
 @needs_new_torch
-def test_a_compiled_run_is_the_same(tiny, tmp_path):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_compiled_run_is_the_same(tiny, tmp_path, device, monkeypatch):
+    monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: device)
     torch.compiler.reset()
     compiled = run(tiny, tmp_path / "compiled", compile=dict(backend="aot_eager"))
     plain = run(tiny, tmp_path / "plain")

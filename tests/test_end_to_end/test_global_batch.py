@@ -7,6 +7,7 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 
 from mmseg_fsr.models.segmentors import WeakSegmentor
+from tests.support.devices import NEEDS_GPU
 from tests.support.image_steps import (
     CENTERS,
     assert_same_tensors,
@@ -55,6 +56,7 @@ def exact_convolutions():
     scope="module",
     params=[
         (3, "cpu"),
+        pytest.param((1, "cuda"), marks=NEEDS_GPU),
         pytest.param(
             (2, "cuda"),
             marks=[

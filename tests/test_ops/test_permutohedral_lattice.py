@@ -207,7 +207,7 @@ def test_compact_lattice_counts_its_vertices(monkeypatch):
     monkeypatch.setattr(permutohedral_lattice, "table_size", len)
     roomy = PermutohedralLattice(features)
     compact = PermutohedralLattice(features, compact=True)
-    assert compact._neighbours.shape[1] < roomy._neighbours.shape[1] == 2 * 60 * 6 + 1
+    assert compact._blur_rows.shape[1] < roomy._blur_rows.shape[1] == 2 * 60 * 6 + 1
     assert torch.equal(compact.filter(values), roomy.filter(values))
 
 

@@ -1,7 +1,7 @@
-r"""Times the dense energy loss, the refinement, inference and the dense CRF.
+r"""Times dense energy loss, refinement, lattice, inference and the dense CRF.
 
-Each part runs by itself, at the size that the paper's runs on PASCAL VOC have: the loss
-and the refinement at half of 448 pixels, inference and CRF on 500 x 375.
+Each part runs by itself, at the size that the paper's runs on PASCAL VOC have: loss,
+refinement and lattice at half of 448 pixels, inference and CRF on 500 x 375.
 
 Examples:
     python tools/analysis/benchmark_parts.py configs/fsr/fsr_vit-b_voc.py
@@ -40,6 +40,7 @@ from mmseg_fsr.cli.arguments import (
     require_file,
 )
 from mmseg_fsr.cli.run_options import require_keys
+from mmseg_fsr.ops import PermutohedralLattice, bilateral_features
 from mmseg_fsr.scenes import draw_scene
 
 BATCH, SIDE, NUM_MAPS = 4, 224, 4
@@ -91,6 +92,18 @@ def refinement_call(cfg: Config, device: torch.device) -> Callable[[], object]:
     images = torch.rand(BATCH, 3, SIDE, SIDE, device=device)
     maps = torch.rand(BATCH, NUM_MAPS, SIDE, SIDE, device=device)
     return lambda: refiner(images, maps)
+
+
+def lattice_call(cfg: Config, device: torch.device) -> Callable[[], object]:
+    """Lattice of random pixels, built and used once, as in the dense energy loss."""
+    loss = MODELS.build(cfg.model.loss_energy)
+    images = torch.rand(BATCH, 3, SIDE, SIDE, device=device) * 255
+    sigmas = loss.sigma_rgb, loss.sigma_xy * loss.scale_factor
+    features = bilateral_features(images, *sigmas)
+    values = torch.rand(
+        BATCH, cfg.model.decode_head.num_classes, SIDE**2, device=device
+    )
+    return lambda: PermutohedralLattice(features).filter(values)
 
 
 def inference_call(
@@ -145,10 +158,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     maps, image = f"{SIDE} x {SIDE}", f"{WIDTH} x {HEIGHT}"
     energy = f"dense energy, {BATCH} images, {classes}, {maps}, forward and backward"
     refinement = f"refinement (PAR), {BATCH} images, {NUM_MAPS} maps, {maps}"
+    lattice = f"lattice, {BATCH} images, {classes}, {maps}, built and used once"
     inference = f"inference as with --tta, {image}, {args.amp or 'float32'}"
     calls = [
         (energy, BATCH, energy_call(cfg, device)),
         (refinement, BATCH, refinement_call(cfg, device)),
+        (lattice, BATCH, lattice_call(cfg, device)),
         (inference, 1, inference_call(cfg, device, args.amp)),
         (f"dense CRF, {classes}, {image}", 1, crf_call(cfg, device)),
     ]

@@ -41,6 +41,7 @@ from mmseg_fsr.analysis.benchmark import (
     time_call,
     write_and_print,
 )
+from mmseg_fsr.analysis.step_parts import UPDATES, watched_parts
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
@@ -147,28 +148,9 @@ class PackageStep:
     def parts(self, batch: dict, meter: PartMeter) -> dict[str, float]:
         """What each part of a step costs, by a meter. The step is not compiled."""
         model = self.model
-        watched = [
-            (model.data_preprocessor, "forward", "data"),
-            (model, "cams", "CAMs"),
-            (model.teacher, "cams", "CAMs"),
-            (model.backbone, "forward", "student"),
-            (model.cam_head, "loss", "losses"),
-            (model.decode_head, "forward", "student"),
-            (model.pseudo_label_generator, "pseudo_label", "refinement (PAR)"),
-            (model.decode_head.loss_decode, "forward", "losses"),
-            (model.affinity_head, "loss_by_labels", "losses"),
-            (model.loss_energy, "forward", "dense energy"),
-            (model.distill_head, "loss", "losses"),
-            (model.teacher and model.teacher.backbone, "forward", "teacher"),
-            (self.optim_wrapper, "backward", "backward"),
-            (self.optim_wrapper, "step", "optimiser, teacher's update"),
-        ]
-        with contextlib.ExitStack() as stack:
-            for owner, method, name in watched:
-                if owner is not None:
-                    stack.enter_context(meter.watch(owner, method, name))
+        with watched_parts(meter, model, self.optim_wrapper):
             model.train_step(batch, self.optim_wrapper)
-        with meter.part("optimiser, teacher's update"):
+        with meter.part(UPDATES):
             self._update_teacher()
         return dict(meter.amounts)
 
