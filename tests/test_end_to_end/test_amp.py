@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmengine.device import get_device
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import amp
 from PIL import Image
@@ -36,7 +37,12 @@ def test_a_run_is_near_that_in_float32(tiny, straight, tmp_path, monkeypatch, dt
     if dtype == "float16":
         train_in_float16(config, tmp_path, monkeypatch)
     else:
-        run_tool(TOOLS / "train.py", config, "--amp", "--work-dir", tmp_path / "work")
+        # `--amp` is float16 on a GPU.
+        on_gpu = ["--cfg-options", "optim_wrapper.type=BFloat16OptimWrapper"]
+        arguments = ["--amp"] if get_device() == "cpu" else on_gpu
+        run_tool(
+            TOOLS / "train.py", config, "--work-dir", tmp_path / "work", *arguments
+        )
     (log,) = (tmp_path / "work").glob("*/*.log")
     assert f"The run trains in {dtype}." in log.read_text()
     steps = read_record(tmp_path)["steps"]
