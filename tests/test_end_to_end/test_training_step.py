@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from mmseg_fsr.models.backbones import attention
 from tests.support.initialized import initialized
 from tests.support.meta_device import build_without_memory, patch_for_meta_device
 from tests.support.new_torch import HALVES
@@ -88,15 +89,17 @@ class HalfPrecisionOps(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("iteration", PHASES)
 def test_only_layers_run_in_half_precision(
-    tiny, batch, training_step, dtype, iteration
+    tiny, batch, training_step, monkeypatch, dtype, iteration
 ):
+    # On all processors.
+    monkeypatch.setattr(attention, "_HAS_AMX", True)
     model = build(tiny)
     training_step(iteration, MAX_ITERS)
     with torch.autocast("cpu", dtype), HalfPrecisionOps() as half:
         losses = model.loss(*batch)
         assert all(loss.dtype == torch.float32 for loss in losses.values())
     layers = {"addmm", "convolution", "gelu", "relu_"}
-    attention = {"_scaled_dot_product_flash_attention_for_cpu"}
+    fused = {"_scaled_dot_product_flash_attention_for_cpu"}
     # Centres, softmaxes, norms, sums, maxima, resizing, refinement and the lattice's
     # operators are not here; "relu" is of maps before that, "add" of residuals.
     moves = {
@@ -104,6 +107,6 @@ def test_only_layers_run_in_half_precision(
         "select", "t", "transpose", "unsqueeze", "view", "where",
     }  # fmt: skip
     assert half.names >= layers
-    assert half.names <= layers | attention | moves | {"add", "relu"}
+    assert half.names <= layers | fused | moves | {"add", "relu"}
     centers = (model.distill_head.class_center, model.distill_head.patch_center)
     assert all(center.value.dtype == torch.float32 for center in centers)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 # Scores of attention, in values, that stay in a core's cache while they are used.
 _CACHED_SCORES = 2**20
-# torch's fused forward pass gains from bfloat16 on a CPU that has these instructions.
+# torch's fused kernel gains from bfloat16 on a CPU that has these instructions.
 _HAS_AMX = torch.cpu._is_amx_tile_supported()
 
 
@@ -15,11 +15,10 @@ def attention(
 ) -> Tensor:
     """Scaled dot-product attention by what is fastest on the device.
 
-    That is torch's fused kernel, but for bfloat16 on a CPU: there the fused backward
-    pass gains nothing from bfloat16, nor does the forward pass without AMX
-    instructions. Matrix products and a softmax, for as many heads at a time as the
-    cache holds, take two thirds of the time. With gradient they keep the weights:
-    2 bytes for each pair of tokens and head.
+    That is torch's fused kernel, but for bfloat16 on a CPU without AMX instructions,
+    where the fused kernel gains nothing from bfloat16. There it is matrix products and a
+    softmax, for as many heads at a time as the cache holds. With gradient they keep the
+    weights: 2 bytes for each pair of tokens and head.
 
     Args:
         query: Queries (B, heads, N, C).
@@ -30,7 +29,10 @@ def attention(
     Returns:
         Attended values (B, heads, N, C).
     """
-    if dropout_p or not _products_are_faster(query, key, value):
+    products_are_faster = (
+        not _HAS_AMX and query.device.type == "cpu" and query.dtype == torch.bfloat16
+    )
+    if dropout_p or not products_are_faster:
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout_p)
     heads = max(1, _CACHED_SCORES // (query.shape[-2] * key.shape[-2]))
     queries, keys, values = (
@@ -41,13 +43,6 @@ def attention(
         (q @ k).softmax(-1) @ v for q, k, v in zip(queries, keys, values, strict=True)
     ]
     return torch.cat(attended).unflatten(0, query.shape[:2])
-
-
-def _products_are_faster(*tensors: Tensor) -> bool:
-    if any(x.dtype != torch.bfloat16 or x.device.type != "cpu" for x in tensors):
-        return False
-    needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    return needs_grad or not _HAS_AMX
 
 
 def use_fastest_attention(backbone: nn.Module) -> None:
