@@ -16,9 +16,9 @@ def attention(
     """Scaled dot-product attention by what is fastest on the device.
 
     That is torch's fused kernel, but for bfloat16 on a CPU without AMX instructions,
-    where the fused kernel gains nothing from bfloat16. There it is matrix products and a
-    softmax, for as many heads at a time as the cache holds. With gradient they keep the
-    weights: 2 bytes for each pair of tokens and head.
+    where that kernel gains nothing from bfloat16. There it is matrix products and a
+    softmax, for as many heads at a time as the cache holds. With gradient they keep
+    the weights: 2 bytes for each pair of tokens and head.
 
     Args:
         query: Queries (B, heads, N, C).
