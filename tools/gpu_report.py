@@ -1,7 +1,7 @@
 """Checks and measures a GPU, trains the demo's scenes on it, and writes docs/gpu.md.
 
-It takes at most nine minutes. Parts that are there for the same machine, versions and
-commit do not run again.
+It takes at most nine minutes. Parts that are there for the same GPU, torch and commit
+do not run again.
 
 Examples:
     python tools/gpu_report.py
@@ -13,27 +13,21 @@ import argparse
 import json
 import os
 import signal
-import statistics
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from statistics import median
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
 import torch
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmseg_fsr.ablation import drop_unscored_end
 from mmseg_fsr.analysis.benchmark import markdown_table
 from mmseg_fsr.analysis.gpu_report import (
     ReportPart,
     as_code,
-    benchmark_figures,
     folder_name,
     machine_facts,
     read_part,
@@ -42,170 +36,125 @@ from mmseg_fsr.analysis.gpu_report import (
 )
 from mmseg_fsr.analysis.memory import step_memory
 from mmseg_fsr.cli.arguments import read_config
-from mmseg_fsr.report import find_runs, join_runs, last_scores, score_curves
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
-STEP = "tools/analysis/benchmark_step.py"
-DRAW = "tools/dataset_converters/scenes.py"
 SCENES = "configs/fsr/fsr_vit-t_scenes.py"
-# Sizes of what runs, and those of a rehearsal, which has ten times the time.
+SCORES = ("mIoU", "teacher/mIoU", "cam/mIoU", "pseudo_label/mIoU")
+# Sizes of what the parts run, and by how much their limits are multiplied.
 FULL = dict(
-    folder="scenes",
+    patience=1,
     tests="tests",
     config="configs/fsr/fsr_vit-b_1xb8_voc.py",
     batch=8,
     step="--repeats 5",
     growth="--size 448 320 --batch-size 8 1 16 --labels 2 4 --num-classes 20 80",
-    repeats=10,
-    large="--train 16 --val 2 --size 500",
-    side=448,
-    loading="--batches 4 --runs 3",
+    parts="--repeats 10",
+    data="train_dataloader.dataset.pipeline.2.transforms.0.0.scale=448,448 "
+    "--batches 4 --runs 3",
     scenes="--train 800 --val 200",
-    steps=540,
-    interval=20,
-    time=1,
+    train="",
 )
 SMALL = dict(
-    folder="scenes_rehearsal",
+    patience=10,
     tests="tests/test_ops",
     config=SCENES,
     batch=1,
     step="--size 48 --repeats 1 --phase uncertain",
-    growth="--batch-size 1 2 --size 48",
-    repeats=1,
-    large="--train 24 --val 2",
-    side=48,
-    loading="--batches 1 --runs 1",
+    growth="--size 48 --batch-size 1 2",
+    parts="--repeats 1",
+    data="--batches 1 --runs 1",
     scenes="--train 24 --val 2",
-    steps=2,
-    interval=1,
-    time=10,
+    train="train_cfg.max_iters=2 train_cfg.val_interval=2 "
+    "default_hooks.logger.interval=1",
 )
-REUSE = "model.reuse_features=True"
-SCORES = ("mIoU", "teacher/mIoU", "cam/mIoU", "pseudo_label/mIoU")
 
 
-def report_parts(folder: Path, sizes: Mapping[str, Any]) -> list[ReportPart]:
+def report_parts(sizes: Mapping[str, str | int]) -> list[ReportPart]:
     """The parts of the report.
 
     Args:
-        folder: Folder of the report's files on a machine. The scenes are beside it.
         sizes: ``FULL`` or ``SMALL``.
     """
-    config, steps = sizes["config"], sizes["steps"]
-    batch = f"--batch-size {sizes['batch']}"
+    patience, config, batch = sizes["patience"], sizes["config"], sizes["batch"]
     workers = min(8, os.cpu_count())
-    scenes = folder.parent / sizes["folder"]
-    large = scenes.with_name(f"{scenes.name}_large")
-
-    def benchmark(name: str, options: str, *cfg_options: str) -> list[str]:
-        out = ["--overwrite", "--out", str(folder / name / "figures.json")]
-        changes = ["--cfg-options", *cfg_options] if cfg_options else []
-        return [*options.split(), *out, *changes]
-
-    def step(name: str, options: str) -> list[str]:
-        return benchmark(name, f"{STEP} {config} {options}", REUSE)
-
-    def part(name: str, limit: int, title: str, about: str, *commands, **others):
-        others = dict(collect=benchmark_figures) | others
-        return ReportPart(name, title, about, limit * sizes["time"], commands, **others)
-
+    out = "--out FOLDER/figures.json"
+    step = (
+        f"tools/analysis/benchmark_step.py {config} "
+        f"--cfg-options model.reuse_features=True {out}"
+    )
+    draw = "tools/dataset_converters/scenes.py FOLDER/scenes"
     return [
-        part(
+        ReportPart(
             "checks",
-            120,
-            "Checks",
+            120 * patience,
             "`pytest -m gpu`: results as on a CPU, no wait of the host in a step, half "
             "precision, NCCL, `compile`, resuming.",
-            [
-                *("-m", "pytest", "-q", "-m", "gpu", sizes["tests"]),
-                f"--junitxml={folder / 'checks' / 'tests.xml'}",
-            ],
-            collect=check_figures,
-            exit_codes=(0, 1),
+            [f"-m pytest -vv -rA -m gpu {sizes['tests']}"],
+            check_outcomes,
         ),
-        part(
+        ReportPart(
             "step_bfloat16",
-            60,
-            "A step in bfloat16",
-            "[A training step](speed.md#a-training-step) of `fsr_vit-b_1xb8_voc.py`.",
-            step("step_bfloat16", f"--amp bfloat16 {batch} {sizes['step']}"),
+            60 * patience,
+            "[A training step](speed.md#a-training-step) of `fsr_vit-b_1xb8_voc.py` in "
+            "bfloat16.",
+            [f"{step} --amp bfloat16 --batch-size {batch} {sizes['step']}"],
         ),
-        part(
+        ReportPart(
             "step_float32",
-            60,
-            "A step in float32",
-            "The same without mixed precision.",
-            step("step_float32", f"{batch} {sizes['step']}"),
+            60 * patience,
+            "The same step in float32.",
+            [f"{step} --batch-size {batch} {sizes['step']}"],
         ),
-        part(
+        ReportPart(
             "growth",
-            55,
-            "Growth",
+            55 * patience,
             "The step in bfloat16 at other sizes, batches, numbers of labels and of "
             "classes.",
-            step(
-                "growth",
-                f"--amp bfloat16 --phase uncertain --repeats 3 {sizes['growth']}",
-            ),
+            [f"{step} --amp bfloat16 --phase uncertain --repeats 3 {sizes['growth']}"],
         ),
-        part(
+        ReportPart(
             "memory",
-            45,
-            "Memory",
-            "Peak of a step with every loss, as `plan_memory.py` computes it.",
+            45 * patience,
+            "Peak memory of a step with every loss, as `plan_memory.py` computes it.",
             [
-                *("tools/gpu_report.py", "--compute-memory"),
-                *(config, str(sizes["batch"]), str(folder / "memory" / "figures.json")),
+                f"tools/gpu_report.py --compute-memory {config} {batch} "
+                "FOLDER/figures.json"
             ],
         ),
-        part(
+        ReportPart(
             "parts",
-            40,
-            "The parts of a step, inference and DenseCRF",
-            "Each by itself, at the sizes of PASCAL VOC.",
-            benchmark(
-                "parts",
-                f"tools/analysis/benchmark_parts.py {config} --amp bfloat16 "
-                f"--repeats {sizes['repeats']}",
-            ),
-        ),
-        part(
-            "data",
-            40,
-            "Data loading",
-            "Drawn scenes of 500 x 500 pixels, VOC's two views of 448 pixels, batches "
-            "of 8.",
-            [DRAW, str(large), *sizes["large"].split()],
-            benchmark(
-                "data",
-                f"tools/analysis/benchmark_data.py {SCENES} {sizes['loading']} "
-                f"--workers 1 {workers}",
-                f"train_dataloader.dataset.data_root={large}",
-                "train_dataloader.batch_size=8",
-                "train_dataloader.dataset.pipeline.2.transforms.0.0.scale="
-                f"{sizes['side']},{sizes['side']}",
-            ),
-        ),
-        part(
-            "train",
-            110,
-            "Training the demo's scenes",
-            "The [demo](results.md#the-demo) in mixed precision.",
-            [DRAW, str(scenes), *sizes["scenes"].split()],
+            40 * patience,
+            "Parts of a step, inference and DenseCRF by themselves, at VOC's sizes.",
             [
-                *("tools/train.py", SCENES, "--amp", "--resume"),
-                *("--work-dir", str(folder / "train" / "work"), "--cfg-options"),
-                f"train_dataloader.dataset.data_root={scenes}",
-                f"val_dataloader.dataset.data_root={scenes}",
-                f"train_dataloader.num_workers={workers}",
-                f"train_cfg.max_iters={steps}",
-                f"train_cfg.val_interval={steps}",
-                f"default_hooks.checkpoint.interval={steps // 2}",
-                f"default_hooks.logger.interval={sizes['interval']}",
+                f"tools/analysis/benchmark_parts.py {config} --amp bfloat16 {out} "
+                f"{sizes['parts']}"
             ],
-            collect=lambda own: train_figures(own / "work", steps),
+        ),
+        ReportPart(
+            "data",
+            40 * patience,
+            "Loading batches of 8: two views of 448 pixels of drawn scenes of 500.",
+            [
+                f"{draw} --train 16 --val 2 --size 500",
+                f"tools/analysis/benchmark_data.py {SCENES} {out} --workers 1 "
+                f"{workers} --cfg-options "
+                "train_dataloader.dataset.data_root=FOLDER/scenes "
+                f"train_dataloader.batch_size=8 {sizes['data']}",
+            ],
+        ),
+        ReportPart(
+            "train",
+            110 * patience,
+            "Training the [demo](results.md#the-demo) in mixed precision.",
+            [
+                f"{draw} {sizes['scenes']}",
+                f"tools/train.py {SCENES} --amp --work-dir FOLDER/work --cfg-options "
+                "train_dataloader.dataset.data_root=FOLDER/scenes "
+                "val_dataloader.dataset.data_root=FOLDER/scenes "
+                f"train_dataloader.num_workers={workers} {sizes['train']}",
+            ],
+            train_figures,
         ),
     ]
 
@@ -221,66 +170,30 @@ def compute_memory(config: str, batch_size: str, out: str) -> None:
     Path(out).write_text(json.dumps(computed))
 
 
-def check_figures(own: Path) -> dict:
-    """Outcomes of the tests from pytest's ``tests.xml``, by test function."""
-    outcomes: dict[str, Counter] = {}
-    failures = []
-    for case in ElementTree.parse(own / "tests.xml").iter("testcase"):
-        name = f"{case.get('classname')}.{case.get('name')}"
-        outcome, message = "passed", ""
-        for child in case:
-            if child.tag in ("failure", "error", "skipped"):
-                outcome = "skipped" if child.tag == "skipped" else "failed"
-                message = child.get("message", "")
-        test = name.partition("[")[0].removeprefix("tests.")
-        outcomes.setdefault(test, Counter())[outcome] += 1
-        if outcome == "failed":
-            failures.append([f"`{name.removeprefix('tests.')}`", as_code(message)])
-    kinds = ("passed", "failed", "skipped")
-    rows = [
-        [f"`{test}`", *(found[kind] for kind in kinds)]
-        for test, found in outcomes.items()
-    ]
-    tables = [markdown_table(["test", *kinds], rows)]
-    if failures:
-        tables.append(markdown_table(["failed", "why"], failures))
-    return dict(
-        figures=dict(outcomes=outcomes, failures=failures),
-        tables=tables,
-        error=f"{len(failures)} tests failed" if failures else None,
-    )
+def check_outcomes(folder: Path) -> tuple[dict, list[str]]:
+    """The outcome of each test, from pytest's summary."""
+    log = (folder / "log.txt").read_text()
+    summary = log.rpartition(" short test summary info ")[2].partition("\n")[2]
+    return {}, [as_code(summary)]
 
 
-def train_figures(work_dir: Path, steps: int) -> dict:
-    """Scores and images a second of a training of so many steps.
-
-    Raises:
-        RuntimeError: If its last validation was broken off. It repeats it when it is
-            resumed.
-    """
-    records, _ = join_runs(find_runs(work_dir))
-    step, scores = last_scores(score_curves(records))
-    if step != steps:
-        drop_unscored_end(work_dir, steps)
-        raise RuntimeError(f"no scores of step {steps}: run this part again")
-    batch = Config.fromfile(ROOT / SCENES).train_dataloader.batch_size
+def train_figures(folder: Path) -> tuple[dict, list[str]]:
+    """Speed and scores of a training that came to its end."""
+    (log,) = folder.glob("work/*/vis_data/scalars.json")
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    steps = [record for record in records if "loss" in record]
     # The first steps include what is done once.
-    late = [x for x in records if "loss" in x and x["step"] > steps / 2]
-    seconds, waiting = (
-        statistics.median(record[name] for record in late)
-        for name in ("time", "data_time")
-    )
+    late = steps[len(steps) // 2 :]
     figures = dict(
-        steps=steps,
-        batch_size=batch,
-        images_a_second=batch / seconds,
-        data_share=waiting / seconds,
-        scores={name: scores[name] for name in SCORES},
+        steps=steps[-1]["step"],
+        seconds=median(record["time"] for record in late),
+        waiting=median(record["data_time"] for record in late),
+        scores={name: records[-1][name] for name in SCORES},
     )
-    row = [steps, batch, f"{batch / seconds:.3g}", f"{waiting / seconds:.0%}"]
-    row += [f"{scores[name]:.2f}" for name in SCORES]
-    head = ["steps", "batch", "images/s", "waits for data", *map("`{}`".format, SCORES)]
-    return dict(figures=figures, tables=[markdown_table(head, [row])])
+    row = [figures["steps"], f"{figures['seconds']:.3g}", f"{figures['waiting']:.3g}"]
+    row += [f"{score:.2f}" for score in figures["scores"].values()]
+    head = ["steps", "s a step", "s of it for data", *(f"`{x}`" for x in SCORES)]
+    return figures, [markdown_table(head, [row])]
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -296,8 +209,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--parts",
         nargs="+",
-        choices=[part.name for part in report_parts(Path(), FULL)],
-        help="what to run (default: all); the page has the others as they are there",
+        default=[],
+        choices=[part.name for part in report_parts(FULL)],
+        help="run these alone, also if they are there (default: all that are not)",
     )
     parser.add_argument(
         "--work-dir",
@@ -308,9 +222,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     # What the part "memory" runs.
     parser.add_argument("--compute-memory", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.compute_memory or args.rehearse:
-        return args
-    if not torch.cuda.is_available():
+    on_cpu = args.compute_memory or args.rehearse
+    if not on_cpu and not torch.cuda.is_available():
         parser.error(
             "no GPU: torch.cuda.is_available() is False; --rehearse runs small sizes "
             "on the CPU"
@@ -331,17 +244,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = machine_facts(torch.device("cpu" if args.rehearse else "cuda"), ROOT)
     work_dir = args.work_dir.resolve()
     folder = work_dir / folder_name(facts)
-    folder.mkdir(parents=True, exist_ok=True)
     page = work_dir / "gpu.md" if args.rehearse else ROOT / "docs/gpu.md"
-    parts = report_parts(folder, SMALL if args.rehearse else FULL)
+    parts = report_parts(SMALL if args.rehearse else FULL)
     found = {part.name: read_part(part, folder) for part in parts}
     results = {name: result for name, result in found.items() if result}
 
     for part in parts:
         if args.parts and part.name not in args.parts:
             continue
-        if part.name in results and not results[part.name]["error"]:
-            print(f"{part.name}: there since {results[part.name]['date']}", flush=True)
+        there = results.get(part.name)
+        if there and not there["error"] and not args.parts:
+            print(f"{part.name}: there since {there['date']}", flush=True)
             continue
         print(f"{part.name}: at most {part.limit} s ...", flush=True)
         result = results[part.name] = run_part(part, folder, ROOT)

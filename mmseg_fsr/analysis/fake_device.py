@@ -57,7 +57,8 @@ class _AttentionOfGPU(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func is not F.scaled_dot_product_attention or kwargs.get("attn_mask"):
+        masked = kwargs.get("attn_mask") is not None
+        if func is not F.scaled_dot_product_attention or masked:
             return func(*args, **kwargs)
         dtype = args[0].dtype
         if torch.is_autocast_enabled("cuda"):

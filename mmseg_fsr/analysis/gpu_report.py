@@ -1,20 +1,19 @@
 """A report on a machine: programs with time limits, the figures they leave, a page."""
 
-import hashlib
 import json
 import math
 import os
 import re
+import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple, TextIO
 
 import mmcv
 import mmengine
@@ -25,15 +24,7 @@ import torch
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.version import __version__
 
-from .benchmark import environment, markdown_table
-
-# Facts that differ between two runs on one machine.
-_PASSING = ("date", "load", "threads")
-# The parts of a step in which the network itself trains, as benchmark_step.py names
-# them.
-_STUDENT = ("student", "backward")
-# Seconds that a program has to end after SIGTERM.
-_GRACE = 5
+from .benchmark import STUDENT, environment, markdown_table
 
 _START = """\
 # GPU report
@@ -47,128 +38,112 @@ make gpu-report
 
 It takes at most nine minutes of one GPU and, once `make install` is done, downloads
 nothing. Each part has a time limit and leaves its figures in `work_dirs/gpu_report/`.
-Call it again after a break, or after a part has failed: what is there for the same
-machine, versions and commit does not run again, and the training goes on where it
-stopped. Some parts alone, and a rehearsal of small sizes on a CPU, which leaves this
-page as it is:
+Call it again after a break, or after a part has failed: what is there for the same GPU,
+torch and commit does not run again, unless `--parts` names it. A rehearsal runs small
+sizes on a CPU and leaves this page as it is:
 
 ```bash
 python tools/gpu_report.py --parts step_bfloat16 parts
 make gpu-report GPU_REPORT_ARGS=--rehearse
-```
-"""
+```"""
 _NOT_YET = "It has not run yet: nothing here has been measured on a GPU."
 _REHEARSED = "**A rehearsal of small sizes on a CPU: it says nothing about a GPU.**"
+# How much of a program's output tells why it failed.
+_LINES_OF_ERROR = 30
 
 
-@dataclass(frozen=True)
-class ReportPart:
+def benchmark_figures(folder: Path) -> tuple[dict, list[str]]:
+    """What a benchmark of ``tools/analysis`` leaves, see ``ReportPart.collect``."""
+    printed = (folder / "log.txt").read_text()
+    tables = re.findall(r"(?:^\|.*\n)+", printed, re.MULTILINE)
+    return json.loads((folder / "figures.json").read_text()), tables
+
+
+class ReportPart(NamedTuple):
     """A part of the report: programs that run one after another.
 
     Attributes:
-        name: Its name, also of its files.
-        title: Its title on the page.
-        about: What it does, in a sentence or two.
+        name: Its name, also of its folder.
         limit: Seconds that its programs have together.
-        commands: Arguments of Python, for each program.
-        collect: Reads what the programs left in the part's folder, where ``log.txt`` is
-            what they printed. Returns ``figures``, ``tables`` in Markdown and, if they
-            say that something is wrong, ``error``.
-        exit_codes: Exit codes of a program that has done its work. Defaults to
-            ``(0,)``.
+        about: What it does, in a sentence or two.
+        commands: Arguments of Python for each program, with a space between. ``FOLDER``
+            stands for the part's folder.
+        collect: Reads that folder, where ``log.txt`` is what the programs printed, and
+            gives figures and blocks of Markdown. Defaults to
+            :func:`benchmark_figures`.
     """
 
     name: str
-    title: str
-    about: str
     limit: int
-    commands: Sequence[Sequence[str]]
-    collect: Callable[[Path], dict]
-    exit_codes: Sequence[int] = (0,)
+    about: str
+    commands: Sequence[str]
+    collect: Callable[[Path], tuple[dict, list[str]]] = benchmark_figures
 
 
 def read_part(part: ReportPart, folder: Path) -> dict | None:
-    """What :func:`run_part` wrote of a part; None if it has not run in this folder."""
-    path = folder / f"{part.name}.json"
+    """What :func:`run_part` wrote of a part; None if it did not come to its end."""
+    path = folder / part.name / "result.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def run_part(part: ReportPart, folder: Path, root: Path) -> dict:
-    """Runs a part's programs and writes ``<name>.json``.
+    """Runs a part's programs, in an empty folder, and writes ``result.json`` there.
 
     Args:
         part: The part.
-        folder: Existing folder of the report's files. The part's own is below it.
+        folder: Folder of the report's files, in which each part has its own.
         root: The folder in which the programs run.
 
     Returns:
-        What it wrote: ``date``, ``seconds``, ``error``, ``figures`` and ``tables``.
-        ``error`` is None if all went well, else a line that says why not. Figures are
-        None if it came to none.
+        What it wrote: ``date``, ``seconds``, ``error``, ``figures`` and ``blocks``.
+        ``error`` is None if all went well, else it says why not.
     """
     own = folder / part.name
-    own.mkdir(exist_ok=True)
-    start = time.monotonic()
-    result = dict(date=str(date.today()), error=None, figures=None, tables=[])
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    start, error, figures, blocks = time.monotonic(), None, None, []
     try:
         with open(own / "log.txt", "w") as log:
             for command in part.commands:
-                left = start + part.limit - time.monotonic()
-                code = _run(command, root, log, left)
-                if code is None:
-                    raise RuntimeError(f"not done after {part.limit} s")
-                if code not in part.exit_codes:
-                    raise RuntimeError(f"exit code {code}: {_last_line(log.name)}")
-        result |= part.collect(own)
-    except (RuntimeError, OSError, ValueError, LookupError) as error:
-        result["error"] = str(error) or repr(error)
-    result["seconds"] = round(time.monotonic() - start, 1)
-    with atomic_write(folder / f"{part.name}.json", "w") as file:
+                words = [x.replace("FOLDER", str(own)) for x in command.split()]
+                _run(words, root, log, start + part.limit - time.monotonic())
+        figures, blocks = part.collect(own)
+    except subprocess.TimeoutExpired:
+        error = f"not done after {part.limit} s"
+    except subprocess.CalledProcessError as failed:
+        lines = (own / "log.txt").read_text(errors="replace").splitlines()
+        error = "\n".join([f"exit code {failed.returncode}", *lines[-_LINES_OF_ERROR:]])
+    except (OSError, ValueError, LookupError) as failed:
+        error = repr(failed)
+    result = dict(
+        date=str(date.today()),
+        seconds=round(time.monotonic() - start, 1),
+        error=error,
+        figures=figures,
+        blocks=blocks,
+    )
+    with atomic_write(own / "result.json", "w") as file:
         json.dump(result, file, indent=1)
     return result
 
 
-def _run(command: Sequence[str], root: Path, log, limit: float) -> int | None:
-    """The exit code of Python with these arguments; None if the time is over."""
-    process = subprocess.Popen(
-        [sys.executable, *command],
+def _run(words: Sequence[str], root: Path, log: TextIO, seconds: float) -> None:
+    """Runs Python as ``subprocess.run``, but also ends what it has started."""
+    with subprocess.Popen(
+        [sys.executable, *words],
         cwd=root,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-    )
-    try:
-        return process.wait(timeout=max(limit, 0))
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # It may have processes of its own.
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=_GRACE)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _last_line(path: str) -> str:
-    lines = Path(path).read_text(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-
-
-def benchmark_figures(own: Path) -> dict:
-    """What a benchmark of ``tools/analysis`` leaves: a part's ``collect``.
-
-    Args:
-        own: Folder with its ``--out figures.json`` and, in ``log.txt``, its tables.
-    """
-    tables = re.findall(r"(?:^\|.*\n)+", (own / "log.txt").read_text(), re.MULTILINE)
-    return dict(
-        figures=json.loads((own / "figures.json").read_text()),
-        tables=[table.strip() for table in tables],
-    )
+    ) as process:
+        try:
+            code = process.wait(max(seconds, 0))
+        except BaseException:  # Ctrl-C, too
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, words)
 
 
 # ------------------------------------------------------------------- machine
@@ -183,112 +158,77 @@ def machine_facts(device: torch.device, root: Path) -> dict[str, str | int | flo
 
     Returns:
         What :func:`~mmseg_fsr.analysis.benchmark.environment` has and ``commit``; of a
-        GPU its ``memory``, ``compute capability`` and ``driver``, and the versions of
-        ``CUDA`` and ``cuDNN``.
+        GPU its ``memory``, ``driver`` and ``cuDNN``.
     """
+
+    def printed(command: str) -> str:
+        result = subprocess.run(
+            command, shell=True, cwd=root, capture_output=True, text=True
+        )
+        return result.stdout.strip()
+
     facts = environment(mmengine, mmcv, mmseg, mmpretrain, device=device)
     facts["mmseg_fsr"] = __version__
     if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        query = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+        memory = torch.cuda.get_device_properties(device).total_memory
         facts |= {
-            "memory": f"{properties.total_memory / 1e9:.1f} GB",
-            "compute capability": f"{properties.major}.{properties.minor}",
-            "driver": _output(root, *query).partition("\n")[0] or "unknown",
-            "CUDA": torch.version.cuda,
+            "memory": f"{memory / 1e9:.1f} GB",
+            "driver": printed(
+                "nvidia-smi --query-gpu=driver_version --format=csv,noheader --id=0"
+            ),
             "cuDNN": torch.backends.cudnn.version(),
         }
-    changes = _changes(root)
-    facts["commit"] = _output(root, "git", "rev-parse", "--short", "HEAD") or "unknown"
-    if changes:
-        digest = hashlib.sha256(changes.encode()).hexdigest()
-        facts["commit"] += f" with changes {digest[:8]}"
+    facts["commit"] = printed("git rev-parse --short HEAD") or "unknown"
+    # The report itself writes the page.
+    if printed("git status --porcelain -- . ':!docs/gpu.md'"):
+        facts["commit"] += " with changes"
     return facts
 
 
-def _changes(root: Path) -> str:
-    """What differs from the commit, but for the page itself."""
-    paths = ("--", ".", ":!docs/gpu.md")
-    return _output(root, "git", "status", "--porcelain", *paths) + _output(
-        root, "git", "diff", "HEAD", *paths
-    )
-
-
-def _output(root: Path, *command: str) -> str:
-    """What a program prints; nothing if it fails or is not there."""
-    try:
-        result = subprocess.run(
-            command, cwd=root, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return result.stdout.strip()
-
-
 def folder_name(facts: Mapping[str, object]) -> str:
-    """Name of a folder that is another one on another machine, version or commit."""
-    lasting = {name: fact for name, fact in facts.items() if name not in _PASSING}
-    digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
-    return re.sub(r"\W+", "_", str(facts["device"])) + f"_{digest[:8]}"
+    """Name of the folder for a GPU, torch and commit."""
+    names = (facts[name] for name in ("device", "torch", "commit"))
+    return re.sub(r"\W+", "_", " ".join(map(str, names)))
 
 
 # --------------------------------------------------------------------- goals
 
 
-def student_share(figures: dict) -> float:
+def _student_share(figures: dict) -> float:
     """Share of the matrix peak in student and backward pass, of the slowest phase."""
     return min(
-        sum(row["part_operations"][part] for part in _STUDENT)
-        / sum(row["parts"][part] for part in _STUDENT)
+        sum(row["part_operations"][part] for part in STUDENT)
+        / sum(row["parts"][part] for part in STUDENT)
         / figures["matrix_peak"]
         for row in figures["rows"]
     )
 
 
-def step_rate(figures: dict) -> float:
-    """Images a second of the whole step, of the slowest phase."""
-    return min(
-        row["batch_size"] / statistics.median(row["seconds"]) for row in figures["rows"]
-    )
+def _step_rate(row: dict) -> float:
+    """Images a second of a row of ``benchmark_step.py``."""
+    return row["batch_size"] / median(row["seconds"])
 
 
-def _part_row(figures: dict, start: str) -> dict:
+def _seconds(figures: dict, start: str) -> float:
+    """Time of a row of ``benchmark_parts.py``, by the start of its name."""
     (row,) = (row for row in figures["rows"] if row["what"].startswith(start))
-    return row
+    return median(row["seconds"])
 
 
-def milliseconds(figures: dict, start: str) -> float:
-    """Median time of a row of ``benchmark_parts.py``, by the start of its name."""
-    return 1e3 * statistics.median(_part_row(figures, start)["seconds"])
-
-
-def images_a_second(figures: dict, start: str) -> float:
-    """Images a second of such a row."""
-    row = _part_row(figures, start)
-    return row["images"] / statistics.median(row["seconds"])
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A goal on a GPU, as ``docs/speed.md`` has it.
+class Goal(NamedTuple):
+    """A goal on a GPU like an H200.
 
     Attributes:
         what: What is measured.
         goal: The goal in words.
         part: Name of the part that measures it.
-        measure: The value, from the part's figures.
-        form: Format of the value.
-        bound: The least value that meets it, the largest if a lower value is better.
-        lower_is_better: Whether it is. Defaults to False.
+        measured: The value in words, from the part's figures.
     """
 
     what: str
     goal: str
     part: str
-    measure: Callable[[dict], float]
-    form: str
-    bound: float
-    lower_is_better: bool = False
+    measured: Callable[[dict], str]
 
 
 GOALS = (
@@ -296,43 +236,31 @@ GOALS = (
         "bfloat16, 448 px, batch 8: student and backward pass, of the matrix peak",
         "45%",
         "step_bfloat16",
-        student_share,
-        "{:.0%}",
-        0.45,
+        lambda figures: f"{_student_share(figures):.0%}",
     ),
     Goal(
         "the whole step, images/s",
         "30, better 60",
         "step_bfloat16",
-        step_rate,
-        "{:.3g}",
-        30,
+        lambda figures: f"{min(map(_step_rate, figures['rows'])):.3g}",
     ),
     Goal(
         "dense energy, 4 images, 21 classes, 224 x 224, forward and backward",
         "10 ms",
         "parts",
-        lambda figures: milliseconds(figures, "dense energy"),
-        "{:.3g} ms",
-        10,
-        lower_is_better=True,
+        lambda figures: f"{1e3 * _seconds(figures, 'dense energy'):.3g} ms",
     ),
     Goal(
         "refinement (PAR), 4 images, 4 maps, 224 x 224",
         "5 ms",
         "parts",
-        lambda figures: milliseconds(figures, "refinement"),
-        "{:.3g} ms",
-        5,
-        lower_is_better=True,
+        lambda figures: f"{1e3 * _seconds(figures, 'refinement'):.3g} ms",
     ),
     Goal(
         "inference at three scales, mirrored, 500 x 375, bfloat16, images/s",
         "25",
         "parts",
-        lambda figures: images_a_second(figures, "inference"),
-        "{:.3g}",
-        25,
+        lambda figures: f"{1 / _seconds(figures, 'inference'):.3g}",
     ),
 )
 
@@ -345,48 +273,41 @@ def goals_table(figures: Mapping[str, dict]) -> str:
     """
     rows = []
     for goal in GOALS:
-        measured = met = "not measured"
+        measured = "not measured"
         if goal.part in figures:
-            value = goal.measure(figures[goal.part])
-            measured = goal.form.format(value)
-            reached = (
-                value <= goal.bound if goal.lower_is_better else value >= goal.bound
-            )
-            met = "yes" if reached else "no"
-        rows.append([goal.what, goal.goal, measured, met])
-    return markdown_table(["what", "goal", "measured", "reached"], rows)
+            measured = goal.measured(figures[goal.part])
+        rows.append([goal.what, goal.goal, measured])
+    return markdown_table(["what", "goal", "measured"], rows)
 
 
-def loading_table(figures: Mapping[str, dict]) -> str | None:
-    """What a step takes beside what a worker loads; None without both.
+def loading_table(figures: Mapping[str, dict]) -> str:
+    """What a step takes beside what one worker loads; nothing without a step.
 
     Args:
-        figures: Figures of the parts that have run, by name.
+        figures: Figures of the parts that have run, by name. Those of ``data`` begin
+            with one worker.
     """
-    if "step_bfloat16" not in figures or "data" not in figures:
-        return None
-    row = min(figures["data"]["rows"], key=lambda row: row["workers"] or math.inf)
-    loaded = statistics.median(row["rates"]) / max(row["workers"], 1)
-    lines = []
+    if "step_bfloat16" not in figures:
+        return ""
+    loaded = median(figures["data"]["rows"][0]["rates"])
+    rows = []
     for step in figures["step_bfloat16"]["rows"]:
-        taken = step["batch_size"] / statistics.median(step["seconds"])
+        taken = _step_rate(step)
         workers = math.ceil(taken / loaded)
-        lines.append([step["phase"], f"{taken:.3g}", f"{loaded:.3g}", workers])
+        rows.append([step["phase"], f"{taken:.3g}", f"{loaded:.3g}", workers])
     return markdown_table(
         ["phase", "the step takes, images/s", "a worker loads, images/s", "workers"],
-        lines,
+        rows,
     )
 
 
-def memory_table(figures: Mapping[str, dict]) -> str | None:
-    """Memory that was computed for steps beside what they took; None without it.
+def memory_table(figures: Mapping[str, dict]) -> str:
+    """Memory that was computed for steps beside what they took.
 
     Args:
         figures: Figures of the parts that have run, by name. Those of ``memory`` are
             bytes by the name of the part that measures them.
     """
-    if "memory" not in figures:
-        return None
     rows = []
     for name, computed in figures["memory"].items():
         measured = share = "not measured"
@@ -423,49 +344,35 @@ def report_page(
     figures = {
         name: result["figures"] for name, result in results.items() if result["figures"]
     }
-    blocks = [_START.strip(), _NOT_YET if facts is None else _machine(facts)]
-    if rehearsed:
-        blocks.insert(1, _REHEARSED)
-    states = [
-        [part.name, part.title, f"{part.limit} s", *_state(results.get(part.name))]
-        for part in parts
-    ]
-    blocks += [
-        "## Parts",
-        markdown_table(["part", "what", "limit", "took", "date", "state"], states),
-        "## Goals",
-        "The [goals](speed.md#on-a-gpu) are for a GPU like an H200. Of a step's two "
-        "phases the\nslower one counts.",
-        goals_table(figures),
-    ]
+    states, sections = [], []
     for part in parts:
-        blocks += [f"## {part.title}", part.about]
-        result = results.get(part.name)
-        if result is None:
-            blocks.append("Not run.")
-            continue
-        if result["error"]:
-            blocks.append(f"Failed: {as_code(result['error'])}")
-        blocks += result["tables"]
-        compare = _COMPARISONS.get(part.name)
-        if compare and (table := compare(figures)):
-            blocks.append(table)
-    return "\n\n".join(blocks) + "\n"
-
-
-def _machine(facts: Mapping[str, object]) -> str:
-    table = markdown_table(["fact", "value"], [list(item) for item in facts.items()])
-    return f"## Machine\n\n{table}"
-
-
-def _state(result: dict | None) -> tuple[str, str, str]:
-    if result is None:
-        return "", "", "not run"
-    state = f"failed: {as_code(result['error'])}" if result["error"] else "done"
-    return f"{result['seconds']} s", result["date"], state
+        state, took, day, blocks = "not run", "", "", ["Not run."]
+        if result := results.get(part.name):
+            took, day = f"{result['seconds']} s", result["date"]
+            state, blocks = "done", [*result["blocks"]]
+            if result["error"]:
+                state, blocks = "failed", ["Failed:", as_code(result["error"])]
+        if part.name in figures and part.name in _COMPARISONS:
+            blocks.append(_COMPARISONS[part.name](figures))
+        states.append([part.name, f"{part.limit} s", took, day, state])
+        sections += [f"## {part.name}", part.about, *blocks]
+    machine = [_NOT_YET]
+    if facts is not None:
+        machine = ["## Machine", markdown_table(["fact", "value"], [*facts.items()])]
+    blocks = [
+        _START,
+        _REHEARSED if rehearsed else "",
+        *machine,
+        "## What ran",
+        markdown_table(["part", "limit", "took", "date", "state"], states),
+        "## Goals",
+        "For a GPU like an H200. Of a step's two phases the slower one counts.",
+        goals_table(figures),
+        *sections,
+    ]
+    return "\n\n".join(filter(None, map(str.strip, blocks))) + "\n"
 
 
 def as_code(text: str) -> str:
-    """A program's message as code for a cell of a table, at most 200 characters."""
-    clean = re.sub(r"[`|]", "'", " ".join(text.split()))
-    return f"`{clean[:200]}`"
+    """A program's output as a block of Markdown."""
+    return f"```text\n{text.strip()}\n```"

@@ -16,10 +16,9 @@ from torch.utils.flop_counter import flop_registry
 
 from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
 
-from .benchmark import PartMeter
-from .fake_device import fake_tensors, move_to_fake, training_batch
-from .memory import build_for_gpu, run_progress, view_sizes
-from .step_parts import UPDATES, watched_parts
+from .benchmark import UPDATES, PartMeter, watched_parts
+from .fake_device import fake_tensors, move_to_fake
+from .memory import build_for_gpu, run_progress, step_losses
 
 
 class Roofline(NamedTuple):
@@ -54,7 +53,6 @@ class LaunchCounter(TorchDispatchMode):
     """
 
     NAMES = ("launches", "bytes", "operations", "seconds", "seconds_of_launches")
-    _FREE = ("detach", "lift_fresh", "empty", "set_")
 
     def __init__(self, roofline: Roofline = Roofline()) -> None:
         super().__init__()
@@ -65,7 +63,7 @@ class LaunchCounter(TorchDispatchMode):
         """Runs an operation and counts it."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func.namespace == "prim" or _is_free(func, args, result, self._FREE):
+        if func.namespace == "prim" or _is_free(func, args, result):
             return result
         operations = 0
         if func.overloadpacket in flop_registry:
@@ -90,10 +88,10 @@ def _tensors(tree: object) -> list[Tensor]:
     return [x for x in tree_leaves(tree) if isinstance(x, Tensor)]
 
 
-def _is_free(func: Callable, args: tuple, result: object, free: tuple) -> bool:
+def _is_free(func: Callable, args: tuple, result: object) -> bool:
     """Whether an operation only makes a view, or memory."""
     name = func.overloadpacket.__name__
-    if name in free or "empty" in name:
+    if name == "set_" or "empty" in name:
         return True
     if func._schema.is_mutable:
         return False
@@ -146,9 +144,7 @@ def count_step(
 
     def loss(model: nn.Module, mode: FakeTensorMode, kind: str) -> Tensor:
         with fake_tensors(mode, kind, amp and getattr(torch, amp)):
-            sizes, classes = view_sizes(cfg), model.cam_head.num_classes
-            batch = training_batch(sizes, classes, batch_size)
-            return sum(model.loss(**model.data_preprocessor(batch, True)).values())
+            return sum(step_losses(cfg, model, batch_size).values())
 
     with run_progress(cfg, random):
         on_cpu, mode = copy.deepcopy(model), FakeTensorMode()

@@ -160,7 +160,8 @@ def run_progress(cfg: Config, random: bool = False) -> Iterator[None]:
         info.update(before)
 
 
-def _forward(cfg: Config, model: nn.Module, batch_size: int) -> dict[str, Tensor]:
+def step_losses(cfg: Config, model: nn.Module, batch_size: int) -> dict[str, Tensor]:
+    """Losses of a batch of zeros; call it within :func:`~.fake_device.fake_tensors`."""
     batch = training_batch(view_sizes(cfg), model.cam_head.num_classes, batch_size)
     return model.loss(**model.data_preprocessor(batch, True))
 
@@ -183,7 +184,7 @@ def _peak_of_step(
                 for value in state.values():
                     tracker.hold(value)
             with fake_tensors(mode, "cpu", dtype):
-                loss = sum(_forward(cfg, model, batch_size).values())
+                loss = sum(step_losses(cfg, model, batch_size).values())
             loss.backward()
             optimizer.step()
     return tracker.peak
@@ -210,7 +211,7 @@ def _kept_by_forward(
     move_to_fake(model, mode, device)
     with fake_tensors(mode, device), MemoryTracker() as tracker:
         with fake_tensors(mode, device, dtype):
-            losses = _forward(cfg, model, batch_size)
+            losses = step_losses(cfg, model, batch_size)
         kept = tracker.current
     del losses
     return kept

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,18 +15,18 @@ def tool():
 
 
 def test_the_parts_take_nine_minutes(tool):
-    parts = tool.report_parts(Path("work"), tool.FULL)
+    parts = tool.report_parts(tool.FULL)
     # Some seconds are for the program itself.
     assert sum(part.limit for part in parts) <= 530
 
 
 def test_commands_fit_their_tools(tool, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    parts = tool.report_parts(tmp_path, tool.FULL)
+    parts = tool.report_parts(tool.FULL)
     fitting = []
     for part in parts:
-        (tmp_path / part.name).mkdir()
-        for program, *arguments in part.commands:
+        for command in part.commands:
+            program, *arguments = command.replace("FOLDER", str(tmp_path)).split()
             name = program.removeprefix("tools/").removesuffix(".py")
             # The others have no arguments of their own, or take them from elsewhere.
             if name.startswith(("analysis", "dataset_converters")):
@@ -40,11 +39,11 @@ def test_commands_fit_their_tools(tool, tmp_path, monkeypatch):
 
 def test_the_page_says_what_a_report_will_hold(tool):
     page = (ROOT / "docs/gpu.md").read_text()
-    parts = tool.report_parts(Path("work"), tool.FULL)
+    parts = tool.report_parts(tool.FULL)
     if "It has not run yet" in page:
         assert page == report_page(parts, {})
     else:
-        assert all(f"## {part.title}\n" in page for part in parts)
+        assert all(f"## {part.name}\n" in page for part in parts)
 
 
 def test_without_a_gpu_it_is_one_line(tool, monkeypatch, capsys):
@@ -56,58 +55,25 @@ def test_without_a_gpu_it_is_one_line(tool, monkeypatch, capsys):
     assert "no GPU: torch.cuda.is_available() is False; --rehearse" in error
 
 
-TESTS = """<?xml version="1.0" encoding="utf-8"?>
-<testsuites><testsuite>
-<testcase classname="tests.test_a" name="test_x[cuda]"/>
-<testcase classname="tests.test_a" name="test_x[1]"><skipped message="why"/></testcase>
-<testcase classname="tests.test_a" name="test_x[2]">
-<failure message="AssertionError: a | b&#10;second line">...</failure></testcase>
-<testcase classname="tests.test_b" name="test_y"><error message="gone"/></testcase>
-</testsuite></testsuites>
-"""
-
-
 def test_outcomes_of_the_checks(tool, tmp_path):
-    (tmp_path / "tests.xml").write_text(TESTS)
-    result = tool.check_figures(tmp_path)
-    assert result["tables"] == [
-        "| test | passed | failed | skipped |\n| --- | --- | --- | --- |\n"
-        "| `test_a.test_x` | 1 | 1 | 1 |\n| `test_b.test_y` | 0 | 1 | 0 |",
-        "| failed | why |\n| --- | --- |\n"
-        "| `test_a.test_x[2]` | `AssertionError: a ' b second line` |\n"
-        "| `test_b.test_y` | `gone` |",
-    ]
-    assert result["error"] == "2 tests failed"
-
-
-def logged(folder, *records):
-    log = folder / "work/20260101_000000/vis_data/scalars.json"
-    log.parent.mkdir(parents=True)
-    log.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return folder / "work"
-
-
-STEPS = [
-    dict(loss=1.0, step=step, time=time, data_time=0.1)
-    for step, time in ((1, 9.0), (2, 9.0), (3, 0.5), (4, 0.5))
-]
+    log = "=== short test summary info ===\nPASSED tests/a.py::b\n=== 1 passed ===\n"
+    (tmp_path / "log.txt").write_text(f"tests/a.py::b PASSED\n{log}")
+    outcomes = "PASSED tests/a.py::b\n=== 1 passed ==="
+    assert tool.check_outcomes(tmp_path) == ({}, [f"```text\n{outcomes}\n```"])
 
 
 def test_speed_and_scores_of_the_training(tool, tmp_path):
     scores = dict.fromkeys(tool.SCORES, 50.0)
-    work_dir = logged(tmp_path, *STEPS, dict(scores, step=4))
-    figures = tool.train_figures(work_dir, 4)["figures"]
-    assert figures["images_a_second"] == 24 / 0.5
-    assert figures["data_share"] == pytest.approx(0.2)
-    assert figures["scores"] == scores
-
-
-def test_a_training_whose_last_validation_was_broken_off_repeats_it(tool, tmp_path):
-    work_dir = logged(tmp_path, *STEPS)
-    (work_dir / "iter_4.pth").touch()
-    with pytest.raises(RuntimeError, match="no scores of step 4: run this part again"):
-        tool.train_figures(work_dir, 4)
-    assert not (work_dir / "iter_4.pth").exists()
+    records = [
+        dict(loss=1.0, step=step, time=time, data_time=0.1)
+        for step, time in ((1, 9.0), (2, 9.0), (3, 0.5), (4, 0.5))
+    ]
+    log = tmp_path / "work/20260101_000000/vis_data/scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"{json.dumps(x)}\n" for x in (*records, scores)))
+    figures, (table,) = tool.train_figures(tmp_path)
+    assert figures == dict(steps=4, seconds=0.5, waiting=0.1, scores=scores)
+    assert table.splitlines()[-1] == "| 4 | 0.5 | 0.1 |" + " 50.00 |" * 4
 
 
 @pytest.mark.slow
@@ -115,7 +81,7 @@ def test_it_runs_to_its_end_on_a_cpu_and_repeats_nothing(
     tool, tmp_path, capsys, monkeypatch
 ):
     # The commit's changes would be other ones if someone worked in the folder.
-    facts = dict(device="CPU", commit="1234567")
+    facts = dict(device="CPU", torch="2", commit="1234567")
     monkeypatch.setattr(tool, "machine_facts", lambda *_: facts)
     arguments = ["--rehearse", "--work-dir", str(tmp_path)]
     page_of_docs = (ROOT / "docs/gpu.md").read_text()
@@ -124,16 +90,14 @@ def test_it_runs_to_its_end_on_a_cpu_and_repeats_nothing(
     assert (ROOT / "docs/gpu.md").read_text() == page_of_docs
     page = (tmp_path / "gpu.md").read_text()
     assert "A rehearsal" in page
-    assert page.count(" | done |") == len(list(tmp_path.glob("CPU_*/*.json")))
+    names = [part.name for part in tool.report_parts(tool.SMALL)]
+    assert page.count(" | done |") == len(names)
     assert "Not run" not in page
     assert "not measured" not in page
-    (folder,) = tmp_path.glob("CPU_*")
-    names = [part.name for part in tool.report_parts(folder, tool.SMALL)]
-    assert sorted(path.stem for path in folder.glob("*.json")) == sorted(names)
 
     # A part that has failed runs again, and no other.
-    result = json.loads((folder / "checks.json").read_text())
-    (folder / "checks.json").write_text(json.dumps(result | dict(error="broken")))
+    (path,) = tmp_path.glob("CPU_*/checks/result.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict(error="broken")))
     capsys.readouterr()
     with own_globals():
         tool.main(arguments)

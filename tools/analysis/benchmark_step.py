@@ -24,14 +24,14 @@ import mmseg_fsr  # (first: says what to install if the stack is missing)
 import mmengine
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
-from mmengine.structures import LabelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_fsr.analysis.benchmark import (
+    STUDENT,
+    UPDATES,
     PartMeter,
     PartTimer,
     environment,
@@ -39,9 +39,11 @@ from mmseg_fsr.analysis.benchmark import (
     peak_memory,
     reset_peak_memory,
     time_call,
+    watched_parts,
     write_and_print,
 )
-from mmseg_fsr.analysis.step_parts import UPDATES, watched_parts
+from mmseg_fsr.analysis.fake_device import training_batch
+from mmseg_fsr.analysis.memory import run_progress
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
@@ -54,8 +56,6 @@ from mmseg_fsr.engine.hooks.ema_teacher_hook import update_ema
 
 EMA_MOMENTUM = 0.9995
 PHASES = ("random", "uncertain")
-# The parts in which the network itself trains.
-STUDENT = ("student", "backward")
 # Side of the matrices whose product gives the peak.
 PEAK_SIDE = 4096
 
@@ -156,34 +156,15 @@ class PackageStep:
 
 
 def random_batch(size: int, batch_size: int, num_labels: int, num_classes: int) -> dict:
-    """What a data loader gives: uint8 views and image labels."""
+    """What a data loader gives: two uint8 views of each image, and its labels."""
     generator = torch.Generator().manual_seed(0)
-    shape = (3, size, size)
-    samples = []
-    for _ in range(batch_size):
-        label = torch.zeros(num_classes)
-        label[torch.randperm(num_classes, generator=generator)[:num_labels]] = 1
-        sample = SegDataSample(gt_label=LabelData(label=label))
-        sample.set_metainfo(dict(num_labels=num_labels))
-        samples.append(sample)
-    inputs = {
-        view: [
-            torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-            for _ in samples
-        ]
-        for view in ("view1", "view2")
-    }
-    return dict(inputs=inputs, data_samples=samples)
-
-
-def enter_phase(phase: str, cfg: Config) -> None:
-    """Publishes the last step of a phase, as mmengine's runner does."""
-    last = cfg.train_cfg.max_iters
-    if phase == "random":
-        last = int(cfg.model.mask_generator.random_phase * last)
-    hub = MessageHub.get_current_instance()
-    hub.update_info("iter", last - 1)
-    hub.update_info("max_iters", cfg.train_cfg.max_iters)
+    batch = training_batch([(size, size)] * 2, num_classes, batch_size, num_labels)
+    for image in itertools.chain(*batch["inputs"].values()):
+        image.random_(256, generator=generator)
+    for sample in batch["data_samples"]:
+        order = torch.randperm(num_classes, generator=generator)
+        sample.gt_label.label[order[:num_labels]] = 1
+    return batch
 
 
 def kinds_of_steps(
@@ -235,14 +216,11 @@ def steps(args: argparse.Namespace) -> Iterator[tuple[dict, PackageStep, dict]]:
         package = PackageStep(own, torch.device(args.device), args.amp, args.compile)
         for kind in alike:
             print(f"measuring {kind} ...", file=sys.stderr, flush=True)
-            enter_phase(kind["phase"], cfg)
-            yield (
-                kind,
-                package,
-                random_batch(
-                    kind["size"], kind["batch_size"], kind["labels"], num_classes
-                ),
+            batch = random_batch(
+                kind["size"], kind["batch_size"], kind["labels"], num_classes
             )
+            with run_progress(cfg, kind["phase"] == "random"):
+                yield kind, package, batch
 
 
 @contextlib.contextmanager
