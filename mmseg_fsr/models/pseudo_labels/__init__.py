@@ -8,11 +8,13 @@ from .class_activation_maps import (
     normalize_cams,
     present_classes,
 )
+from .feature_affinity import FeatureAffinity
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
 
 __all__ = [
     "CAMPseudoLabelGenerator",
     "CAMs",
+    "FeatureAffinity",
     "PixelAdaptiveRefinement",
     "PresentClasses",
     "cams_to_label",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
-from .class_activation_maps import PresentClasses
+from .class_activation_maps import CAMs, PresentClasses
 
 
 def cams_to_label(
@@ -76,6 +76,9 @@ class CAMPseudoLabelGenerator(nn.Module):
             above it is of its strongest class. Defaults to 0.7 (VOC; 0.65 for COCO).
         refiner: Refinement of the maps by the image's colours. None labels by the two
             thresholds alone. Defaults to ``dict(type='PixelAdaptiveRefinement')``.
+        affinity: Config of what spreads the top CAMs over cells of similar features,
+            such as :class:`FeatureAffinity`, before anything else reads them. Defaults
+            to None, as in the paper.
 
     Raises:
         ValueError: If thresholds are not ``0 <= low_thr <= high_thr <= 1``, or
@@ -95,6 +98,7 @@ class CAMPseudoLabelGenerator(nn.Module):
         low_thr: float = 0.25,
         high_thr: float = 0.7,
         refiner: ConfigType | None = dict(type="PixelAdaptiveRefinement"),
+        affinity: ConfigType | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= low_thr <= high_thr <= 1:
@@ -111,6 +115,21 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.low_thr = low_thr
         self.high_thr = high_thr
         self.refiner = None if refiner is None else MODELS.build(refiner)
+        self.affinity = None if affinity is None else MODELS.build(affinity)
+
+    def spread(self, cams: CAMs, features: Tensor) -> CAMs:
+        """Spreads the top CAMs over cells of similar features, if there is an affinity.
+
+        Args:
+            cams: CAMs (B, K or M, H, W) in 0..1.
+            features: The final map (B, C, h, w) of the images as they are.
+
+        Returns:
+            CAMs of the same shapes, in 0..1.
+        """
+        if self.affinity is None or cams.top is None:
+            return cams
+        return cams._replace(top=self.affinity(cams.top, features))
 
     def label(self, cams: Tensor, classes: PresentClasses) -> Tensor:
         """Labels by the two thresholds, without refinement.

@@ -125,7 +125,7 @@ class CAMSegmentor(EncoderDecoder):
         classes: PresentClasses | None = None,
         features: FSRFeatures | None = None,
     ) -> CAMs:
-        """Multi-scale CAMs of a batch.
+        """Multi-scale CAMs of a batch, which the generator may spread.
 
         Args:
             images: Images (B, 3, H, W), normalised.
@@ -139,19 +139,22 @@ class CAMSegmentor(EncoderDecoder):
         Returns:
             CAMs (B, K or M, H, W) in 0..1, float32.
         """
-        up_to = "feat" if top else "aux"
+        generator, up_to = self.pseudo_label_generator, "feat" if top else "aux"
         with untracked_batch_norm(self.backbone):
+            if generator.affinity is not None and top and features is None:
+                # Scale 1 then passes the mirror images alone.
+                features = self.backbone(images, up_to=up_to)
             cams = multi_scale_cams(
                 lambda batch: self.cam_head.cams(self.backbone(batch, up_to=up_to)),
                 images,
-                self.pseudo_label_generator.scales,
+                generator.scales,
                 classes,
                 own=None if features is None else self.cam_head.cams(features),
             )
         # Older versions of torch would reuse weights that autocast has cast here,
         # without gradient, in the forward pass that trains.
         torch.clear_autocast_cache()
-        return cams
+        return cams if features is None else generator.spread(cams, features.feat)
 
     def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of whole images, resized once from the grid to the original size.

@@ -250,3 +250,31 @@ def test_classes_that_the_mask_shows():
         labels = labels_of_mask(mask, num_classes=5)
         assert labels.tolist() == expected
         assert labels.dtype == torch.float32
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("given", [True, False])
+def test_an_affinity_spreads_the_cams_without_a_further_pass(given):
+    affinity = dict(type="FeatureAffinity", power=2, steps=2)
+    scales = (1.0, 1.5)
+    generator = dict(type="CAMPseudoLabelGenerator", scales=scales)
+    plain = build_tiny(pseudo_label_generator=generator).eval()
+    spreading = build_tiny(pseudo_label_generator=dict(generator, affinity=affinity))
+    spreading.load_state_dict(plain.state_dict())
+    spreading.eval()
+    images = torch.randn(2, 3, *SIZE)
+    features = plain.backbone(images, up_to="feat")
+    passed = []
+    spreading.backbone.register_forward_hook(
+        lambda _, inputs, __: passed.append(len(inputs[0]))
+    )
+    cams = spreading.cams(images, features=features if given else None)
+    # The images once, mirrored, and both at the second scale.
+    assert sum(passed) == (2 if given else 4) + 4
+    expected = plain.cams(images)
+    torch.testing.assert_close(cams.aux, expected.aux)
+    spread = spreading.pseudo_label_generator.affinity(expected.top, features.feat)
+    torch.testing.assert_close(cams.top, spread, atol=1e-4, rtol=0)
+    passed.clear()
+    spreading.cams(images, top=False)
+    assert sum(passed) == 2 * len(scales) * len(images)

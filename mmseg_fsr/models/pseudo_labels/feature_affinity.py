@@ -1,0 +1,98 @@
+"""CAMs that spread over cells of similar features."""
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .class_activation_maps import normalize_cams
+
+
+def cell_affinity(features: Tensor, power: float) -> Tensor:
+    """How much of each cell's map comes from each other cell.
+
+    Args:
+        features: (B, C, h, w) float.
+        power: Exponent of the cosine similarity, whose negative values become 0: the
+            larger, the fewer cells count.
+
+    Returns:
+        (B, h * w, h * w) float32, rows sum to 1. That is 4 bytes for each pair of
+        cells: 2.5 MB an image for 28 x 28 cells.
+    """
+    unit = F.normalize(features.float().flatten(2), dim=1)
+    similarity = (unit.transpose(1, 2) @ unit).clamp_(min=0).pow_(power)
+    # The similarity of a cell with itself is 1, or 0 where it has no features.
+    return similarity / similarity.sum(2, keepdim=True).clamp_(min=1e-5)
+
+
+def random_walk(maps: Tensor, affinity: Tensor, steps: int) -> Tensor:
+    """Replaces each cell by the weighted mean of all cells, several times.
+
+    Args:
+        maps: (B, M, h, w) float32.
+        affinity: (B, h * w, h * w) float32, rows sum to 1.
+        steps: Number of times.
+
+    Returns:
+        (B, M, h, w) float32.
+    """
+    cells = maps.flatten(2)
+    for _ in range(steps):
+        cells = cells @ affinity.transpose(1, 2)
+    return cells.view_as(maps)
+
+
+@MODELS.register_module()
+class FeatureAffinity(nn.Module):
+    """Spreads CAMs over cells whose features are similar, by a random walk.
+
+    The classifiers often see a part of an object alone, and the rest of it has similar
+    features. FSR (AAAI 2024) has no such part; random walks over affinities are those
+    of AffinityNet (CVPR 2018), which learns its affinities. Here they are the cosine
+    similarity of the features that the CAMs come from. No parameters and no gradient;
+    float32 also under autocast.
+
+    Args:
+        power: Exponent of the cosine similarity. Defaults to 2.
+        steps: Steps of the walk. Defaults to 2.
+
+    Raises:
+        ValueError: If ``power`` is not positive, or ``steps`` is below 1.
+
+    Example:
+        >>> affinity = FeatureAffinity()
+        >>> cams, features = torch.rand(2, 3, 64, 64), torch.rand(2, 16, 4, 4)
+        >>> affinity(cams, features).shape
+        torch.Size([2, 3, 64, 64])
+    """
+
+    def __init__(self, power: float = 2, steps: int = 2) -> None:
+        super().__init__()
+        if power <= 0 or steps < 1:
+            raise ValueError(
+                f"expected power above 0 and steps from 1 on, got power={power} and "
+                f"steps={steps}: set both in pseudo_label_generator.affinity"
+            )
+        self.power = power
+        self.steps = steps
+
+    @torch.no_grad()
+    def forward(self, cams: Tensor, features: Tensor) -> Tensor:
+        """Spreads the CAMs of images.
+
+        Args:
+            cams: (B, M, H, W) float in 0..1.
+            features: Features of the same images (B, C, h, w).
+
+        Returns:
+            (B, M, H, W) float32 in 0..1.
+        """
+        with torch.autocast(cams.device.type, enabled=False):
+            cells = F.adaptive_avg_pool2d(cams.float(), features.shape[-2:])
+            affinity = cell_affinity(features, self.power)
+            spread = random_walk(cells, affinity, self.steps)
+            spread = F.interpolate(
+                spread, cams.shape[-2:], mode="bilinear", align_corners=False
+            )
+            return normalize_cams(spread)
