@@ -71,9 +71,7 @@ def parse_args() -> argparse.Namespace:
     require_file(parser, "config", args.config)
     require_file(parser, "checkpoint", args.checkpoint)
     if args.cams and not args.tta:
-        parser.error(
-            "--cams is for --tta: without it, CAMs are scored by test_cfg.cams"
-        )
+        parser.error("--cams is for --tta: without it CAMs are scored anyway")
     return args
 
 
@@ -151,19 +149,19 @@ def main() -> None:
         cfg = runner_config(args)
         warn_of_unasked_options(args)
         folders = output_folders(args, cfg)
+        if args.show or args.show_dir:
+            enable_drawing(cfg, args)
+        if args.tta:
+            enable_tta(cfg, args.cams)
+        if args.out is not None:
+            write_predictions(cfg, args.out)
+        if args.crf:
+            enable_crf(cfg)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     cfg.load_from = args.checkpoint
     # The config that a resumed training has dumped says True.
     cfg.resume = False
-    if args.show or args.show_dir:
-        enable_drawing(cfg, args)
-    if args.tta:
-        enable_tta(cfg, args.cams)
-    if args.out is not None:
-        write_predictions(cfg, args.out)
-    if args.crf:
-        enable_crf(cfg)
     if args.amp:
         cfg.test_cfg.fp16 = True
     prepare_cpu_distributed(cfg)

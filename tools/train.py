@@ -124,6 +124,11 @@ def main() -> None:
             refuse_own_start(cfg)
         if args.amp:
             enable_amp(cfg)
+        if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and get_device() == "cpu":
+            raise ValueError(
+                "optim_wrapper.type='AmpOptimWrapper' needs a GPU: for bfloat16 on a "
+                "CPU train with --amp, or set type='BFloat16OptimWrapper'"
+            )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     prepare_cpu_distributed(cfg)

@@ -62,6 +62,11 @@ def plan_step(
     Raises:
         ValueError: If the GPUs cannot share the global batch, or nothing fits.
     """
+    if "auto_scale_lr" not in cfg:
+        raise ValueError(
+            "the config lacks the global batch to keep: add "
+            "auto_scale_lr=dict(base_batch_size=8)"
+        )
     total = cfg.auto_scale_lr.base_batch_size
     if total % gpus:
         raise ValueError(
@@ -86,8 +91,8 @@ def plan_step(
             if peak <= usable_bytes(memory):
                 return plan
     raise ValueError(
-        f"one image takes {plan.peak / GIB:.1f} GiB, but a GPU of {memory:g} GiB has "
-        f"{usable_bytes(memory) / GIB:.1f} for tensors: use mixed precision, smaller "
+        f"one image takes {plan.peak / GIB:.2f} GiB, but a GPU of {memory:g} GiB has "
+        f"{usable_bytes(memory) / GIB:.2f} for tensors: use mixed precision, smaller "
         "views or a smaller network"
     )
 

@@ -226,6 +226,21 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     return cfg
 
 
+def read_step_config(path: str, options: dict | None = None) -> Config:
+    """Reads a config whose training step a tool computes or times.
+
+    Ends with one line if its model is no ``WeakSegmentor``.
+    """
+    cfg = read_config(path, options)
+    kind = cfg.get("model", {}).get("type")
+    if kind != "WeakSegmentor":
+        sys.exit(
+            f"error: {path} has model.type='{kind}': expected 'WeakSegmentor', whose "
+            "training step this tool knows"
+        )
+    return cfg
+
+
 def build_val_dataset(cfg: Config) -> Dataset:
     """The validation images of a config that :func:`read_config` gave.
 

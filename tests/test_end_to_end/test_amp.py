@@ -4,6 +4,7 @@ import functools
 import json
 import math
 
+import mmengine.device
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from tests.support.runs import read_checkpoint, read_record, run_tool
 def train_in_float16(config, tmp_path, monkeypatch):
     """A run by mmengine's wrapper, which refuses a CPU, and float16 on one."""
     monkeypatch.setattr(amp_optimizer_wrapper, "is_cuda_available", lambda: True)
+    monkeypatch.setattr(mmengine.device, "get_device", lambda: "cuda")
     scaler = functools.partial(torch.amp.GradScaler, "cpu")
     monkeypatch.setattr(amp_optimizer_wrapper, "GradScaler", scaler)
     monkeypatch.setattr(amp, "autocast", functools.partial(torch.autocast, "cpu"))

@@ -35,7 +35,7 @@ from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
     positive_int,
-    read_config,
+    read_step_config,
     require_figures_file,
     require_file,
 )
@@ -149,7 +149,7 @@ def crf_call(cfg: Config, device: torch.device) -> Callable[[], object]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Times each part and prints a table."""
     args = parse_args(argv)
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_step_config(args.config, args.cfg_options)
     require_keys(cfg, "benchmark_parts.py", "tta_model", "tta_pipeline", "crf")
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     device = torch.device(args.device)

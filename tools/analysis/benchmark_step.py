@@ -48,7 +48,7 @@ from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
     positive_int,
-    read_config,
+    read_step_config,
     require_figures_file,
     require_file,
 )
@@ -195,7 +195,7 @@ def steps(args: argparse.Namespace) -> Iterator[tuple[dict, PackageStep, dict]]:
         The kind as :func:`kinds_of_steps` has it, the step, and its batch. The run's
         progress is set to the kind's phase.
     """
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_step_config(args.config, args.cfg_options)
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     torch.manual_seed(0)
     crop = cfg.train_dataloader.dataset.pipeline[2].transforms[0][0].scale[0]

@@ -25,7 +25,7 @@ from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
     positive_int,
-    read_config,
+    read_step_config,
     require_figures_file,
     require_file,
 )
@@ -86,7 +86,7 @@ def table(parts: dict[str, dict[str, float]]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Counts a step for each batch size and prints the tables."""
     args = parse_args(argv)
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_step_config(args.config, args.cfg_options)
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     rows, tables = [], ["computed, not measured"]
     for batch_size in args.batch_size:

@@ -35,7 +35,7 @@ from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_overwrite,
     positive_int,
-    read_config,
+    read_step_config,
     require_file,
     require_new,
 )
@@ -75,6 +75,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     for config in args.config:
         require_file(parser, "config", config)
+    if args.memory is not None and usable_bytes(args.memory) <= 0:
+        parser.error("--memory: 1 GiB is set aside for CUDA, give more")
     if args.memory is not None and len(args.config) > 1:
         parser.error("--memory: expected one config")
     if args.out is not None:
@@ -99,9 +101,9 @@ def report(plan: Plan, memory: float) -> str:
     """A plan as a line."""
     cp = "with" if plan.with_cp else "without"
     return (
-        f"batches of {plan.batch_size}, {plan.parts} for each step of the optimiser, "
-        f"{cp} gradient checkpointing: {plan.peak / GIB:.2f} GiB, computed, of "
-        f"{usable_bytes(memory) / GIB:.2f} GiB for tensors"
+        f"batch_size={plan.batch_size}, accumulative_counts={plan.parts}, {cp} "
+        f"gradient checkpointing: {plan.peak / GIB:.2f} of "
+        f"{usable_bytes(memory) / GIB:.2f} GiB"
     )
 
 
@@ -110,7 +112,7 @@ def table(args: argparse.Namespace) -> str:
     head = ["config", "batch", "GiB", "GiB, with_cp"]
     rows = []
     for config in args.config:
-        cfg = read_config(config, args.cfg_options)
+        cfg = read_step_config(config, args.cfg_options)
         variants = [cfg]
         if checkpointed_backbone(cfg):
             variants.append(with_checkpointing(cfg))
@@ -142,12 +144,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(table(args))
         return
     (config,) = args.config
-    cfg = read_config(config, args.cfg_options)
+    cfg = read_step_config(config, args.cfg_options)
     try:
         plan = plan_step(cfg, args.memory, args.gpus, args.amp)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(report(plan, args.memory))
+    if args.gpus > 1:
+        print(f"start it with tools/dist_train.sh and {args.gpus} GPUs")
     text = config_text(config, overrides(cfg, plan), (args.out or Path(".")).parent)
     if args.out is None:
         print(f"\n{text}")

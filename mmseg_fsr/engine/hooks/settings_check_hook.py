@@ -59,12 +59,30 @@ class SettingsCheckHook(Hook):
         self._handles = refuse_single_values(
             unwrapped_model(runner), loop.dataloader, get_world_size()
         )
-        runner.logger.info(f"The run trains in {_precision(runner.optim_wrapper)}.")
+        _tell_precision(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Logs the precision, if it is not float32."""
+        if getattr(runner.test_loop, "fp16", False):
+            dtype = torch.get_autocast_dtype(get_device())
+            runner.logger.info(f"The network runs in {_name_of(dtype)}.")
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Ceases to look at batch norms."""
         while self._handles:
             self._handles.pop().remove()
+
+
+def _tell_precision(runner: Runner) -> None:
+    """Logs the precision, and warns if a resumed run had another one."""
+    precision = _precision(runner.optim_wrapper)
+    former = runner.message_hub.runtime_info.get("precision", precision)
+    runner.logger.info(f"The run trains in {precision}.")
+    if former != precision:
+        runner.logger.warning(
+            f"Until the checkpoint it trained in {former}: --amp decides."
+        )
+    runner.message_hub.update_info("precision", precision)
 
 
 def _precision(optim_wrapper: OptimWrapper) -> str:
@@ -73,6 +91,10 @@ def _precision(optim_wrapper: OptimWrapper) -> str:
     if isinstance(optim_wrapper, AmpOptimWrapper):
         default = torch.get_autocast_dtype(get_device())
     dtype = getattr(optim_wrapper, "cast_dtype", None) or default
+    return _name_of(dtype)
+
+
+def _name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 

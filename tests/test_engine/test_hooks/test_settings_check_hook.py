@@ -9,6 +9,7 @@ from mmengine.dataset import (
     InfiniteSampler,
     RepeatDataset,
 )
+from mmengine.logging import MessageHub
 from mmengine.optim import CosineAnnealingLR, OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop
 from mmseg.datasets import BaseSegDataset
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_fsr.datasets import SeededInfiniteSampler
 from mmseg_fsr.engine.hooks import SettingsCheckHook
+from mmseg_fsr.engine.optimizers import BFloat16OptimWrapper
 
 
 @DATASETS.register_module()
@@ -83,6 +85,7 @@ def training_runner(loop, model):
         model=model,
         optim_wrapper=wrapper,
         logger=logging.getLogger("unheard"),
+        message_hub=MessageHub("unheard"),
     )
 
 
@@ -144,3 +147,25 @@ def test_metrics_ignore_the_same_id():
             continue
         with pytest.raises(ValueError, match="val_evaluator: IoUMetric has ignore_ind"):
             before_run(val=loop)
+
+
+def test_another_precision_after_a_break_is_told(caplog):
+    def train(wrapper, hub):
+        caplog.clear()
+        loop = loop_over(IterBasedTrainLoop)
+        loop.dataloader = DataLoader(range(6), batch_size=2)
+        runner = training_runner(loop, torch.nn.Identity())
+        runner.message_hub = hub
+        runner.optim_wrapper = wrapper(runner.optim_wrapper.optimizer)
+        with caplog.at_level(logging.INFO):
+            SettingsCheckHook().before_train(runner)
+        return [
+            record.message for record in caplog.records if "train" in record.message
+        ]
+
+    hub = MessageHub("run")
+    assert train(OptimWrapper, hub) == ["The run trains in float32."]
+    assert train(OptimWrapper, hub) == ["The run trains in float32."]
+    told, warned = train(BFloat16OptimWrapper, hub)
+    assert told == "The run trains in bfloat16."
+    assert "it trained in float32: --amp decides" in warned

@@ -50,7 +50,7 @@ def test_the_global_batch_is_kept(memory, gpus, amp, expected):
     ("memory", "gpus", "message"),
     [
         (24, 3, "3 GPUs cannot share the global batch of 8"),
-        (4, 1, r"one image takes 3\.0 GiB, but a GPU of 4 GiB has 2\.7 for tensors"),
+        (4, 1, r"one image takes 3\.00 GiB, but a GPU of 4 GiB has 2\.70 for tensors"),
     ],
 )
 def test_what_cannot_be_planned(memory, gpus, message):
@@ -101,8 +101,8 @@ def test_the_written_config_inherits(tmp_path, capsys):
         tool.main([*arguments, "--out", str(out)])
         printed = capsys.readouterr().out
         tool.main(arguments)
-    assert "batches of 4, 2 for each step of the optimiser, with gradient" in printed
-    assert "6.00 GiB, computed, of 6.30 GiB for tensors" in printed
+    assert "batch_size=4, accumulative_counts=2, with gradient" in printed
+    assert "checkpointing: 6.00 of 6.30 GiB" in printed
     assert "accumulative_counts=2" in capsys.readouterr().out
     cfg, base = Config.fromfile(out), Config.fromfile(VIT)
     assert cfg.train_dataloader.batch_size == 4
