@@ -10,10 +10,7 @@ from pathlib import Path
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-from mmengine.device import get_device
-
 from mmseg_fsr.cli.output_folder import require_own_folder
-from mmseg_fsr.engine.optimizers import cpu_has_bfloat16
 from mmseg_fsr.report import logged_scores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,9 +53,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: terminated"))
 
     run("tools/dataset_converters/scenes.py", "data/scenes")
-    # Processors without instructions for bfloat16 are slower with it.
-    amp = ["--amp"] if get_device() == "cpu" and cpu_has_bfloat16() else []
-    run("tools/train.py", CONFIG, "--work-dir", str(work_dir), *amp)
+    run("tools/train.py", CONFIG, "--work-dir", str(work_dir))
     last = (ROOT / work_dir / "last_checkpoint").read_text().strip()
     run("tools/analysis/draw_panels.py", CONFIG, last, str(pictures), "--overwrite")
     run("tools/report.py", str(work_dir))

@@ -1,6 +1,6 @@
 """Construction of optimisers, and the precision in which they train."""
 
-from .bfloat16_optim_wrapper import BFloat16OptimWrapper, cpu_has_bfloat16
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .fsr_optim_wrapper_constructor import FSROptimWrapperConstructor
 
-__all__ = ["BFloat16OptimWrapper", "FSROptimWrapperConstructor", "cpu_has_bfloat16"]
+__all__ = ["BFloat16OptimWrapper", "FSROptimWrapperConstructor"]

@@ -14,11 +14,6 @@ from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor has instructions for bfloat16 that torch uses."""
-    return torch.cpu._is_avx512_bf16_supported()
-
-
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
     """Trains under autocast to bfloat16, on a CPU too.
@@ -35,7 +30,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if get_device() == "cpu" and not cpu_has_bfloat16():
+        if get_device() == "cpu" and not torch.cpu._is_avx512_bf16_supported():
             print_log(
                 "this processor has no AVX512-BF16 instructions, so bfloat16 is likely "
                 "to be slower than float32: train without --amp",

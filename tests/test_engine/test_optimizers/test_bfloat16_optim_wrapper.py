@@ -42,7 +42,7 @@ def test_gradients_accumulate_as_in_mmengine():
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_processor_without_bfloat16_is_told(monkeypatch, fast):
     said = []
-    monkeypatch.setattr(bfloat16_optim_wrapper, "cpu_has_bfloat16", lambda: fast)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)
     monkeypatch.setattr(bfloat16_optim_wrapper, "get_device", lambda: "cpu")
     monkeypatch.setattr(
         bfloat16_optim_wrapper, "print_log", lambda text, **_: said.append(text)
