@@ -112,6 +112,20 @@ def enable_amp(cfg: Config) -> None:
         wrapper.setdefault("loss_scale", "dynamic")
 
 
+def refuse_gpu_wrapper(cfg: Config) -> None:
+    """Refuses mmengine's wrapper for mixed precision on a CPU.
+
+    Raises:
+        ValueError: If the config has it, and there is no GPU.
+    """
+    kind = (cfg.get("optim_wrapper") or {}).get("type")
+    if kind == "AmpOptimWrapper" and get_device() == "cpu":
+        raise ValueError(
+            "optim_wrapper.type='AmpOptimWrapper' needs a GPU: for bfloat16 on a CPU "
+            "train with --amp, or set type='BFloat16OptimWrapper'"
+        )
+
+
 def main() -> None:
     """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
@@ -124,11 +138,7 @@ def main() -> None:
             refuse_own_start(cfg)
         if args.amp:
             enable_amp(cfg)
-        if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and get_device() == "cpu":
-            raise ValueError(
-                "optim_wrapper.type='AmpOptimWrapper' needs a GPU: for bfloat16 on a "
-                "CPU train with --amp, or set type='BFloat16OptimWrapper'"
-            )
+        refuse_gpu_wrapper(cfg)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     prepare_cpu_distributed(cfg)

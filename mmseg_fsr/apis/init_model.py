@@ -77,8 +77,9 @@ def _load_weights(model: BaseSegmentor, checkpoint: str | Path) -> None:
         ours.get("classes"), meta["classes"], "the config's data set", checkpoint
     )
     # Checkpoints of older versions do not tell the range.
-    kept = {key: ours[key] for key in ("pixel_range",) if key in ours}
-    model.dataset_meta = kept | meta
+    if "pixel_range" in ours:
+        meta.setdefault("pixel_range", ours["pixel_range"])
+    model.dataset_meta = meta
 
 
 def _tell_pixel_range(model: BaseSegmentor) -> None:

@@ -143,6 +143,15 @@ def add_inference_amp(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--amp`` of tools that compute or time a step, with a dtype."""
+    parser.add_argument(
+        "--amp",
+        choices=["bfloat16", "float16"],
+        help="mixed precision (default: float32)",
+    )
+
+
 def require_new(
     path: str | Path, overwrite: bool, inputs: Iterable[str | Path] = ()
 ) -> None:
@@ -187,13 +196,14 @@ def add_figures_file(parser: argparse.ArgumentParser) -> None:
 def require_figures_file(
     parser: argparse.ArgumentParser, args: argparse.Namespace
 ) -> None:
-    """Ends the program with one line if it could not write its figures at the end."""
+    """Ends the program with one line if it could not write its file at the end."""
     if args.out is None:
         return
     if not args.out.parent.is_dir():
         parser.error(f"--out: no such folder: {args.out.parent}")
+    inputs = args.config if isinstance(args.config, list) else [args.config]
     try:
-        require_new(args.out, args.overwrite, [args.config])
+        require_new(args.out, args.overwrite, inputs)
     except OSError as error:
         parser.error(str(error))
 

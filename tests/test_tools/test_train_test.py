@@ -346,3 +346,15 @@ def test_panels_do_not_name_classes_wrongly(tiny, straight, tmp_path):
             straight.work_dir / "iter_4.pth", tmp_path / "panels",
             "--cfg-options", f"val_dataloader.dataset.metainfo.classes={classes}",
         )  # fmt: skip
+
+
+def test_a_wrapper_for_gpus_is_refused_on_a_cpu(monkeypatch):
+    refuse = load_tool("train").refuse_gpu_wrapper
+    cfg = Config(dict(optim_wrapper=FLOAT16))
+    monkeypatch.setitem(refuse.__globals__, "get_device", lambda: "cuda")
+    refuse(cfg)
+    monkeypatch.setitem(refuse.__globals__, "get_device", lambda: "cpu")
+    with pytest.raises(ValueError, match=r"needs a GPU: .* train with --amp"):
+        refuse(cfg)
+    for other in (dict(), dict(optim_wrapper=None), dict(optim_wrapper=BFLOAT16)):
+        refuse(Config(other))

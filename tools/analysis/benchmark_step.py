@@ -47,6 +47,7 @@ from mmseg_fsr.analysis.memory import run_progress
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
+    add_precision,
     positive_int,
     read_step_config,
     require_figures_file,
@@ -71,11 +72,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="where to run (default: the GPU if there is one)",
     )
-    parser.add_argument(
-        "--amp",
-        choices=["bfloat16", "float16"],
-        help="mixed precision (default: float32)",
-    )
+    add_precision(parser)
     parser.add_argument(
         "--compile", action="store_true", help="as mmengine's `compile`"
     )

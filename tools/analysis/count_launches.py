@@ -24,6 +24,7 @@ from mmseg_fsr.analysis.launches import count_step
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
+    add_precision,
     positive_int,
     read_step_config,
     require_figures_file,
@@ -44,11 +45,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         default=[8],
         help="images of each view (default: 8)",
     )
-    parser.add_argument(
-        "--amp",
-        choices=["bfloat16", "float16"],
-        help="mixed precision (default: float32)",
-    )
+    add_precision(parser)
     parser.add_argument(
         "--phase",
         choices=["random", "uncertain"],

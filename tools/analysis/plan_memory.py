@@ -34,10 +34,11 @@ from mmseg_fsr.analysis.memory_plan import (
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_overwrite,
+    add_precision,
     positive_int,
     read_step_config,
+    require_figures_file,
     require_file,
-    require_new,
 )
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -57,11 +58,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--gpus", type=positive_int, default=1, help="number of GPUs (default: 1)"
     )
-    parser.add_argument(
-        "--amp",
-        choices=["bfloat16", "float16"],
-        help="mixed precision (default: float32)",
-    )
+    add_precision(parser)
     parser.add_argument(
         "--batch-size",
         nargs="+",
@@ -79,15 +76,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--memory: 1 GiB is set aside for CUDA, give more")
     if args.memory is not None and len(args.config) > 1:
         parser.error("--memory: expected one config")
-    if args.out is not None:
-        if args.memory is None:
-            parser.error("--out: only with --memory")
-        if not args.out.parent.is_dir():
-            parser.error(f"--out: no such folder: {args.out.parent}")
-        try:
-            require_new(args.out, args.overwrite, args.config)
-        except OSError as error:
-            parser.error(str(error))
+    if args.out is not None and args.memory is None:
+        parser.error("--out: only with --memory")
+    require_figures_file(parser, args)
     return args
 
 
