@@ -1,6 +1,6 @@
 """A page about a training run: curves, scores by class, predicted images."""
 
-from .charts import loss_chart, score_chart
+from .charts import distillation_chart, loss_chart, score_chart
 from .gallery import (
     WorstImages,
     cam_uri,
@@ -24,7 +24,13 @@ from .run_files import (
     run_date,
 )
 from .score_tables import class_table, score_table, score_tiles
-from .training_log import join_runs, last_scores, loss_curves, score_curves
+from .training_log import (
+    distillation_curves,
+    join_runs,
+    last_scores,
+    loss_curves,
+    score_curves,
+)
 
 __all__ = [
     "WorstImages",
@@ -33,6 +39,8 @@ __all__ = [
     "commands",
     "describe_environment",
     "describe_run",
+    "distillation_chart",
+    "distillation_curves",
     "find_checkpoint",
     "find_config",
     "find_runs",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from .training_log import Curve
+from .training_log import DISTILLATION, Curve
 
 TEACHER_SCORES = "teacher/"
 # What each metric of mmseg_fsr.evaluation scores, by its default prefix.
@@ -52,6 +52,41 @@ def loss_chart(curves: Mapping[str, Curve]) -> dict:
                 sorted(curves.items(), key=lambda item: item[0] != "loss"), -1
             )
         ],
+    )
+
+
+def distillation_chart(curves: Mapping[str, Curve]) -> dict:
+    """Chart of the health of the self-distillation, as the page's script reads it.
+
+    Class tokens are dashed and have the colours of patches. Of theirs the shares of
+    outputs and of agreement are of few images, and hidden at first.
+
+    Args:
+        curves: Curves from :func:`~mmseg_fsr.report.distillation_curves`.
+    """
+    names = [name.removeprefix(DISTILLATION) for name in curves]
+    measures = list(dict.fromkeys(name.partition("_")[2] for name in names))
+    series = []
+    for name, points in zip(names, curves.values(), strict=True):
+        tokens, _, measure = name.partition("_")
+        is_class = tokens == "class"
+        series.append(
+            dict(
+                name=f"{'Class tokens' if is_class else 'Patches'}, "
+                f"{measure.replace('_', ' ')}",
+                points=points,
+                color=1 + measures.index(measure) % (_NUM_COLORS - 1),
+                dashed=is_class,
+                hidden=is_class and "entropy" not in measure,
+            )
+        )
+    return dict(
+        title="Health of the self-distillation, shares",
+        log=False,
+        fromZero=True,
+        steps=_steps(curves),
+        missing="Fewer than two steps were logged: there is no curve to draw.",
+        series=series,
     )
 
 

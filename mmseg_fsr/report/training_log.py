@@ -9,6 +9,7 @@ from pathlib import Path
 Curve = list[tuple[int, float | None]]
 
 _SCALARS = "vis_data/scalars.json"
+DISTILLATION = "distill/"
 # What mmengine logs besides losses and scores.
 _NOT_SCORES = ("step", "time", "data_time")
 
@@ -75,6 +76,18 @@ def loss_curves(records: Sequence[dict]) -> dict[str, Curve]:
         [record for record in records if "loss" in record],
         lambda name: name == "loss" or "loss_" in name,
     )
+
+
+def distillation_curves(records: Sequence[dict]) -> dict[str, Curve]:
+    """Curves of the health of the self-distillation, by name.
+
+    :class:`~mmseg_fsr.engine.hooks.DistillationHealthHook` logs them; there are none
+    without.
+
+    Args:
+        records: Records from :func:`join_runs`.
+    """
+    return _curves(records, lambda name: name.startswith(DISTILLATION))
 
 
 def score_curves(records: Sequence[dict]) -> dict[str, Curve]:

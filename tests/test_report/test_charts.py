@@ -1,4 +1,4 @@
-from mmseg_fsr.report import loss_chart, score_chart
+from mmseg_fsr.report import distillation_chart, loss_chart, score_chart
 
 CURVE = [(1, 2.0), (2, 1.0)]
 
@@ -38,3 +38,16 @@ def test_a_chart_without_a_curve_says_why():
     assert "at step 1,540" in chart["missing"]
     assert "No validation" in score_chart({})["missing"]
     assert loss_chart({})["steps"] == 0
+
+
+def test_health_of_patches_and_class_tokens_by_measure():
+    measures = ("teacher_entropy", "agreement")
+    names = [f"distill/{tokens}_{m}" for tokens in ("class", "patch") for m in measures]
+    series = distillation_chart(dict.fromkeys(names, CURVE))["series"]
+    looks = [(s["name"], s["color"], s["dashed"], s["hidden"]) for s in series]
+    assert looks == [
+        ("Class tokens, teacher entropy", 1, True, False),
+        ("Class tokens, agreement", 2, True, True),
+        ("Patches, teacher entropy", 1, False, False),
+        ("Patches, agreement", 2, False, False),
+    ]

@@ -17,6 +17,8 @@ from mmseg_fsr.models.backbones import (
 )
 from mmseg_fsr.models.losses import (
     Center,
+    DistillationHealth,
+    distillation_health,
     distillation_loss,
     linear_teacher_temp,
     zero_loss,
@@ -54,6 +56,11 @@ class SelfDistillHead(BaseModule):
             and their centre stays where it is. Defaults to 0.1.
         loss_patch_weight: Weight of unc.FSR, the masked patches, likewise. Defaults to
             0.1.
+
+    Attributes:
+        measures_health: Whether the next losses are measured, too. Defaults to False;
+            :class:`~mmseg_fsr.engine.hooks.DistillationHealthHook` sets it.
+        health: What was measured last, by the kind of tokens: ``class``, ``patch``.
 
     Raises:
         ValueError: If both losses weigh 0.
@@ -108,6 +115,8 @@ class SelfDistillHead(BaseModule):
         gain.requires_grad_(False)
         self.class_center = Center(out_channels, center_momentum)
         self.patch_center = Center(out_channels, center_momentum)
+        self.measures_health = False
+        self.health: dict[str, DistillationHealth] = {}
 
     @property
     def weighted_losses(self) -> set[str]:
@@ -238,14 +247,18 @@ class SelfDistillHead(BaseModule):
         )
         class_loss = patch_loss = is_masked.new_zeros((), dtype=torch.float32)
         if self.loss_class_weight:
-            class_loss = distillation_loss(
-                student_class, teacher_class, self.class_center.value, *temps
-            )
+            pair = student_class, teacher_class, self.class_center.value, *temps
+            class_loss = distillation_loss(*pair)
+            if self.measures_health:
+                weight = torch.ones_like(class_loss)
+                self.health["class"] = distillation_health(*pair, weight)
         if self.loss_patch_weight:
-            patch_loss = distillation_loss(
-                student_patch, teacher_patch, self.patch_center.value, *temps
-            )
+            pair = student_patch, teacher_patch, self.patch_center.value, *temps
+            patch_loss = distillation_loss(*pair)
             masked_count = is_masked.sum(1).clamp(min=1)
+            if self.measures_health:
+                weight = is_masked / masked_count[:, None]
+                self.health["patch"] = distillation_health(*pair, weight)
             patch_loss = (patch_loss * is_masked).sum(1) / masked_count
         return {
             "loss_fsr_class": self.loss_class_weight * class_loss.mean(),

@@ -1,8 +1,12 @@
-"""Distillation of a student by a teacher: loss, centre and temperature."""
+"""Distillation of a student by a teacher: loss, health, centre and temperature."""
+
+import math
+from typing import NamedTuple
 
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
+from torch.special import entr
 
 from mmseg_fsr.utils.training_progress import TrainingProgress
 
@@ -31,9 +35,78 @@ def distillation_loss(
         >>> distillation_loss(student, teacher, torch.zeros(8), 0.1, 0.04).shape
         torch.Size([2])
     """
-    target = ((teacher.detach().float() - center) / teacher_temp).softmax(-1)
-    log_prediction = (student.float() / student_temp).log_softmax(-1)
-    return -(target * log_prediction).sum(-1)
+    target = _target(teacher, center, teacher_temp)
+    return -(target * _log_prediction(student, student_temp)).sum(-1)
+
+
+def _target(teacher: Tensor, center: Tensor, temp: float) -> Tensor:
+    """Probabilities (..., D) that the student is to predict, float32."""
+    return ((teacher.detach().float() - center) / temp).softmax(-1)
+
+
+def _log_prediction(student: Tensor, temp: float) -> Tensor:
+    """Logarithms of the student's probabilities (..., D), float32."""
+    return (student.float() / temp).log_softmax(-1)
+
+
+class DistillationHealth(NamedTuple):
+    """How much a distillation teaches, scalars in 0..1 but for the second.
+
+    Attributes:
+        teacher_entropy: Mean entropy of the teacher's targets as a share of ln D. At 1
+            a target says nothing.
+        cross_entropy: Mean loss of a token as a share of ln D. A student that guesses
+            has 1; above the teacher's entropy it has something to learn.
+        outputs_used: Share of the D outputs that the targets use together: the
+            exponential of their mean's entropy, over D. Near 0 all targets are the
+            same.
+        agreement: Share of tokens whose largest output is the teacher's, too.
+    """
+
+    teacher_entropy: Tensor
+    cross_entropy: Tensor
+    outputs_used: Tensor
+    agreement: Tensor
+
+
+@torch.no_grad()
+def distillation_health(
+    student: Tensor,
+    teacher: Tensor,
+    center: Tensor,
+    student_temp: float,
+    teacher_temp: float,
+    weight: Tensor,
+) -> DistillationHealth:
+    """Measures what :func:`distillation_loss` teaches.
+
+    Args:
+        student: Projected tokens (..., D).
+        teacher: Projected tokens (..., D) of the teacher.
+        center: Centre (D,) that is subtracted from the teacher's tokens.
+        student_temp: Temperature of the student's softmax, > 0.
+        teacher_temp: Temperature of the teacher's softmax, > 0.
+        weight: How much each token counts (...), >= 0. All 0 gives zeros.
+
+    Returns:
+        The measures, float32.
+    """
+    target = _target(teacher, center, teacher_temp)
+    log_prediction = _log_prediction(student, student_temp)
+    share = weight.float() / weight.sum().clamp(min=1e-12)
+    outputs = target.shape[-1]
+
+    def mean(values: Tensor) -> Tensor:
+        return (share * values).sum()
+
+    mean_target = (share.unsqueeze(-1) * target).flatten(0, -2).sum(0)
+    used = entr(mean_target).sum().exp() / outputs
+    return DistillationHealth(
+        teacher_entropy=mean(entr(target).sum(-1)) / math.log(outputs),
+        cross_entropy=mean(-(target * log_prediction).sum(-1)) / math.log(outputs),
+        outputs_used=used * (weight.sum() > 0),
+        agreement=mean((target.argmax(-1) == log_prediction.argmax(-1)).float()),
+    )
 
 
 def linear_teacher_temp(

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from mmengine.model import BaseModule
@@ -129,6 +131,26 @@ def test_masked_patches_match_obvious_loop():
     moved = PlainFSR().moved_centers(centers, *map(teacher_head.project, targets))
     torch.testing.assert_close(head.class_center.value, moved[0])
     torch.testing.assert_close(head.patch_center.value, moved[1])
+
+
+def test_health_is_of_the_losses_if_it_is_asked_for():
+    head, teacher_head = lively(build()), lively(build())
+    student, teacher = features(), features()
+    mask = torch.tensor(
+        [[1, 1, 1, 1, 0, 1], [0, 1, 0, 0, 1, 0], [0] * 6, [1] * 6]
+    ).bool()
+    given = MaskedFeatures(student, mask.view(4, 2, 3), 6), teacher, teacher.cls_token
+    head.loss(*given, teacher_head)
+    assert not head.health
+    head.measures_health = True
+    losses = head.loss(*given, teacher_head)
+    assert head.health.keys() == {"class", "patch"}
+    unit = 0.1 * math.log(OUT)
+    class_loss = losses["loss_fsr_class"].item() / unit
+    assert head.health["class"].cross_entropy.item() == pytest.approx(class_loss)
+    # The image without a masked patch counts in the mean loss alone.
+    patch_loss = losses["loss_fsr_patch"].item() / unit * 4 / 3
+    assert head.health["patch"].cross_entropy.item() == pytest.approx(patch_loss)
 
 
 def test_no_masked_patch_at_all_gives_zero():

@@ -1,9 +1,13 @@
+import math
+
 import pytest
 import torch
 
 from mmseg_fsr.models.losses import (
     Center,
     distillation,
+    distillation_health,
+    distillation_loss,
     linear_teacher_temp,
 )
 from mmseg_fsr.utils.training_progress import TrainingProgress
@@ -82,3 +86,83 @@ def test_reference_temperature(golden):
 def test_temperature_without_room_to_rise(max_iters):
     progress = TrainingProgress(1, max_iters)
     assert linear_teacher_temp(progress, 0.04, 0.07, 0.125) == 0.07
+
+
+# ----------------------------------------------------------------- health
+
+
+def plain_health(student, teacher, center, student_temp, teacher_temp, weight):
+    """Token by token, output by output."""
+    outputs = len(center)
+    total = float(weight.sum())
+    entropy = loss = agreement = 0.0
+    mean_target = [0.0] * outputs
+    for n in range(len(student)):
+        share = float(weight[n]) / total
+        target = [
+            math.exp(float(teacher[n, d] - center[d]) / teacher_temp)
+            for d in range(outputs)
+        ]
+        predicted = [
+            math.exp(float(student[n, d]) / student_temp) for d in range(outputs)
+        ]
+        target = [value / sum(target) for value in target]
+        predicted = [value / sum(predicted) for value in predicted]
+        for d in range(outputs):
+            entropy -= share * target[d] * math.log(target[d])
+            loss -= share * target[d] * math.log(predicted[d])
+            mean_target[d] += share * target[d]
+        best = target.index(max(target)) == predicted.index(max(predicted))
+        agreement += share * best
+    used = math.exp(-sum(value * math.log(value) for value in mean_target)) / outputs
+    uniform = math.log(outputs)
+    return [entropy / uniform, loss / uniform, used, agreement]
+
+
+def test_health_matches_obvious_loop():
+    student, teacher = torch.rand(2, 9, 5)
+    center, weight = torch.rand(5), torch.tensor([1.0, 0, 2, 1, 0, 0, 3, 1, 1])
+    given = student, teacher, center, 0.3, 0.2, weight
+    assert [x.item() for x in distillation_health(*given)] == pytest.approx(
+        plain_health(*given), rel=1e-5
+    )
+
+
+def test_health_of_weighted_tokens_has_their_mean_loss():
+    student, teacher = torch.rand(2, 3, 4, 8)
+    center, weight = torch.zeros(8), torch.ones(3, 4)
+    health = distillation_health(student, teacher, center, 0.1, 0.04, weight)
+    loss = distillation_loss(student, teacher, center, 0.1, 0.04).mean()
+    assert health.cross_entropy.item() == pytest.approx(loss.item() / math.log(8))
+
+
+def test_health_of_several_views_of_a_teacher():
+    student, teacher = torch.rand(2, 3, 8), torch.rand(3, 8)
+    center, weight = torch.zeros(8), torch.ones(2, 3)
+    both = distillation_health(student, teacher, center, 0.1, 0.04, weight)
+    each = [
+        distillation_health(view, teacher, center, 0.1, 0.04, weight[0])
+        for view in student
+    ]
+    for i, value in enumerate(both):
+        mean = (each[0][i] + each[1][i]) / 2
+        torch.testing.assert_close(value, mean)
+
+
+def test_health_of_targets_that_say_nothing_or_the_same():
+    center, weight = torch.zeros(8), torch.ones(5)
+    zeros = torch.zeros(5, 8)
+    dead = distillation_health(zeros, zeros, center, 0.1, 0.04, weight)
+    assert [x.item() for x in dead] == pytest.approx([1, 1, 1, 1])
+    one = torch.zeros(5, 8)
+    one[:, 3] = 10
+    collapsed = distillation_health(one, one, center, 0.1, 0.04, weight)
+    assert [x.item() for x in collapsed] == pytest.approx([0, 0, 1 / 8, 1], abs=1e-6)
+
+
+def test_health_of_no_token_is_zero():
+    student, teacher = torch.rand(2, 5, 8)
+    nothing = distillation_health(
+        student, teacher, torch.zeros(8), 0.1, 0.04, torch.zeros(5)
+    )
+    assert [x.item() for x in nothing] == [0, 0, 0, 0]
