@@ -12,6 +12,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -27,7 +28,7 @@ from mmseg_fsr.checkpoints import (
     network_state_dict,
 )
 from mmseg_fsr.checkpoints.names import part_of
-from mmseg_fsr.checkpoints.reading import plain_dataset_meta
+from mmseg_fsr.checkpoints.reading import plain_dataset_meta, plain_supervision
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
 from mmseg_fsr.utils.atomic_write import atomic_write
 
@@ -38,7 +39,8 @@ def left_out(checkpoint: Checkpoint, network: str, kept: int, meta: dict) -> str
     count = len(checkpoint.state_dict) - kept
     parts = [f"the {other} ({count} tensors)"] if count else []
     for key in checkpoint.rest:
-        rest = f" but for {_listed(list(meta))}" if key == "meta" and meta else ""
+        names = [*meta.get("dataset_meta", ()), *meta.keys() - {"dataset_meta"}]
+        rest = f" but for {_listed(names)}" if key == "meta" and names else ""
         parts.append(f"{key}{rest}")
     return ", ".join(parts) or "nothing"
 
@@ -48,13 +50,20 @@ def _listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
+def published_meta(meta: object) -> dict[str, Any]:
+    """What the checkpoint says of its data and its supervision."""
+    found = dict(
+        dataset_meta=plain_dataset_meta(meta), supervision=plain_supervision(meta)
+    )
+    return {key: value for key, value in found.items() if value}
+
+
 def published(state_dict: dict[str, Tensor], meta: dict) -> bytes:
     """The content of the file."""
     # torch.save would write the whole storage of a tensor that is a part of it.
     weights = {name: tensor.clone() for name, tensor in state_dict.items()}
-    checkpoint = dict(meta=dict(dataset_meta=meta) if meta else {}, state_dict=weights)
     content = io.BytesIO()
-    torch.save(checkpoint, content)
+    torch.save(dict(meta=meta, state_dict=weights), content)
     return content.getvalue()
 
 
@@ -95,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
         except ValueError as error:
             raise ValueError(f"{args.checkpoint}: {error}") from error
-        meta = plain_dataset_meta(checkpoint.rest.get("meta"))
+        meta = published_meta(checkpoint.rest.get("meta"))
         content = published(network, meta)
         digest = hashlib.sha256(content).hexdigest()
         out = args.out.with_name(f"{args.out.stem}-{digest[:8]}.pth")
@@ -107,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     print(
         f"wrote {out}: {len(network)} tensors of the {args.network}, "
-        f"{len(meta.get('classes', ()))} class names\n"
+        f"{len(meta.get('dataset_meta', {}).get('classes', ()))} class names\n"
+        f"supervision: {'; '.join(meta.get('supervision', ['not stated']))}\n"
         f"{size / 1e6:.1f} MB before, {len(content) / 1e6:.1f} MB after\n"
         f"SHA-256 {digest}\n"
         f"left out: {left_out(checkpoint, args.network, len(network), meta)}"

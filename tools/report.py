@@ -22,6 +22,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_fsr.apis import init_model
+from mmseg_fsr.checkpoints.supervision import supervision
 from mmseg_fsr.cli.arguments import add_cfg_options, positive_int, read_config
 from mmseg_fsr.dependencies import check_stack
 from mmseg_fsr.evaluation.cam_iou_metric import DEFAULT_BKG_THR, configured_bkg_thr
@@ -31,6 +32,8 @@ from mmseg_fsr.report import (
     commands,
     describe_environment,
     describe_run,
+    distillation_chart,
+    distillation_curves,
     find_checkpoint,
     find_config,
     find_runs,
@@ -142,6 +145,9 @@ def write_report(args: argparse.Namespace) -> None:
     score_history = score_curves(records)
     last_step, last = last_scores(score_history)
     charts = [loss_chart(loss_curves(records)), score_chart(score_history)]
+    health = distillation_curves(records)
+    if health:
+        charts.append(distillation_chart(health))
     stack = check_stack()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     page = render_page(
@@ -158,7 +164,16 @@ def write_report(args: argparse.Namespace) -> None:
         model=checkpoint.name,
         gallery_note=gallery_note(images, count, bool(scores.by_name)),
         ignored_color=hex_color(IGNORED_COLOR),
-        run=describe_run(cfg, args.work_dir, checkpoint, runs, steps, environment),
+        run=describe_run(
+            cfg,
+            args.work_dir,
+            checkpoint,
+            runs,
+            steps,
+            environment,
+            # Checkpoints of older versions do not tell it.
+            model.supervision or supervision(cfg),
+        ),
         environment=describe_environment(environment),
         page_environment=[
             *((str(found.distribution), found.version) for found in stack.values()),

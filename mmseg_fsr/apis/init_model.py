@@ -9,7 +9,11 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS
 
 from mmseg_fsr.checkpoints.fit import check_weights
-from mmseg_fsr.checkpoints.reading import load_checkpoint_file, plain_dataset_meta
+from mmseg_fsr.checkpoints.reading import (
+    load_checkpoint_file,
+    plain_dataset_meta,
+    plain_supervision,
+)
 from mmseg_fsr.utils.class_names import compare_classes
 
 
@@ -61,13 +65,14 @@ def init_model(
 
 
 def _load_weights(model: BaseSegmentor, checkpoint: str | Path) -> None:
-    """Loads weights that fit, and what the checkpoint says of its data."""
+    """Loads weights that fit, and what the checkpoint says of its training."""
     tensors, rest = load_checkpoint_file(checkpoint)
     try:
         check_weights(model.state_dict(), tensors)
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     model.load_state_dict(tensors, strict=False)
+    model.supervision = plain_supervision(rest.get("meta"))
     meta = plain_dataset_meta(rest.get("meta"))
     # A palette is of no use without the names of its classes.
     if "classes" not in meta:

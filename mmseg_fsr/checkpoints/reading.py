@@ -129,6 +129,20 @@ def plain_dataset_meta(meta: object) -> dict[str, Any]:
     return plain
 
 
+def plain_supervision(meta: object) -> list[str]:
+    """What a checkpoint's ``meta`` says of its supervision.
+
+    Args:
+        meta: That entry of :attr:`Checkpoint.rest`, of any kind.
+
+    Returns:
+        Lines of text, none if it says nothing.
+    """
+    lines = meta.get("supervision") if isinstance(meta, dict) else None
+    is_text = isinstance(lines, list) and all(isinstance(line, str) for line in lines)
+    return lines if is_text else []
+
+
 def _is_pixel_range(value: object) -> bool:
     """Whether a value is a range of pixel values, or there is none."""
     try:

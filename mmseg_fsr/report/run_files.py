@@ -144,6 +144,7 @@ def describe_run(
     runs: Sequence[Path],
     steps: int,
     environment: Mapping[str, str],
+    supervision: Sequence[str],
 ) -> list[tuple[str, str]]:
     """Names and values of facts about the run.
 
@@ -154,12 +155,14 @@ def describe_run(
         runs: The folders of the run and of those that resumed it.
         steps: The last step of its logs.
         environment: What :func:`read_environment` found.
+        supervision: Labels and pretrained networks of the training.
     """
     randomness = cfg.get("randomness", {})
     rows = [
         ("Work directory", work_dir),
         ("Checkpoint", checkpoint.name),
         ("Model", cfg.model.type),
+        ("Supervision", "; ".join(supervision)),
         ("Begun", ", resumed ".join(map(run_date, runs))),
         ("Steps logged", f"{steps:,}"),
         # If the config has no seed, the log has the one that was drawn.

@@ -61,9 +61,10 @@ def test_one_network_and_its_classes(publish, capsys, network):
     for name, tensor in published["state_dict"].items():
         assert torch.equal(tensor, content["state_dict"][f"{prefix}{name}"])
 
-    wrote, sizes, sha, left_out = capsys.readouterr().out.splitlines()
+    wrote, supervision, sizes, sha, left_out = capsys.readouterr().out.splitlines()
     (other,) = {"student", "teacher"} - {network}
     assert wrote == f"wrote {out}: 3 tensors of the {network}, 2 class names"
+    assert supervision == "supervision: not stated"
     assert sizes.endswith("MB after")
     assert sha == f"SHA-256 {digest}"
     assert left_out == (
@@ -109,6 +110,15 @@ def test_what_is_kept_of_meta_is_told(publish, capsys):
     assert torch.load(out, weights_only=True)["meta"] == dict(dataset_meta=meta)
     told = "meta but for classes, palette and pixel_range, message_hub"
     assert told in capsys.readouterr().out
+
+
+def test_supervision_goes_with_the_weights(publish, capsys):
+    lines = ["photographs: image labels", "resnet50.pth: ImageNet-1k labels"]
+    out = publish(checkpoint(meta=dict(cfg="secret = 1", supervision=lines)))
+    assert torch.load(out, weights_only=True)["meta"] == dict(supervision=lines)
+    told = capsys.readouterr().out
+    assert f"supervision: {'; '.join(lines)}\n" in told
+    assert "meta but for supervision" in told
 
 
 @pytest.mark.parametrize(

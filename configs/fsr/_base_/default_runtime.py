@@ -33,9 +33,11 @@ default_hooks = dict(
     cam_visualization=dict(type='CAMVisualizationHook', interval=2000),
     teacher_scoring=dict(type='TeacherScoringHook', validate='both'),
     checkpoint_guard=dict(type='CheckpointGuardHook'),
+    distillation_health=dict(type='DistillationHealthHook'),
     finite_loss=dict(type='FiniteLossHook'),
     num_class_check=dict(type='NumClassCheckHook'),
     settings_check=dict(type='SettingsCheckHook'),
     step_seed=dict(type='StepSeedHook'),
-    stop_signal=dict(type='StopSignalHook'))
+    stop_signal=dict(type='StopSignalHook'),
+    supervision=dict(type='SupervisionHook'))
 custom_hooks = [dict(type='EMATeacherHook', momentum=0.9995)]

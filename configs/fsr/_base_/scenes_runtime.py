@@ -13,5 +13,6 @@ default_hooks = dict(
     checkpoint_guard=dict(type='CheckpointGuardHook'),
     num_class_check=dict(type='NumClassCheckHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    supervision=dict(type='SupervisionHook'),
     visualization=dict(type='SegVisualizationHook'))
 randomness = dict(seed=0)

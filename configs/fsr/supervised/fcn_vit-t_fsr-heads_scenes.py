@@ -68,8 +68,10 @@ test_dataloader = val_dataloader
 custom_hooks = [dict(type='EMATeacherHook', momentum=0.98)]
 default_hooks = dict(
     checkpoint_guard=dict(type='CheckpointGuardHook'),
+    distillation_health=dict(type='DistillationHealthHook'),
     finite_loss=dict(type='FiniteLossHook'),
     num_class_check=dict(type='NumClassCheckHook'),
     settings_check=dict(type='SettingsCheckHook'),
     step_seed=dict(type='StepSeedHook'),
-    stop_signal=dict(type='StopSignalHook'))
+    stop_signal=dict(type='StopSignalHook'),
+    supervision=dict(type='SupervisionHook'))

@@ -3,6 +3,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .cam_visualization_hook import CAMVisualizationHook
 from .checkpoint_guard_hook import CheckpointGuardHook
+from .distillation_health_hook import DistillationHealthHook
 from .ema_teacher_hook import EMATeacherHook
 from .finite_loss_hook import FiniteLossHook
 from .num_class_check_hook import NumClassCheckHook
@@ -10,12 +11,14 @@ from .scaled_visualization_hook import ScaledVisualizationHook
 from .settings_check_hook import SettingsCheckHook
 from .step_seed_hook import StepSeedHook
 from .stop_signal_hook import StopSignalHook
+from .supervision_hook import SupervisionHook
 from .teacher_scoring_hook import TeacherScoringHook
 
 __all__ = [
     "AtomicCheckpointHook",
     "CAMVisualizationHook",
     "CheckpointGuardHook",
+    "DistillationHealthHook",
     "EMATeacherHook",
     "FiniteLossHook",
     "NumClassCheckHook",
@@ -23,5 +26,6 @@ __all__ = [
     "SettingsCheckHook",
     "StepSeedHook",
     "StopSignalHook",
+    "SupervisionHook",
     "TeacherScoringHook",
 ]
