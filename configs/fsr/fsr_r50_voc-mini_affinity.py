@@ -1,4 +1,4 @@
-# CAMs spread over cells of similar features (docs/parts.md): not in the paper.
+# CAMs spread over cells of similar features (docs/affinity.md): not in the paper.
 _base_ = './fsr_r50_voc-mini.py'
 model = dict(
     pseudo_label_generator=dict(

@@ -19,6 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmseg_fsr.models.pseudo_labels import FrozenFeatures
+
 aten = torch.ops.aten
 
 
@@ -147,6 +149,11 @@ def move_to_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cuda") -
             # It keeps the device that `to` is given.
             with mode:
                 module.to(device)
+        source = getattr(module, "source", None)
+        if isinstance(source, FrozenFeatures):
+            # It is no module, and its weights have no values to be read.
+            source.init_cfg = None
+            move_to_fake(source.network, mode, device)
     del real
 
 

@@ -72,6 +72,14 @@ def _narrow_network(model: ConfigDict) -> None:
             _narrow(part)
 
 
+def _narrow_frozen(backbone: ConfigDict) -> None:
+    """A ViT that gives features alone: two narrow blocks with random weights."""
+    _expand(backbone)
+    _narrow(backbone.arch, ("embed_dims", "feedforward_channels"))
+    backbone.arch.num_layers = NUM_BLOCKS
+    backbone.init_cfg = None
+
+
 def reduced_config(cfg: Config) -> Config:
     """A config with small images, a narrow network of few layers, and no weights.
 
@@ -98,6 +106,9 @@ def reduced_config(cfg: Config) -> Config:
     model.pseudo_label_generator.scales = (1.0,)
     if model.backbone.type == "FSRBackbone":
         model.backbone.img_size = crop
+    affinity = model.pseudo_label_generator.get("affinity") or {}
+    if affinity.get("source"):
+        _narrow_frozen(affinity.source.backbone)
     backbone = model.backbone.get("backbone", model.backbone)
     if "drop_path_rate" in backbone:
         # It would drop a block from all of a few images now and then.

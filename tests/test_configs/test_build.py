@@ -28,8 +28,9 @@ METAINFO = dict(VOCImageLabelDataset=range(21), COCO2014ImageLabelDataset=range(
 ABLATIONS = [name for name in NAMES if name.endswith("_none")]
 LAYER_DECAY = ("fsr_vit-l", "fsr_clip-b")
 # Configs that share a network: COCO's, which test_training.py builds, and of those
-# with other batches or other pixels one.
+# with other batches, other pixels or other pseudo labels one.
 SAME_NETWORK = ("1xb8", "-test", "_coco", "_blur", "_solarize", "_autoaug", "_erasing")
+SAME_NETWORK += ("affinity",)
 NETWORKS = [name for name in NAMES if not any(x in name for x in SAME_NETWORK)]
 # Networks that differ in depth and width alone: of those one runs a step.
 SAME_STEP = ("vit-l", "deit-s", "dinov2-s", "fsr_r50_voc", "fsr_r50-bn", "scenes_none")
@@ -80,11 +81,13 @@ class TestConfig:
         assert guards >= {
             "AtomicCheckpointHook",
             "CheckpointGuardHook",
+            "DistillationHealthHook",
             "FiniteLossHook",
             "NumClassCheckHook",
             "SettingsCheckHook",
             "StepSeedHook",
             "StopSignalHook",
+            "SupervisionHook",
             "TeacherScoringHook",
         }
 

@@ -9,12 +9,14 @@ from .class_activation_maps import (
     present_classes,
 )
 from .feature_affinity import FeatureAffinity
+from .frozen_features import FrozenFeatures
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
 
 __all__ = [
     "CAMPseudoLabelGenerator",
     "CAMs",
     "FeatureAffinity",
+    "FrozenFeatures",
     "PixelAdaptiveRefinement",
     "PresentClasses",
     "cams_to_label",

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
+from mmseg.utils import ConfigType
 from torch import Tensor, nn
 
 from .class_activation_maps import normalize_cams
@@ -56,18 +57,23 @@ class FeatureAffinity(nn.Module):
     Args:
         power: Exponent of the cosine similarity. Defaults to 2.
         steps: Steps of the walk. Defaults to 2.
+        source: Config of what computes the features of images, such as
+            :class:`FrozenFeatures`. Defaults to None, the final map of the network
+            that makes the CAMs.
 
     Raises:
         ValueError: If ``power`` is not positive, or ``steps`` is below 1.
 
     Example:
         >>> affinity = FeatureAffinity()
-        >>> cams, features = torch.rand(2, 3, 64, 64), torch.rand(2, 16, 4, 4)
-        >>> affinity(cams, features).shape
+        >>> cams, images = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64) * 255
+        >>> affinity(cams, images, torch.rand(2, 16, 4, 4)).shape
         torch.Size([2, 3, 64, 64])
     """
 
-    def __init__(self, power: float = 2, steps: int = 2) -> None:
+    def __init__(
+        self, power: float = 2, steps: int = 2, source: ConfigType | None = None
+    ) -> None:
         super().__init__()
         if power <= 0 or steps < 1:
             raise ValueError(
@@ -76,18 +82,25 @@ class FeatureAffinity(nn.Module):
             )
         self.power = power
         self.steps = steps
+        self.source = None if source is None else MODELS.build(source)
 
     @torch.no_grad()
-    def forward(self, cams: Tensor, features: Tensor) -> Tensor:
+    def forward(
+        self, cams: Tensor, images: Tensor, features: Tensor | None = None
+    ) -> Tensor:
         """Spreads the CAMs of images.
 
         Args:
             cams: (B, M, H, W) float in 0..1.
-            features: Features of the same images (B, C, h, w).
+            images: The images (B, 3, H, W), float RGB in 0..255.
+            features: Their features (B, C, h, w), where there is no ``source``.
+                Defaults to None.
 
         Returns:
             (B, M, H, W) float32 in 0..1.
         """
+        if self.source is not None:
+            features = self.source(images)
         with torch.autocast(cams.device.type, enabled=False):
             cells = F.adaptive_avg_pool2d(cams.float(), features.shape[-2:])
             affinity = cell_affinity(features, self.power)

@@ -141,7 +141,7 @@ class CAMSegmentor(EncoderDecoder):
         """
         generator, up_to = self.pseudo_label_generator, "feat" if top else "aux"
         with untracked_batch_norm(self.backbone):
-            if generator.affinity is not None and top and features is None:
+            if generator.needs_features and top and features is None:
                 # Scale 1 then passes the mirror images alone.
                 features = self.backbone(images, up_to=up_to)
             cams = multi_scale_cams(
@@ -154,7 +154,24 @@ class CAMSegmentor(EncoderDecoder):
         # Older versions of torch would reuse weights that autocast has cast here,
         # without gradient, in the forward pass that trains.
         torch.clear_autocast_cache()
-        return cams if features is None else generator.spread(cams, features.feat)
+        return self.spread(cams, images, features)
+
+    def spread(self, cams: CAMs, images: Tensor, features: FSRFeatures | None) -> CAMs:
+        """Spreads the top CAMs over cells of similar features, if there is an affinity.
+
+        Args:
+            cams: CAMs (B, K or M, H, W) in 0..1.
+            images: Images (B, 3, H, W), normalised.
+            features: The images' features, up to "feat", if the affinity needs them.
+
+        Returns:
+            CAMs of the same shapes, in 0..1.
+        """
+        generator = self.pseudo_label_generator
+        if generator.affinity is None:
+            return cams
+        rgb = self.data_preprocessor.denormalize(images)
+        return generator.spread(cams, rgb, None if features is None else features.feat)
 
     def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of whole images, resized once from the grid to the original size.

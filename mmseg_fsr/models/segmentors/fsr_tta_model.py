@@ -94,7 +94,7 @@ class FSRTTAModel(SegTTAModel):
             [samples[0].metainfo for samples in predictions],
             tuple(first.shape[-2:]),
         )
-        cams = model.pseudo_label_generator.spread(cams, features[0].feat)
+        cams = model.spread(cams, first, features[0])
         merged = self.merge_preds(list(zip(*predictions, strict=True)))
         model.add_cams(first, merged, labels, features[0], cams)
         return merged

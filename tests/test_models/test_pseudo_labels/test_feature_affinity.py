@@ -66,7 +66,7 @@ def two_objects():
 
 def test_cams_fill_what_has_the_same_features():
     cams, features = two_objects()
-    spread = MODELS.build(dict(type="FeatureAffinity"))(cams, features)
+    spread = MODELS.build(dict(type="FeatureAffinity"))(cams, None, features)
     assert spread.shape == cams.shape
     assert (spread[..., :6] > 0.9).all()
     assert (spread[..., 10:] < 0.1).all()
@@ -76,12 +76,23 @@ def test_cams_fill_what_has_the_same_features():
 
 def test_it_is_float32_under_autocast_and_without_gradient():
     cams, features = two_objects()
-    expected = FeatureAffinity()(cams, features)
+    expected = FeatureAffinity()(cams, None, features)
     with torch.autocast("cpu", torch.bfloat16):
-        half = FeatureAffinity()(cams, features.bfloat16().requires_grad_())
+        half = FeatureAffinity()(cams, None, features.bfloat16().requires_grad_())
     assert half.dtype == torch.float32
     assert not half.requires_grad
     assert_close(half, expected)
+
+
+def test_another_source_gives_the_features():
+    cams, features = two_objects()
+    affinity = FeatureAffinity()
+    images = torch.rand(1, 3, 16, 16)
+    given = []
+    affinity.source = lambda images: given.append(images) or features
+    spread = affinity(cams, images)
+    assert given[0] is images
+    assert torch.equal(spread, FeatureAffinity()(cams, images, features))
 
 
 @pytest.mark.parametrize("settings", [dict(power=0), dict(power=-1), dict(steps=0)])
@@ -94,11 +105,13 @@ def test_the_generator_spreads_the_top_cams_alone():
     cams, features = two_objects()
     both = CAMs(cams, F.avg_pool2d(cams, 2))
     generator = dict(type="CAMPseudoLabelGenerator")
-    assert MODELS.build(generator).spread(both, features) is both
+    assert MODELS.build(generator).spread(both, None, features) is both
     affinity = dict(type="FeatureAffinity", power=3, steps=1)
-    spread = MODELS.build(dict(generator, affinity=affinity)).spread(both, features)
-    assert torch.equal(spread.top, FeatureAffinity(3, 1)(cams, features))
+    spread = MODELS.build(dict(generator, affinity=affinity)).spread(
+        both, None, features
+    )
+    assert torch.equal(spread.top, FeatureAffinity(3, 1)(cams, None, features))
     assert spread.aux is both.aux
     only_aux = CAMs(None, both.aux)
     generator = MODELS.build(dict(generator, affinity=affinity))
-    assert generator.spread(only_aux, features) is only_aux
+    assert generator.spread(only_aux, None, features) is only_aux

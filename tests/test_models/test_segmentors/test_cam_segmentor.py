@@ -4,11 +4,13 @@ import torch.nn.functional as F
 from mmengine.structures import LabelData
 from torch import nn
 
+from mmseg_fsr.models.pseudo_labels import FeatureAffinity
 from mmseg_fsr.models.segmentors.cam_segmentor import (
     labels_of_mask,
     untracked_batch_norm,
 )
 from tests.support.own_cams import own_cams
+from tests.support.timm_vit import COMMON
 from tests.support.tiny_segmentor import (
     NUM_CLASSES,
     SIZE,
@@ -273,8 +275,39 @@ def test_an_affinity_spreads_the_cams_without_a_further_pass(given):
     assert sum(passed) == (2 if given else 4) + 4
     expected = plain.cams(images)
     torch.testing.assert_close(cams.aux, expected.aux)
-    spread = spreading.pseudo_label_generator.affinity(expected.top, features.feat)
+    spread = spreading.pseudo_label_generator.affinity(
+        expected.top, images, features.feat
+    )
     torch.testing.assert_close(cams.top, spread, atol=1e-4, rtol=0)
     passed.clear()
     spreading.cams(images, top=False)
     assert sum(passed) == 2 * len(scales) * len(images)
+
+
+@torch.no_grad()
+def test_an_affinity_of_a_frozen_network_reads_pixels_and_no_features():
+    network = dict(
+        type="mmpretrain.VisionTransformer",
+        **COMMON,
+        init_cfg=None,
+    )
+    source = dict(type="FrozenFeatures", backbone=network)
+    generator = dict(type="CAMPseudoLabelGenerator", scales=(1.0,))
+    plain = build_tiny(pseudo_label_generator=generator).eval()
+    affinity = dict(type="FeatureAffinity", power=1, steps=1, source=source)
+    spreading = build_tiny(pseudo_label_generator=dict(generator, affinity=affinity))
+    # The frozen network is nothing of the model.
+    assert spreading.state_dict().keys() == plain.state_dict().keys()
+    spreading.load_state_dict(plain.state_dict())
+    spreading.eval()
+    rgb = 255 * torch.rand(2, 3, *SIZE)
+    mean, std = (
+        torch.tensor(values)[:, None, None]
+        for values in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    )
+    images = (rgb - mean) / std
+    part = spreading.pseudo_label_generator.affinity
+    assert spreading.teacher.pseudo_label_generator.affinity.source is part.source
+    cams = spreading.cams(images)
+    spread = FeatureAffinity(1, 1)(plain.cams(images).top, rgb, part.source(rgb))
+    torch.testing.assert_close(cams.top, spread, atol=1e-4, rtol=0)

@@ -1,0 +1,139 @@
+import copy
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+
+from mmseg_fsr.models.pseudo_labels.frozen_features import PARTS, FrozenFeatures
+from tests.support.timm_vit import CHANNELS, COMMON, DEPTH, PATCH, randomised, timm_vit
+
+MEAN, STD = (10.0, 20, 30), (40.0, 50, 60)
+
+
+def weights_file(tmp_path, network):
+    path = tmp_path / "vit.pth"
+    torch.save(network.state_dict(), path)
+    return dict(type="Pretrained", checkpoint=str(path))
+
+
+def build(init_cfg=None, **kwargs):
+    backbone = dict(type="mmpretrain.VisionTransformer", **COMMON, init_cfg=init_cfg)
+    return MODELS.build(
+        dict(type="FrozenFeatures", backbone=backbone, mean=MEAN, std=STD, **kwargs)
+    )
+
+
+def plain_parts(network, normalized, block):
+    """Tokens and what attention makes of them, by timm's own modules."""
+    tokens = network.patch_embed(normalized)
+    tokens = network._pos_embed(tokens)
+    for layer in network.blocks[:block]:
+        tokens = layer(tokens)
+    layer = network.blocks[block]
+    width = tokens.shape[-1]
+    projected = F.linear(
+        layer.norm1(tokens), layer.attn.qkv.weight, layer.attn.qkv.bias
+    )
+    parts = [projected[..., i * width : (i + 1) * width] for i in range(3)]
+    return dict(zip(PARTS, [*parts, layer(tokens)], strict=True))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("block", [0, DEPTH - 1])
+def test_cells_are_those_of_the_network_itself(tmp_path, part, block):
+    network = timm_vit()
+    features = build(weights_file(tmp_path, network), part=part, block=block)
+    images = 255 * torch.rand(2, 3, 3 * PATCH, 3 * PATCH)
+    cells = features(images)
+    mean, std = (torch.tensor(x)[None, :, None, None] for x in (MEAN, STD))
+    expected = plain_parts(network, (images - mean) / std, block)[part][:, 1:]
+    assert cells.shape == (2, CHANNELS, 3, 3)
+    for row in range(3):
+        for column in range(3):
+            torch.testing.assert_close(
+                cells[:, :, row, column], expected[:, 3 * row + column]
+            )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("part", PARTS)
+def test_timm_gives_the_same(tmp_path, monkeypatch, part):
+    network = timm_vit(num_classes=0, dynamic_img_size=True)
+    monkeypatch.setattr(timm, "create_model", lambda **_: network)
+    ours = build(weights_file(tmp_path, network), part=part)
+    theirs = FrozenFeatures(
+        dict(type="mmpretrain.TIMMBackbone", model_name="any", init_cfg=None),
+        part=part,
+        mean=MEAN,
+        std=STD,
+    )
+    images = 255 * torch.rand(2, 3, 3 * PATCH, 3 * PATCH)
+    torch.testing.assert_close(theirs(images), ours(images), atol=1e-4, rtol=1e-4)
+    assert theirs(images[..., :-PATCH]).shape == (2, CHANNELS, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("scale_factor", "grid"), [(1.0, (3, 5)), (2.0, (6, 10)), (0.01, (1, 1))]
+)
+def test_images_are_resized_to_whole_patches(scale_factor, grid):
+    features = build(scale_factor=scale_factor)
+    images = torch.rand(1, 3, 3 * PATCH + 1, 5 * PATCH - 1)
+    assert features(images).shape == (1, CHANNELS, *grid)
+
+
+def test_nothing_after_the_wanted_tensor_runs():
+    features = build(block=0)
+    ran = []
+    layers = features.network.layers
+    for module in (layers[0].attn.proj, layers[0].ffn, layers[1]):
+        module.register_forward_hook(lambda *args: ran.append(args))
+    features(torch.rand(1, 3, PATCH, PATCH))
+    assert not ran
+
+
+def test_weights_are_read_at_the_first_use_alone(tmp_path):
+    network = timm_vit()
+    init_cfg = weights_file(tmp_path, network)
+    features = build(init_cfg)
+    images = torch.rand(1, 3, PATCH, PATCH)
+    first = features(images)
+    (tmp_path / "vit.pth").unlink()
+    assert torch.equal(features(images), first)
+    with pytest.raises(FileNotFoundError, match=r"vit\.pth"):
+        build(init_cfg)(images)
+
+
+def test_copies_share_the_network_which_nothing_trains():
+    features = build()
+    randomised(features.network)
+    assert copy.deepcopy(features) is features
+    assert not any(p.requires_grad for p in features.network.parameters())
+    assert not features.network.training
+    assert not features(torch.rand(1, 3, PATCH, PATCH)).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(part="attention"), "part='attention'.*'queries', 'keys'"),
+        (dict(scale_factor=0), "a factor above 0"),
+        (dict(block=DEPTH), f"block={DEPTH} .* has {DEPTH} blocks"),
+        (dict(block=-DEPTH - 1), f"has {DEPTH} blocks"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        build(**settings)
+
+
+def test_networks_without_blocks_of_attention_are_refused():
+    with pytest.raises(ValueError, match="a ResNet has 0 blocks with attention"):
+        FrozenFeatures(dict(type="ResNet", depth=18, init_cfg=None))
+
+
+def test_random_weights_are_asked_for():
+    with pytest.raises(ValueError, match="would be random"):
+        FrozenFeatures(dict(type="mmpretrain.VisionTransformer", **COMMON))
