@@ -30,7 +30,12 @@ model = dict(
         in_channels=channels,
         hidden_channels=256,
         bottleneck_channels=64,
-        out_channels=512),
+        out_channels=512,
+        # In so short a run it learns little at the paper's 0.07. At the paper's
+        # weights it then keeps the classifiers from learning.
+        teacher_temp=0.04,
+        loss_class_weight=0.02,
+        loss_patch_weight=0.02),
     # One scale, and lower thresholds for CAMs of a short training.
     pseudo_label_generator=dict(scales=(1.0, ), low_thr=0.2, high_thr=0.45),
     mask_generator=dict(block_size=24),

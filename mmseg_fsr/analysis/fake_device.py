@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_fsr.models.pseudo_labels import FrozenFeatures
+from mmseg_fsr.models.pseudo_labels import frozen_networks
 
 aten = torch.ops.aten
 
@@ -149,11 +149,8 @@ def move_to_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cuda") -
             # It keeps the device that `to` is given.
             with mode:
                 module.to(device)
-        source = getattr(module, "source", None)
-        if isinstance(source, FrozenFeatures):
-            # It is no module, and its weights have no values to be read.
-            source.init_cfg = None
-            move_to_fake(source.network, mode, device)
+    for network in frozen_networks(model):
+        move_to_fake(network, mode, device)
     del real
 
 

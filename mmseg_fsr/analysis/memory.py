@@ -17,6 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mmseg_fsr.models.pseudo_labels import frozen_networks
+
 from .fake_device import fake_tensors, move_to_fake, training_batch
 
 # What torch's allocator for CUDA rounds up to.
@@ -81,7 +83,8 @@ def checkpointed_backbone(cfg: Config) -> str | None:
 
 def view_sizes(cfg: Config) -> list[tuple[int, int]]:
     """Height and width in pixels of each view that a config's data loader gives."""
-    multi_view = cfg.train_dataloader.dataset.pipeline[2]
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    multi_view = next(step for step in pipeline if step.type.endswith("MultiView"))
     return [
         tuple(pipeline[0].scale)
         for pipeline, number in zip(
@@ -126,11 +129,22 @@ def step_memory(
     return peak
 
 
+def without_weights(cfg: ConfigDict) -> ConfigDict:
+    """A copy of a model's config none of whose networks reads pretrained weights."""
+    cfg = copy.deepcopy(cfg)
+    parts = [cfg]
+    while parts:
+        part = parts.pop()
+        init_cfg = part.get("init_cfg")
+        if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
+            part.init_cfg = None
+        parts += [value for value in part.values() if isinstance(value, dict)]
+    return cfg
+
+
 def build_for_gpu(cfg: ConfigDict) -> nn.Module:
     """A model without its weights, in training mode, whose attention is a GPU's."""
-    cfg = copy.deepcopy(cfg)
-    cfg.backbone.init_cfg = None
-    model = MODELS.build(cfg).train()
+    model = MODELS.build(without_weights(cfg)).train()
     for module in model.modules():
         # What the package takes on a CPU keeps more than the fused kernel of a GPU.
         if hasattr(module, "scaled_dot_product_attention"):
@@ -178,8 +192,9 @@ def _peak_of_step(
     with fake_tensors(mode, "cpu"):
         _take_step(optimizer)
         with MemoryTracker() as tracker:
-            for value in (*model.parameters(), *model.buffers()):
-                tracker.hold(value)
+            for module in (model, *frozen_networks(model)):
+                for value in (*module.parameters(), *module.buffers()):
+                    tracker.hold(value)
             for state in optimizer.state.values():
                 for value in state.values():
                     tracker.hold(value)

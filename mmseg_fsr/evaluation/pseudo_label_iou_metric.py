@@ -21,25 +21,43 @@ def undecided_as_background(label: Tensor) -> Tensor:
 
 @METRICS.register_module()
 class PseudoLabelIoUMetric(IoUMetric):
-    """IoU of the pseudo labels that train the decoder.
+    """IoU of the pseudo labels that train the decoder, and how much of them is right.
 
-    Undecided pixels (255) are scored as background, as in IRN (CVPR 2019). Otherwise a
-    label that decides nothing would score well.
+    For the IoU undecided pixels (255) are scored as background, as in IRN (CVPR 2019).
+    Otherwise a label that decides nothing would score well.
+
+    The decoder learns from decided pixels alone. Of these are, in percent:
+
+    - ``object_recall``: of all pixels of objects, those labelled with their class;
+    - ``object_precision``: of pixels labelled with a class, those that have it;
+    - ``background_recall`` and ``background_precision``, likewise.
 
     Data samples hold ``pseudo_sem_seg`` (1, H, W) int64 of the size of ``gt_sem_seg``.
-    The arguments and the names of the scores are those of mmseg's ``IoUMetric``; the
-    prefix defaults to ``'pseudo_label'``.
+    The arguments and the names of the other scores are those of mmseg's ``IoUMetric``;
+    the prefix defaults to ``'pseudo_label'``.
     """
 
     default_prefix = "pseudo_label"
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Counts the pixels of a batch of predictions with ground truth."""
-        decided = []
-        for data_sample in data_samples:
-            label = undecided_as_background(data_sample["pseudo_sem_seg"]["data"])
-            decided.append({**data_sample, "pred_sem_seg": {"data": label}})
-        super().process(data_batch, decided)
+        labels = [sample["pseudo_sem_seg"]["data"] for sample in data_samples]
+        super().process(
+            data_batch,
+            [
+                {**sample, "pred_sem_seg": {"data": undecided_as_background(label)}}
+                for sample, label in zip(data_samples, labels, strict=True)
+            ],
+        )
+        if self.format_only:
+            return
+        number = len(self.dataset_meta["classes"])
+        for i, label in enumerate(labels, -len(labels)):
+            truth = data_samples[i]["gt_sem_seg"]["data"]
+            right, _, labelled, _ = self.intersect_and_union(
+                label, truth.to(label), number, self.ignore_index
+            )
+            self.results[i] = (*self.results[i], right, labelled)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores the pixel counts of all images and logs a title for mmseg's table.
@@ -47,8 +65,20 @@ class PseudoLabelIoUMetric(IoUMetric):
         Raises:
             ValueError: If no mask shows a foreground class.
         """
-        if not self.format_only:
-            label_area = sum(areas[-1] for areas in results)
-            check_label_areas(label_area.tolist(), self.dataset_meta["classes"])
+        if self.format_only:
+            return super().compute_metrics(results)
+        *_, area, right, labelled = (
+            sum(counts) for counts in zip(*results, strict=True)
+        )
+        check_label_areas(area.tolist(), self.dataset_meta["classes"])
         print_log(f"{self.prefix}: undecided is background", logger="current")
-        return super().compute_metrics(results)
+        scores = super().compute_metrics([counts[:4] for counts in results])
+        for name, classes in (("background", slice(1)), ("object", slice(1, None))):
+            # NaN where nothing is labelled so.
+            shares = {
+                "recall": right[classes].sum() / area[classes].sum(),
+                "precision": right[classes].sum() / labelled[classes].sum(),
+            }
+            for share, value in shares.items():
+                scores[f"{name}_{share}"] = round(100 * value.item(), 2)
+        return scores

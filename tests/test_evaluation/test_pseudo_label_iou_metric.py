@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
@@ -42,3 +44,27 @@ def test_pixels_without_ground_truth_and_unseen_classes_are_left_out():
 def test_masks_of_0_and_255_are_no_success():
     with pytest.raises(ValueError, match=r"any foreground class \(class 1\)"):
         evaluate([[0, 1]], [[0, 255]], num_classes=2, first="background")
+
+
+def test_what_is_decided_is_scored_by_itself():
+    # Truth:        background 4, class 1 three, class 2 two, one pixel not scored
+    gt = [[0, 0, 0, 0, 1, 1, 1, 2, 2, 255]]
+    label = [[0, 0, 255, 1, 1, 255, 2, 2, 0, 1]]
+    scores = evaluate(label, gt, num_classes=3)
+    expected = dict(
+        object_recall=2 / 5,
+        object_precision=2 / 4,
+        background_recall=2 / 4,
+        background_precision=2 / 3,
+    )
+    for name, share in expected.items():
+        value = scores[f"pseudo_label/{name}"]
+        assert value == pytest.approx(100 * share, abs=0.006), name
+
+
+def test_labels_without_an_object_have_no_precision():
+    scores = evaluate([[0, 255, 255]], [[0, 1, 0]], num_classes=2)
+    assert scores["pseudo_label/object_recall"] == 0
+    assert math.isnan(scores["pseudo_label/object_precision"])
+    assert scores["pseudo_label/background_recall"] == 50
+    assert scores["pseudo_label/background_precision"] == 100

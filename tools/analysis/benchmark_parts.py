@@ -31,6 +31,7 @@ from mmseg_fsr.analysis.benchmark import (
     time_call,
     write_and_print,
 )
+from mmseg_fsr.analysis.memory import without_weights
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
@@ -107,9 +108,10 @@ def inference_call(
     cfg: Config, device: torch.device, amp: str | None
 ) -> Callable[[], object]:
     """The config's test-time augmentation of an image that is loaded and resized."""
-    cfg.model.backbone.init_cfg = None
-    model = MODELS.build(cfg.tta_model | dict(module=cfg.model)).to(device).eval()
-    augment = cfg.tta_pipeline[2].copy()
+    module = without_weights(cfg.model)
+    model = MODELS.build(cfg.tta_model | dict(module=module)).to(device).eval()
+    augment = next(step for step in cfg.tta_pipeline if step.type == "TestTimeAug")
+    augment = augment.copy()
     augment.transforms = [
         versions
         for versions in augment.transforms

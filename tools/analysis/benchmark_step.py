@@ -43,7 +43,7 @@ from mmseg_fsr.analysis.benchmark import (
     write_and_print,
 )
 from mmseg_fsr.analysis.fake_device import training_batch
-from mmseg_fsr.analysis.memory import run_progress
+from mmseg_fsr.analysis.memory import run_progress, view_sizes, without_weights
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_figures_file,
@@ -119,8 +119,7 @@ class PackageStep:
     ) -> None:
         self.cfg = cfg
         self.device = device
-        cfg.model.backbone.init_cfg = None
-        self.model = MODELS.build(cfg.model).to(device).train()
+        self.model = MODELS.build(without_weights(cfg.model)).to(device).train()
         self.model.init_weights()
         if amp == "bfloat16":
             cfg.optim_wrapper.update(type="BFloat16OptimWrapper")
@@ -195,10 +194,9 @@ def steps(args: argparse.Namespace) -> Iterator[tuple[dict, PackageStep, dict]]:
     cfg = read_step_config(args.config, args.cfg_options)
     MMLogger.get_instance("mmseg_fsr", log_level="WARNING")
     torch.manual_seed(0)
-    crop = cfg.train_dataloader.dataset.pipeline[2].transforms[0][0].scale[0]
     values = dict(
         num_classes=args.num_classes or [cfg.model.cam_head.num_classes],
-        size=args.size or [crop],
+        size=args.size or [view_sizes(cfg)[0][0]],
         batch_size=args.batch_size,
         labels=args.labels,
     )

@@ -1,6 +1,6 @@
 """Features of a pretrained ViT that nothing trains."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 import torch
@@ -135,6 +135,16 @@ class FrozenFeatures:
             self.init_cfg = None
         if self.network.pixel_mean.device != device:
             self.network.to(device)
+
+
+def frozen_networks(model: nn.Module) -> Iterator[nn.Module]:
+    """The networks of the :class:`FrozenFeatures` in a model, each once.
+
+    Nothing of the model names them: neither ``model.modules()`` nor ``state_dict``.
+    """
+    sources = (getattr(module, "source", None) for module in model.modules())
+    frozen = {id(x): x for x in sources if isinstance(x, FrozenFeatures)}
+    yield from (source.network for source in frozen.values())
 
 
 def _stop(module: nn.Module, inputs: tuple, output: Tensor) -> NoReturn:

@@ -75,6 +75,17 @@ def test_timm_gives_the_same(tmp_path, monkeypatch, part):
     assert theirs(images[..., :-PATCH]).shape == (2, CHANNELS, 3, 2)
 
 
+def test_a_vit_with_registers_and_rotary_positions():
+    backbone = dict(
+        type="mmpretrain.TIMMBackbone",
+        model_name="vit_small_patch16_dinov3",
+        dynamic_img_size=True,
+        init_cfg=None,
+    )
+    features = FrozenFeatures(backbone)
+    assert features(torch.rand(1, 3, 32, 48)).shape == (1, 384, 2, 3)
+
+
 @pytest.mark.parametrize(
     ("scale_factor", "grid"), [(1.0, (3, 5)), (2.0, (6, 10)), (0.01, (1, 1))]
 )
