@@ -10,7 +10,7 @@ model = dict(
     decode_head=dict(
         norm_cfg=dict(type='BN'), num_classes=num_classes + 1),
     cam_head=dict(num_classes=num_classes),
-    # The paper's 0.07 wants a longer run (docs/shorter_run.md).
+    # The paper's 0.07 learns late (docs/shorter_run.md).
     distill_head=dict(teacher_temp=0.04),
     loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))
 custom_hooks = [dict(type='EMATeacherHook', momentum=0.995)]

@@ -17,7 +17,7 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     decode_head=dict(in_channels=channels, num_classes=num_classes + 1),
     cam_head=dict(in_channels=channels, num_classes=num_classes),
-    # The paper's 0.07 wants a longer run (docs/shorter_run.md).
+    # The paper's 0.07 learns late (docs/shorter_run.md).
     distill_head=dict(in_channels=channels, teacher_temp=0.04),
     mask_generator=dict(block_size=56),
     loss_begin=dict(loss_seg=400, loss_energy=400, loss_ptc=400))

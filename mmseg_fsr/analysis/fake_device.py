@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_fsr.models.pseudo_labels import frozen_networks
+from mmseg_fsr.models.pseudo_labels import frozen_features
 
 aten = torch.ops.aten
 
@@ -149,8 +149,8 @@ def move_to_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cuda") -
             # It keeps the device that `to` is given.
             with mode:
                 module.to(device)
-    for network in frozen_networks(model):
-        move_to_fake(network, mode, device)
+    for source in frozen_features(model):
+        move_to_fake(source.network, mode, device)
     del real
 
 

@@ -17,7 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mmseg_fsr.models.pseudo_labels import frozen_networks
+from mmseg_fsr.models.pseudo_labels import frozen_features
+from mmseg_fsr.utils.nested_dicts import nested_dicts
 
 from .fake_device import fake_tensors, move_to_fake, training_batch
 
@@ -132,13 +133,12 @@ def step_memory(
 def without_weights(cfg: ConfigDict) -> ConfigDict:
     """A copy of a model's config none of whose networks reads pretrained weights."""
     cfg = copy.deepcopy(cfg)
-    parts = [cfg]
-    while parts:
-        part = parts.pop()
-        init_cfg = part.get("init_cfg")
-        if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
-            part.init_cfg = None
-        parts += [value for value in part.values() if isinstance(value, dict)]
+    for part in nested_dicts(cfg):
+        if "init_cfg" in part:
+            part["init_cfg"] = None
+        if part.get("pretrained"):
+            # mmseg's is a path, timm's a flag.
+            part["pretrained"] = None if isinstance(part["pretrained"], str) else False
     return cfg
 
 
@@ -192,7 +192,8 @@ def _peak_of_step(
     with fake_tensors(mode, "cpu"):
         _take_step(optimizer)
         with MemoryTracker() as tracker:
-            for module in (model, *frozen_networks(model)):
+            frozen = [source.network for source in frozen_features(model)]
+            for module in (model, *frozen):
                 for value in (*module.parameters(), *module.buffers()):
                     tracker.hold(value)
             for state in optimizer.state.values():

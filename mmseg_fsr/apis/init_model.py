@@ -37,7 +37,8 @@ def init_model(
         cfg_options: Settings that override those of the config. Defaults to None.
 
     Returns:
-        The model in evaluation mode, with ``cfg`` and, where it is known,
+        The model in evaluation mode, with ``cfg``, ``supervision``, the lines in which
+        the checkpoint says what it was trained on, and, where it is known,
         ``dataset_meta``. The test pipelines of ``cfg`` have its ``pixel_range``.
 
     Raises:
@@ -58,6 +59,7 @@ def init_model(
             dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
             model.dataset_meta = dataset.metainfo
             break
+    model.supervision = []
     if checkpoint is not None:
         _load_weights(model, checkpoint)
     _tell_pixel_range(model)

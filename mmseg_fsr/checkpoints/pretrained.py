@@ -51,9 +51,9 @@ def load_pretrained_backbone(backbone: nn.Module, init_cfg: dict) -> None:
         prefix = "backbone"
     if prefix is not None:
         weights = under_prefix(weights, prefix.rstrip(".") + ".")
-    if is_timm_layout(weights):
-        weights = timm_to_mmpretrain(weights)
     own = backbone.state_dict()
+    if is_timm_layout(weights) and not is_timm_layout(own):
+        weights = timm_to_mmpretrain(weights)
     if "cls_token" in weights and "cls_token" not in own:
         weights["aggregator.cls_token"] = weights.pop("cls_token")
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
 from mmengine.config import Config
 
-# Weights of docs/pretrained_weights.md: what they were trained on, and their licence.
+from mmseg_fsr.utils.nested_dicts import nested_dicts
+
+# What the files of docs/pretrained_weights.md were trained on, and their licence. They
+# are known by name, so that another file is never said to be one of these.
 _IMAGENET_1K = "ImageNet-1k labels"
 _IMAGENET_21K = "ImageNet-21k and ImageNet-1k labels"
 _DINOV2 = ("no labels (142 million images)", "Apache-2.0")
@@ -32,11 +34,15 @@ KNOWN_WEIGHTS = {
 }
 
 
+# What packs images without their masks.
+_IMAGE_LABEL_PACKERS = ("PackMultiViewSegInputs", "PackImageLabelSegInputs")
+
+
 def supervision(cfg: Config) -> list[str]:
     """Labels that a training reads, and what its pretrained networks have seen.
 
-    Of a file that is not in docs/pretrained_weights.md, ``supervision`` and ``licence``
-    beside its ``checkpoint`` in ``init_cfg`` say it.
+    Of weights that are not on docs/pretrained_weights.md, ``pretrained_weights`` of the
+    config says it: ``{'own.pth': dict(supervision='masks', licence='MIT')}``.
 
     Args:
         cfg: Config of a training.
@@ -45,11 +51,19 @@ def supervision(cfg: Config) -> list[str]:
         A line for each data set of the training, then for each pretrained network.
     """
     lines = [_of_dataset(dataset) for dataset in _datasets(cfg.train_dataloader)]
-    lines += [_of_weights(init_cfg) for init_cfg in _pretrained(cfg.model)]
+    known = KNOWN_WEIGHTS | {
+        name: (said.get("supervision"), said.get("licence"))
+        for name, said in cfg.get("pretrained_weights", {}).items()
+    }
+    for name in _pretrained(cfg.model):
+        seen, licence = known.get(PurePosixPath(name).name) or (None, None)
+        lines.append(
+            f"{name}: {seen or 'not stated'}{f', licence {licence}' * bool(licence)}"
+        )
     return list(dict.fromkeys(lines))
 
 
-def _datasets(settings: Any) -> Iterator[dict]:
+def _datasets(settings: dict) -> Iterator[dict]:
     """Data sets of a loader or wrapper, whose own data sets count instead."""
     inner = settings.get("dataset") or settings.get("datasets")
     if inner is None:
@@ -61,44 +75,29 @@ def _datasets(settings: Any) -> Iterator[dict]:
 
 def _of_dataset(dataset: dict) -> str:
     prefix = dataset.get("data_prefix") or {}
-    # mmseg's PackSegInputs alone passes on the masks that were loaded.
-    loads_masks = any(
-        part.get("type") == "LoadAnnotations"
-        for part in _dicts(dataset.get("pipeline"))
-    )
     root = dataset.get("data_root") or prefix.get("img_path") or ""
-    place = f" in {root}" if root else ""
-    if loads_masks:
-        return f"{dataset['type']}{place}: masks of {prefix.get('seg_map_path')}"
-    return f"{dataset['type']}{place}: image labels"
+    name = f"{_name(dataset)} in {root}" if root else _name(dataset)
+    steps = {_name(step) for step in nested_dicts(dataset.get("pipeline"))}
+    packs_labels = not steps.isdisjoint(_IMAGE_LABEL_PACKERS)
+    if packs_labels and not any("Annotation" in step for step in steps):
+        return f"{name}: image labels"
+    return f"{name}: label maps of {prefix.get('seg_map_path', 'the data set')}"
 
 
-def _pretrained(model: dict) -> Iterator[dict]:
-    for part in _dicts(model):
-        init_cfg = part.get("init_cfg")
-        if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
-            yield init_cfg
-        elif part.get("pretrained"):
-            # timm's networks fetch their weights by name.
-            yield dict(checkpoint=f"timm's {part.get('model_name')}")
+def _name(part: dict) -> str:
+    """The type of a part, a class or its name, without a registry's scope."""
+    kind = part.get("type", "")
+    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
-def _of_weights(init_cfg: dict) -> str:
-    checkpoint = str(init_cfg["checkpoint"])
-    known = KNOWN_WEIGHTS.get(PurePosixPath(checkpoint).name, (None, None))
-    seen = init_cfg.get("supervision", known[0])
-    licence = init_cfg.get("licence", known[1])
-    if seen is None:
-        return f"{checkpoint}: not stated (init_cfg.supervision)"
-    return f"{checkpoint}: {seen}{f', licence {licence}' if licence else ''}"
-
-
-def _dicts(settings: Any) -> Iterator[dict]:
-    """All dicts in settings, from the outside in."""
-    if isinstance(settings, dict):
-        yield settings
-        settings = settings.values()
-    elif not isinstance(settings, list | tuple):
-        return
-    for value in settings:
-        yield from _dicts(value)
+def _pretrained(model: dict) -> Iterator[str]:
+    """Paths, addresses or names of the weights that networks begin with."""
+    for part in nested_dicts(model):
+        if part.get("type") == "Pretrained":
+            yield str(part["checkpoint"])
+        elif part.get("pretrained") is True:
+            # timm fetches these by name.
+            yield str(part.get("model_name"))
+        else:
+            named = part.get("pretrained") or part.get("checkpoint_path")
+            yield from [named] if isinstance(named, str) else []

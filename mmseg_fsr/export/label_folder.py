@@ -29,8 +29,9 @@ def config_sha256(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings that labels depend on, as hexadecimal digits.
 
     The order of the keys has no effect. ``init_cfg`` and ``cams`` do not count, at any
-    depth: a checkpoint replaces initial weights, and the source of the labels decides
-    about CAMs.
+    depth: a checkpoint replaces initial weights, but for those of
+    :class:`~mmseg_fsr.models.pseudo_labels.FrozenFeatures`, and the source of the
+    labels decides about CAMs.
 
     Args:
         settings: Plain values, such as a config's ``model``.
@@ -188,6 +189,8 @@ def _short(value: Any) -> str:
 
 def _labels_depend_on(value: Any) -> Any:
     if isinstance(value, Mapping):
+        if value.get("type") == "FrozenFeatures":
+            return value
         left_out = ("init_cfg", "cams")
         return {k: _labels_depend_on(v) for k, v in value.items() if k not in left_out}
     if isinstance(value, list | tuple):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from torch.profiler import ProfilerActivity, profile
@@ -15,6 +15,7 @@ from mmseg_fsr.analysis.memory import (
     checkpointed_backbone,
     step_memory,
     view_sizes,
+    without_weights,
 )
 from tests.support.initialized import initialized
 from tests.support.new_torch import needs_new_torch
@@ -80,6 +81,33 @@ def test_what_memory_depends_on(tiny):
     assert step_memory(cfg, 16, gpus=2) - many == 4 * trained
     cfg.model.backbone.with_cp = True
     assert step_memory(cfg, 16) < many
+
+
+@pytest.mark.slow
+def test_a_frozen_network_counts(tiny):
+    cfg = Config.fromfile(tiny)
+    affinity = dict(type="FeatureAffinity")
+    cfg.model.pseudo_label_generator.affinity = affinity
+    own = step_memory(cfg, 2, "bfloat16")
+    network = dict(type="mmpretrain.VisionTransformer", arch="deit-tiny", init_cfg=None)
+    affinity["source"] = dict(type="FrozenFeatures", backbone=network)
+    cfg.model.pseudo_label_generator.affinity = affinity
+    parameters = MODELS.build(network).parameters()
+    weights = sum(4 * x.numel() for x in parameters)
+    assert weights < step_memory(cfg, 2, "bfloat16") - own < 1.5 * weights
+
+
+def test_no_network_of_a_benchmark_reads_weights():
+    weights = dict(type="Pretrained", checkpoint="x.pth")
+    model = ConfigDict(
+        backbone=dict(init_cfg=weights, backbone=dict(pretrained="open-mmlab://x")),
+        heads=[dict(source=dict(init_cfg=[weights], pretrained=True))],
+    )
+    assert without_weights(model) == dict(
+        backbone=dict(init_cfg=None, backbone=dict(pretrained=None)),
+        heads=[dict(source=dict(init_cfg=None, pretrained=False))],
+    )
+    assert model.backbone.init_cfg == weights
 
 
 @pytest.mark.parametrize(

@@ -1,50 +1,66 @@
 import pytest
 from mmengine.config import Config
+from mmseg.datasets.transforms import LoadAnnotations
 
 from mmseg_fsr.checkpoints.supervision import KNOWN_WEIGHTS, supervision
-from tests.support.project_files import ROOT, load_config
+from tests.support import pages
+from tests.support.project_files import load_config
 
 
-def config(dataset, model):
-    return Config(dict(train_dataloader=dict(dataset=dataset), model=model))
+def config(dataset, model, **kwargs):
+    return Config(dict(train_dataloader=dict(dataset=dataset), model=model, **kwargs))
 
 
-def pretrained(checkpoint, **kwargs):
-    return dict(init_cfg=dict(type="Pretrained", checkpoint=checkpoint, **kwargs))
+def pretrained(checkpoint):
+    return dict(init_cfg=dict(type="Pretrained", checkpoint=checkpoint))
 
 
-MASKS = dict(
-    type="BaseSegDataset",
-    data_root="data/a",
-    data_prefix=dict(img_path="i", seg_map_path="m"),
-    pipeline=[dict(type="MultiView", transforms=[[dict(type="LoadAnnotations")]])],
+def dataset(*steps, **kwargs):
+    return dict(type="BaseSegDataset", pipeline=[dict(type=x) for x in steps], **kwargs)
+
+
+VIEWS = dict(
+    type="mmpretrain.MultiView", transforms=[[dict(type="mmseg.LoadAnnotations")]]
 )
-LABELS = dict(
-    type="ImageFolderDataset",
-    data_prefix=dict(img_path="photographs"),
-    pipeline=[dict(type="PackImageLabelSegInputs")],
-)
+MASKS = dict(data_root="data/a", data_prefix=dict(img_path="i", seg_map_path="m"))
+LABELS = dataset("PackImageLabelSegInputs", data_prefix=dict(img_path="photographs"))
 
 
 @pytest.mark.parametrize(
-    ("dataset", "lines"),
+    "given",
     [
-        (MASKS, ["BaseSegDataset in data/a: masks of m"]),
-        (LABELS, ["ImageFolderDataset in photographs: image labels"]),
-        (
-            dict(
-                type="RepeatDataset",
-                dataset=dict(type="ConcatDataset", datasets=[LABELS, MASKS, LABELS]),
-            ),
-            [
-                "ImageFolderDataset in photographs: image labels",
-                "BaseSegDataset in data/a: masks of m",
-            ],
-        ),
+        dataset("LoadAnnotations", "PackSegInputs", **MASKS),
+        dataset("LoadBiomedicalAnnotation", "PackImageLabelSegInputs", **MASKS),
+        dataset(LoadAnnotations, "PackMultiViewSegInputs", **MASKS),
+        dataset("PackSegInputs", **MASKS),
+        dataset(**MASKS),
+        dataset("PackMultiViewSegInputs", **MASKS) | dict(pipeline=[VIEWS]),
     ],
 )
-def test_labels_of_the_training_data(dataset, lines):
-    assert supervision(config(dataset, {})) == lines
+def test_what_may_load_masks_is_never_said_to_be_image_labels(given):
+    assert supervision(config(given, {})) == [
+        "BaseSegDataset in data/a: label maps of m"
+    ]
+
+
+@pytest.mark.parametrize(
+    "packer", ["PackMultiViewSegInputs", "PackImageLabelSegInputs"]
+)
+def test_image_labels(packer):
+    lines = supervision(config(dataset("LoadImageFromFile", packer), {}))
+    assert lines == ["BaseSegDataset: image labels"]
+
+
+def test_data_sets_inside_of_others():
+    inner = [LABELS, dataset("PackSegInputs"), LABELS]
+    given = dict(type="RepeatDataset", dataset=dict(type="Concat", datasets=inner))
+    assert supervision(config(given, {})) == [
+        "BaseSegDataset in photographs: image labels",
+        "BaseSegDataset: label maps of the data set",
+    ]
+
+
+TIMM = dict(type="mmpretrain.TIMMBackbone", model_name="vit")
 
 
 @pytest.mark.parametrize(
@@ -54,27 +70,34 @@ def test_labels_of_the_training_data(dataset, lines):
             pretrained("pretrain/resnet50-0676ba61.pth"),
             "pretrain/resnet50-0676ba61.pth: ImageNet-1k labels, licence BSD-3-Clause",
         ),
-        (pretrained("own.pth"), "own.pth: not stated (init_cfg.supervision)"),
-        (pretrained("own.pth", supervision="masks"), "own.pth: masks"),
+        (pretrained("some/own.pth"), "some/own.pth: masks, licence MIT"),
+        (dict(init_cfg=[pretrained("a.pth")["init_cfg"]]), "a.pth: not stated"),
         (
-            pretrained("own.pth", supervision="captions", licence="MIT"),
-            "own.pth: captions, licence MIT",
+            dict(type="ResNet", pretrained="open-mmlab://r50"),
+            "open-mmlab://r50: labels",
         ),
-        (
-            dict(type="mmpretrain.TIMMBackbone", model_name="vit", pretrained=True),
-            "timm's vit: not stated (init_cfg.supervision)",
-        ),
+        (TIMM | dict(pretrained=True), "vit: not stated"),
+        (TIMM | dict(checkpoint_path="b.pth"), "b.pth: not stated"),
     ],
 )
 def test_pretrained_networks_wherever_they_are(network, line):
     model = dict(backbone=dict(init_cfg=None), parts=[dict(source=network)])
-    assert supervision(config(LABELS, model))[1:] == [line]
+    said = {
+        "own.pth": dict(supervision="masks", licence="MIT"),
+        "r50": dict(supervision="labels"),
+    }
+    assert supervision(config(LABELS, model, pretrained_weights=said))[1:] == [line]
+
+
+def test_networks_without_weights_are_not_named():
+    model = dict(backbone=dict(init_cfg=None, pretrained=None), head=TIMM)
+    assert len(supervision(config(LABELS, model))) == 1
 
 
 def test_known_weights_are_those_of_the_page():
-    text = (ROOT / "docs/pretrained_weights.md").read_text(encoding="utf-8")
-    for file in KNOWN_WEIGHTS:
-        assert f"`{file}`" in text
+    rows = pages.table("configs", "variable, file in `pretrain/`", "weights")
+    files = {row[1].split("`")[3] for row in rows}
+    assert files == KNOWN_WEIGHTS.keys()
 
 
 @pytest.mark.parametrize(

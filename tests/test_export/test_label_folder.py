@@ -164,6 +164,17 @@ def test_config_sha256_sees_values_but_no_order_nor_what_is_left_out():
         assert config_sha256(other) != config_sha256(one)
 
 
+def test_config_sha256_sees_the_weights_of_frozen_networks():
+    def settings(checkpoint):
+        backbone = dict(init_cfg=dict(checkpoint=checkpoint))
+        return dict(
+            affinity=dict(source=dict(type="FrozenFeatures", backbone=backbone))
+        )
+
+    assert config_sha256(settings("a")) == config_sha256(settings("a"))
+    assert config_sha256(settings("a")) != config_sha256(settings("b"))
+
+
 def test_labels_sha256_sees_names_order_and_labels():
     names, labels = ["a", "b"], [np.array([1, 0]), np.array([0, 1])]
     one = labels_sha256(names, labels)

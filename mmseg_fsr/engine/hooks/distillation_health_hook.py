@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -15,34 +16,36 @@ from mmseg_fsr.models.losses import DistillationHealth
 MIN_TAUGHT = 0.02
 
 
-def taught_share(health: DistillationHealth, outputs: int) -> float:
-    """What the student knows of the targets beyond how often each output occurs.
+def taught_share(health: DistillationHealth, outputs: int) -> tuple[float, float]:
+    """What the student knows, and what the targets could say.
+
+    Both beyond how often each output occurs, as shares of ln D: the entropy of the mean
+    target less the cross-entropy, or less the targets' mean entropy. They are 0 where
+    all targets are the same, whether all outputs are or one alone is in use.
 
     Args:
-        health: Measures of many tokens; of none it is 0.
+        health: Measures of many tokens, floats; of none both are 0.
         outputs: Number D of outputs.
-
-    Returns:
-        Entropy of the mean target less the cross-entropy, as a share of ln D. It is 0
-        where all targets are the same, whether all outputs are or one alone is in use.
     """
-    used = float(health.outputs_used)
-    if used == 0:
-        return 0.0
-    return 1 + math.log(used) / math.log(outputs) - float(health.cross_entropy)
+    if health.outputs_used == 0:
+        return 0.0, 0.0
+    entropy = 1 + math.log(health.outputs_used) / math.log(outputs)
+    return entropy - health.cross_entropy, entropy - health.teacher_entropy
 
 
 @HOOKS.register_module()
 class DistillationHealthHook(Hook):
-    """Logs the health of each :class:`~mmseg_fsr.models.heads.SelfDistillHead`.
+    """Logs the health of the :class:`~mmseg_fsr.models.heads.SelfDistillHead`.
 
-    The log gets ``distill/patch_*`` and ``distill/class_*``, see
+    The log gets the last measures before it, ``distill/patch_*`` and
+    ``distill/class_*``, of the images of the first rank; see
     :class:`~mmseg_fsr.models.losses.DistillationHealth`. If for a tenth of a run the
-    students know nothing of the targets of masked patches, a warning says what to
+    student knows nothing of the targets of masked patches, a warning says what to
     change, once. The first tenth does not count.
 
     Args:
-        interval: Steps from one measurement to the next. Defaults to 10.
+        interval: Steps from one measurement to the next, each of which the host waits
+            for; 0 measures nothing. Defaults to 10.
     """
 
     def __init__(self, interval: int = 10) -> None:
@@ -52,28 +55,33 @@ class DistillationHealthHook(Hook):
 
     def before_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         """Asks the heads to measure the step, if it is its turn."""
-        for head in _heads(runner):
+        for _, head in _heads(runner):
             head.measures_health = self.every_n_train_iters(runner, self.interval)
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         """Logs what was measured in the step."""
-        if not self.every_n_train_iters(runner, self.interval):
-            return
-        for head in _heads(runner):
-            for tokens, health in head.health.items():
+        for name, head in _heads(runner):
+            for tokens, measured in head.health.items():
+                health = DistillationHealth(*torch.stack(measured).tolist())
                 for measure, value in health._asdict().items():
                     runner.message_hub.update_scalar(
                         f"train/distill/{tokens}_{measure}", value
                     )
-            if "patch" in head.health:
-                self._watch(runner, head)
+                if tokens == "patch":
+                    self._watch(runner, name, head, health)
             head.health.clear()
 
-    def _watch(self, runner: Runner, head: SelfDistillHead) -> None:
+    def _watch(
+        self,
+        runner: Runner,
+        name: str,
+        head: SelfDistillHead,
+        health: DistillationHealth,
+    ) -> None:
         """Warns after a tenth of the run in which nothing was taught."""
         step, tenth = runner.iter + 1, runner.max_iters / 10
         outputs = head.patch_center.value.numel()
-        taught = taught_share(head.health["patch"], outputs)
+        taught, possible = taught_share(health, outputs)
         if taught > MIN_TAUGHT or step <= tenth:
             self._idle_since = None
             return
@@ -84,14 +92,17 @@ class DistillationHealthHook(Hook):
         self._has_warned = True
         runner.logger.warning(
             f"Self-distillation has taught nothing since step {self._idle_since}: of "
-            f"masked patches the student knows {max(taught, 0):.1%} of what the "
-            "teacher could say. Lower the teacher's temperature, for example "
-            "model.distill_head.teacher_temp=0.04, and in a short run the momentum, "
-            "custom_hooks.EMATeacherHook.momentum=0.98: docs/shorter_run.md"
+            f"masked patches the student knows {max(taught, 0):.3f} of ln {outputs}, "
+            f"and the teacher's targets could say {possible:.3f}. Lower the teacher's "
+            f"temperature, model.{name}.teacher_temp, now {head.teacher_temp}: "
+            "docs/shorter_run.md"
         )
 
 
-def _heads(runner: Runner) -> list[SelfDistillHead]:
-    """The heads of the model; those of its teachers measure nothing."""
-    modules = unwrapped_model(runner).modules()
-    return [module for module in modules if isinstance(module, SelfDistillHead)]
+def _heads(runner: Runner) -> list[tuple[str, SelfDistillHead]]:
+    """The heads of the model by name; those of its teachers measure nothing."""
+    return [
+        (name, module)
+        for name, module in unwrapped_model(runner).named_modules()
+        if isinstance(module, SelfDistillHead)
+    ]

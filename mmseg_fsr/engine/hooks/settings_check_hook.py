@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from mmseg_fsr.engine.batch_norm_check import refuse_single_values
 from mmseg_fsr.engine.runner_access import loops_in_use, unwrapped_model
+from mmseg_fsr.models.pseudo_labels import frozen_features
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX, check_id_settings
 
 
@@ -49,9 +50,13 @@ class SettingsCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Begins to look at batch norms, checks a resumed run, and logs the precision.
 
+        Frozen networks read their weights, which the run may need only after many
+        steps.
+
         Raises:
-            ValueError: If the checkpoint was written within an epoch, which would begin
-                again.
+            FileNotFoundError: If a frozen network's weights are not there.
+            ValueError: If they do not fit, or the checkpoint was written within an
+                epoch, which would begin again.
         """
         loop = runner.train_loop
         if isinstance(loop, EpochBasedTrainLoop):
@@ -59,6 +64,8 @@ class SettingsCheckHook(Hook):
         self._handles = refuse_single_values(
             unwrapped_model(runner), loop.dataloader, get_world_size()
         )
+        for source in frozen_features(unwrapped_model(runner)):
+            source.prepare(get_device())
         _tell_precision(runner)
 
     def before_test(self, runner: Runner) -> None:

@@ -255,11 +255,10 @@ class SelfDistillHead(BaseModule):
         if self.loss_patch_weight:
             pair = student_patch, teacher_patch, self.patch_center.value, *temps
             patch_loss = distillation_loss(*pair)
-            masked_count = is_masked.sum(1).clamp(min=1)
+            weight = is_masked / is_masked.sum(1, keepdim=True).clamp(min=1)
             if self.measures_health:
-                weight = is_masked / masked_count[:, None]
                 self.health["patch"] = distillation_health(*pair, weight)
-            patch_loss = (patch_loss * is_masked).sum(1) / masked_count
+            patch_loss = (patch_loss * weight).sum(1)
         return {
             "loss_fsr_class": self.loss_class_weight * class_loss.mean(),
             "loss_fsr_patch": self.loss_patch_weight * patch_loss.mean(),

@@ -60,7 +60,8 @@ class DistillationHealth(NamedTuple):
         outputs_used: Share of the D outputs that the targets use together: the
             exponential of their mean's entropy, over D. Near 0 all targets are the
             same.
-        agreement: Share of tokens whose largest output is the teacher's, too.
+        agreement: Share of tokens whose largest output is the teacher's, too. By chance
+            it is 1 / D; it is 1 also where all targets are the same.
     """
 
     teacher_entropy: Tensor

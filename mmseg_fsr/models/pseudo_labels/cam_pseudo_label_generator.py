@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
-from .class_activation_maps import CAMs, PresentClasses
+from .class_activation_maps import PresentClasses
 
 
 def cams_to_label(
@@ -117,24 +117,9 @@ class CAMPseudoLabelGenerator(nn.Module):
         self.refiner = None if refiner is None else MODELS.build(refiner)
         self.affinity = None if affinity is None else MODELS.build(affinity)
 
-    def spread(self, cams: CAMs, images: Tensor, features: Tensor | None) -> CAMs:
-        """Spreads the top CAMs over cells of similar features, if there is an affinity.
-
-        Args:
-            cams: CAMs (B, K or M, H, W) in 0..1.
-            images: (B, 3, H, W) float RGB in 0..255, normalisation undone.
-            features: Their final map (B, C, h, w), if :attr:`needs_features`.
-
-        Returns:
-            CAMs of the same shapes, in 0..1.
-        """
-        if self.affinity is None or cams.top is None:
-            return cams
-        return cams._replace(top=self.affinity(cams.top, images, features))
-
     @property
     def needs_features(self) -> bool:
-        """Whether CAMs spread over features of the network that makes them."""
+        """Whether CAMs spread over the features that they come from."""
         return self.affinity is not None and self.affinity.source is None
 
     def label(self, cams: Tensor, classes: PresentClasses) -> Tensor:

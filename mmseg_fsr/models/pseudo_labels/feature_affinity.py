@@ -24,7 +24,7 @@ def cell_affinity(features: Tensor, power: float) -> Tensor:
     unit = F.normalize(features.float().flatten(2), dim=1)
     similarity = (unit.transpose(1, 2) @ unit).clamp_(min=0).pow_(power)
     # The similarity of a cell with itself is 1, or 0 where it has no features.
-    return similarity / similarity.sum(2, keepdim=True).clamp_(min=1e-5)
+    return similarity.div_(similarity.sum(2, keepdim=True).clamp_(min=1e-5))
 
 
 def random_walk(maps: Tensor, affinity: Tensor, steps: int) -> Tensor:
@@ -66,8 +66,8 @@ class FeatureAffinity(nn.Module):
 
     Example:
         >>> affinity = FeatureAffinity()
-        >>> cams, images = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64) * 255
-        >>> affinity(cams, images, torch.rand(2, 16, 4, 4)).shape
+        >>> cams, features = torch.rand(2, 3, 64, 64), torch.rand(2, 16, 4, 4)
+        >>> affinity(cams, features).shape
         torch.Size([2, 3, 64, 64])
     """
 
@@ -86,14 +86,18 @@ class FeatureAffinity(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, cams: Tensor, images: Tensor, features: Tensor | None = None
+        self,
+        cams: Tensor,
+        features: Tensor | None = None,
+        images: Tensor | None = None,
     ) -> Tensor:
         """Spreads the CAMs of images.
 
         Args:
             cams: (B, M, H, W) float in 0..1.
-            images: The images (B, 3, H, W), float RGB in 0..255.
-            features: Their features (B, C, h, w), where there is no ``source``.
+            features: Features of the images (B, C, h, w), where there is no ``source``.
+                Defaults to None.
+            images: The images (B, 3, H, W), float RGB in 0..255, where there is one.
                 Defaults to None.
 
         Returns:

@@ -1,6 +1,6 @@
 """Features of a pretrained ViT that nothing trains."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import torch
@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
+from mmseg_fsr.utils.random_state import kept_random_state
 
 _OF_ATTENTION = ("queries", "keys", "values")
 PARTS = (*_OF_ATTENTION, "tokens")
@@ -27,8 +28,8 @@ class FrozenFeatures:
     """Cells of one block of a ViT, such as DINO's, DINOv2's, CLIP's or MAE's.
 
     It is no ``nn.Module``: the network is in no checkpoint, no optimiser and no
-    teacher, and copies share it. Its weights are read at the first use, which
-    segmentation alone does not need.
+    teacher, and copies share it. Its weights are read when a training begins, or else
+    at the first use, which segmentation alone does not need.
 
     Args:
         backbone: Config of a ViT, ``type='mmpretrain.VisionTransformer'``, or timm's by
@@ -50,7 +51,8 @@ class FrozenFeatures:
 
     Raises:
         ValueError: If ``backbone`` has no ``init_cfg``, ``part`` is unknown,
-            ``scale_factor`` is not positive, or the network has no such block.
+            ``scale_factor`` is not positive, or the network has no such block, part or
+            patches.
     """
 
     def __init__(
@@ -77,23 +79,28 @@ class FrozenFeatures:
         self.scale_factor = scale_factor
         backbone = dict(backbone)
         self.init_cfg = backbone.pop("init_cfg")
-        self.network = MODELS.build(backbone).requires_grad_(False)
+        with kept_random_state():
+            # Trained networks begin with the same weights with it and without.
+            self.network = MODELS.build(backbone).requires_grad_(False)
         # mmpretrain's networks do not return themselves here.
         self.network.eval()
         for name, values in (("pixel_mean", mean), ("pixel_std", std)):
             values = torch.tensor(values)[:, None, None]
             self.network.register_buffer(name, values, persistent=False)
-        vit = getattr(self.network, "timm_model", self.network)
-        layer = _block_of(vit, block)
-        watched = layer.attn.qkv if part in _OF_ATTENTION else layer
+        watched, self.patch_size = _wanted_part(self._vit, block, part)
         watched.register_forward_hook(_stop)
-        (projection,) = (m for m in vit.patch_embed.modules() if _is_convolution(m))
-        self.patch_size: int = projection.kernel_size[0]
+
+    @property
+    def _vit(self) -> nn.Module:
+        """The ViT inside mmpretrain's wrapper of timm's."""
+        return getattr(self.network, "timm_model", self.network)
 
     def __deepcopy__(self, memo: dict) -> "FrozenFeatures":
         """Itself: a segmentor and its teacher share the network."""
         return self
 
+    # The hook's exception would break torch.compile's graph.
+    @torch.compiler.disable
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Features of images.
@@ -106,9 +113,10 @@ class FrozenFeatures:
 
         Raises:
             FileNotFoundError: At the first use, if there are no such weights.
-            ValueError: At the first use, if the weights do not fit.
+            ValueError: At the first use, if the weights do not fit, or the network
+                passes by the wanted part.
         """
-        self._prepare(images.device)
+        self.prepare(images.device)
         grid = [
             max(round(side * self.scale_factor / self.patch_size), 1)
             for side in images.shape[-2:]
@@ -118,33 +126,51 @@ class FrozenFeatures:
             images.float(), size, mode="bilinear", align_corners=False, antialias=True
         )
         normalized = (images - self.network.pixel_mean) / self.network.pixel_std
-        try:
-            self.network(normalized)
-        except _Reached as reached:
-            tokens = reached.output
+        tokens = self._tokens(normalized)
         if self.part in _OF_ATTENTION:
             tokens = tokens.chunk(3, dim=-1)[_OF_ATTENTION.index(self.part)]
         # Class token and registers come first.
         cells = tokens[:, -grid[0] * grid[1] :]
         return cells.transpose(1, 2).unflatten(2, grid)
 
-    def _prepare(self, device: torch.device) -> None:
-        """Reads the weights, once, and moves the network to where the images are."""
+    def prepare(self, device: torch.device) -> None:
+        """Reads the weights, once, and moves the network to a device.
+
+        Args:
+            device: Where the images will be.
+
+        Raises:
+            FileNotFoundError: If there are no such weights.
+            ValueError: If they do not fit.
+        """
         if self.init_cfg is not None:
-            load_pretrained_backbone(self.network, self.init_cfg)
+            load_pretrained_backbone(self._vit, self.init_cfg)
             self.init_cfg = None
         if self.network.pixel_mean.device != device:
             self.network.to(device)
 
+    def _tokens(self, normalized: Tensor) -> Tensor:
+        """Output (B, N, C) of the module that the hook watches."""
+        try:
+            self.network(normalized)
+        except _Reached as reached:
+            return reached.output
+        raise ValueError(
+            f"part={self.part!r} of FrozenFeatures: the attention of a "
+            f"{type(self._vit).__name__} does not call its qkv; set part='tokens', or "
+            "take a plain ViT"
+        )
 
-def frozen_networks(model: nn.Module) -> Iterator[nn.Module]:
-    """The networks of the :class:`FrozenFeatures` in a model, each once.
 
-    Nothing of the model names them: neither ``model.modules()`` nor ``state_dict``.
+def frozen_features(model: nn.Module) -> list[FrozenFeatures]:
+    """The frozen networks of a model, each once.
+
+    Nothing else of the model names them: neither ``model.modules()`` nor
+    ``model.state_dict()``.
     """
     sources = (getattr(module, "source", None) for module in model.modules())
-    frozen = {id(x): x for x in sources if isinstance(x, FrozenFeatures)}
-    yield from (source.network for source in frozen.values())
+    found = {id(x): x for x in sources if isinstance(x, FrozenFeatures)}
+    return list(found.values())
 
 
 def _stop(module: nn.Module, inputs: tuple, output: Tensor) -> NoReturn:
@@ -152,17 +178,24 @@ def _stop(module: nn.Module, inputs: tuple, output: Tensor) -> NoReturn:
     raise _Reached(output)
 
 
-def _is_convolution(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d)
-
-
-def _block_of(vit: nn.Module, block: int) -> nn.Module:
-    """A block of a ViT of mmpretrain, which names them layers, or of timm."""
+def _wanted_part(vit: nn.Module, block: int, part: str) -> tuple[nn.Module, int]:
+    """The module whose output has the part, and the side of a patch in pixels."""
+    # mmpretrain's name of the blocks, then timm's.
     blocks = getattr(vit, "layers", getattr(vit, "blocks", ()))
-    count = len(blocks)
-    if not -count <= block < count or not hasattr(blocks[block], "attn"):
+    if not -len(blocks) <= block < len(blocks):
         raise ValueError(
-            f"block={block} of FrozenFeatures: a {type(vit).__name__} has {count} "
-            "blocks with attention; expected a plain ViT and one of its blocks"
+            f"block={block} of FrozenFeatures: a {type(vit).__name__} has "
+            f"{len(blocks)} blocks; expected a plain ViT and one of its blocks"
         )
-    return blocks[block]
+    watched = blocks[block]
+    if part in _OF_ATTENTION:
+        watched = getattr(getattr(watched, "attn", None), "qkv", None)
+    embedding = getattr(vit, "patch_embed", nn.Identity())
+    projections = [x for x in embedding.modules() if isinstance(x, nn.Conv2d)]
+    if not isinstance(watched, nn.Module) or len(projections) != 1:
+        raise ValueError(
+            f"FrozenFeatures.backbone is a {type(vit).__name__} whose blocks have no "
+            "attn.qkv, or whose patch_embed is no single convolution: expected a plain "
+            "ViT"
+        )
+    return watched, projections[0].kernel_size[0]

@@ -168,10 +168,13 @@ class CAMSegmentor(EncoderDecoder):
             CAMs of the same shapes, in 0..1.
         """
         generator = self.pseudo_label_generator
-        if generator.affinity is None:
+        if generator.affinity is None or cams.top is None:
             return cams
-        rgb = self.data_preprocessor.denormalize(images)
-        return generator.spread(cams, rgb, None if features is None else features.feat)
+        if generator.needs_features:
+            given = dict(features=features.feat)
+        else:
+            given = dict(images=self.data_preprocessor.denormalize(images))
+        return cams._replace(top=generator.affinity(cams.top, **given))
 
     def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of whole images, resized once from the grid to the original size.

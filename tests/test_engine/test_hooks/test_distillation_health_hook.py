@@ -28,16 +28,18 @@ DEAD, COLLAPSED, ALIVE = health(), health(0.0, 1 / OUT), health(0.5, 0.8)
 
 
 @pytest.mark.parametrize(
-    ("measured", "share"),
+    ("measured", "taught", "possible"),
     [
-        (DEAD, 0),
-        (COLLAPSED, 0),
-        (ALIVE, 1 + math.log(0.8) / math.log(OUT) - 0.5),
-        (health(0.0, 0.0), 0),  # no masked patch
+        (DEAD, 0, 0.5),
+        (COLLAPSED, 0, -0.5),
+        (ALIVE, 0.5 + math.log(0.8) / math.log(OUT), 0.5 + math.log(0.8, OUT)),
+        (health(0.0, 0.0), 0, 0),  # no masked patch
     ],
 )
-def test_share_is_what_is_known_beyond_the_frequencies(measured, share):
-    assert taught_share(measured, OUT) == pytest.approx(share, abs=1e-6)
+def test_share_is_what_is_known_beyond_the_frequencies(measured, taught, possible):
+    measured = DistillationHealth(*(x.item() for x in measured))
+    expected = pytest.approx((taught, possible), abs=1e-6)
+    assert taught_share(measured, OUT) == expected
 
 
 class Run:
@@ -90,7 +92,8 @@ def test_a_tenth_of_the_run_that_teaches_nothing_is_warned_of_once(measured):
     run.steps(81, 400, measured)
     (warning,) = run.warnings
     assert "since step 50" in warning
-    assert "teacher_temp=0.04" in warning
+    assert "model.distill_head.teacher_temp, now 0.07" in warning
+    assert "knows 0.000 of ln 16" in warning
     assert "docs/shorter_run.md" in warning
 
 

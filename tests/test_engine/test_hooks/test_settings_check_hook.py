@@ -20,6 +20,8 @@ from torch.utils.data import DataLoader
 from mmseg_fsr.datasets import SeededInfiniteSampler
 from mmseg_fsr.engine.hooks import SettingsCheckHook
 from mmseg_fsr.engine.optimizers import BFloat16OptimWrapper
+from mmseg_fsr.models.pseudo_labels import FeatureAffinity
+from tests.support.timm_vit import COMMON
 
 
 @DATASETS.register_module()
@@ -101,6 +103,17 @@ def test_a_checkpoint_within_an_epoch_is_not_resumed():
     resume(2, 6)
     with pytest.raises(ValueError, match=r"step 4 lies within an epoch, .* 3 steps"):
         resume(1, 4)
+
+
+def test_frozen_networks_read_their_weights_before_the_first_step():
+    init_cfg = dict(type="Pretrained", checkpoint="pretrain/lost.pth")
+    backbone = dict(type="mmpretrain.VisionTransformer", init_cfg=init_cfg, **COMMON)
+    source = dict(type="FrozenFeatures", backbone=backbone)
+    loop = loop_over(IterBasedTrainLoop)
+    loop.dataloader = DataLoader(range(6), batch_size=2)
+    runner = training_runner(loop, FeatureAffinity(source=source))
+    with pytest.raises(FileNotFoundError, match=r"pretrain/lost\.pth"):
+        SettingsCheckHook().before_train(runner)
 
 
 def test_it_looks_at_batch_norms_in_the_first_step_alone():

@@ -21,7 +21,10 @@ class Loop(BaseLoop):
 
 @pytest.fixture
 def runner():
-    dataset = dict(type="ImageFolderDataset", data_root="photographs", pipeline=[])
+    pipeline = [dict(type="PackImageLabelSegInputs")]
+    dataset = dict(
+        type="ImageFolderDataset", data_root="photographs", pipeline=pipeline
+    )
     told = []
     return SimpleNamespace(
         cfg=Config(dict(train_dataloader=dict(dataset=dataset), model={})),

@@ -1,10 +1,9 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch.testing import assert_close
 
-from mmseg_fsr.models.pseudo_labels import CAMs, FeatureAffinity
+from mmseg_fsr.models.pseudo_labels import FeatureAffinity
 from mmseg_fsr.models.pseudo_labels.feature_affinity import cell_affinity, random_walk
 
 
@@ -66,7 +65,7 @@ def two_objects():
 
 def test_cams_fill_what_has_the_same_features():
     cams, features = two_objects()
-    spread = MODELS.build(dict(type="FeatureAffinity"))(cams, None, features)
+    spread = MODELS.build(dict(type="FeatureAffinity"))(cams, features)
     assert spread.shape == cams.shape
     assert (spread[..., :6] > 0.9).all()
     assert (spread[..., 10:] < 0.1).all()
@@ -76,9 +75,9 @@ def test_cams_fill_what_has_the_same_features():
 
 def test_it_is_float32_under_autocast_and_without_gradient():
     cams, features = two_objects()
-    expected = FeatureAffinity()(cams, None, features)
+    expected = FeatureAffinity()(cams, features)
     with torch.autocast("cpu", torch.bfloat16):
-        half = FeatureAffinity()(cams, None, features.bfloat16().requires_grad_())
+        half = FeatureAffinity()(cams, features.bfloat16().requires_grad_())
     assert half.dtype == torch.float32
     assert not half.requires_grad
     assert_close(half, expected)
@@ -90,9 +89,9 @@ def test_another_source_gives_the_features():
     images = torch.rand(1, 3, 16, 16)
     given = []
     affinity.source = lambda images: given.append(images) or features
-    spread = affinity(cams, images)
+    spread = affinity(cams, images=images)
     assert given[0] is images
-    assert torch.equal(spread, FeatureAffinity()(cams, images, features))
+    assert torch.equal(spread, FeatureAffinity()(cams, features))
 
 
 @pytest.mark.parametrize("settings", [dict(power=0), dict(power=-1), dict(steps=0)])
@@ -101,17 +100,11 @@ def test_bad_settings_are_refused(settings):
         FeatureAffinity(**settings)
 
 
-def test_the_generator_spreads_the_top_cams_alone():
-    cams, features = two_objects()
-    both = CAMs(cams, F.avg_pool2d(cams, 2))
+def test_the_generator_tells_whether_it_needs_features():
     generator = dict(type="CAMPseudoLabelGenerator")
-    assert MODELS.build(generator).spread(both, None, features) is both
+    assert not MODELS.build(generator).needs_features
     affinity = dict(type="FeatureAffinity", power=3, steps=1)
-    spread = MODELS.build(dict(generator, affinity=affinity)).spread(
-        both, None, features
-    )
-    assert torch.equal(spread.top, FeatureAffinity(3, 1)(cams, None, features))
-    assert spread.aux is both.aux
-    only_aux = CAMs(None, both.aux)
-    generator = MODELS.build(dict(generator, affinity=affinity))
-    assert generator.spread(only_aux, None, features) is only_aux
+    own = MODELS.build(dict(generator, affinity=affinity))
+    assert own.needs_features
+    own.affinity.source = lambda images: None
+    assert not own.needs_features

@@ -141,10 +141,55 @@ def test_bad_settings_are_refused(settings, message):
 
 
 def test_networks_without_blocks_of_attention_are_refused():
-    with pytest.raises(ValueError, match="a ResNet has 0 blocks with attention"):
+    with pytest.raises(ValueError, match="a ResNet has 0 blocks"):
         FrozenFeatures(dict(type="ResNet", depth=18, init_cfg=None))
 
 
 def test_random_weights_are_asked_for():
     with pytest.raises(ValueError, match="would be random"):
         FrozenFeatures(dict(type="mmpretrain.VisionTransformer", **COMMON))
+
+
+def test_attention_that_passes_by_its_projection_is_refused():
+    backbone = dict(
+        type="mmpretrain.TIMMBackbone",
+        model_name="beit_base_patch16_224",
+        embed_dim=8,
+        depth=1,
+        num_heads=2,
+        init_cfg=None,
+    )
+    images = torch.rand(1, 3, 224, 224)
+    with pytest.raises(ValueError, match="does not call its qkv; set part='tokens'"):
+        FrozenFeatures(backbone)(images)
+    assert FrozenFeatures(backbone, part="tokens")(images).shape == (1, 8, 14, 14)
+
+
+def test_it_draws_no_random_numbers():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    build()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_compiled_models_may_hold_it():
+    features = build()
+    images = torch.rand(1, 3, 2 * PATCH, 2 * PATCH)
+
+    @torch.compile(backend="eager")
+    def double(images):
+        return 2 * features(images * 1)
+
+    torch.testing.assert_close(double(images), 2 * features(images))
+
+
+def test_timm_loads_a_file_of_its_own_names(tmp_path, monkeypatch):
+    network = timm_vit(num_classes=0)
+    init_cfg = weights_file(tmp_path, network)
+    monkeypatch.setattr(timm, "create_model", lambda **_: timm_vit(num_classes=0))
+    backbone = dict(type="mmpretrain.TIMMBackbone", model_name="x", init_cfg=init_cfg)
+    theirs = FrozenFeatures(backbone, mean=MEAN, std=STD)
+    images = 255 * torch.rand(1, 3, 3 * PATCH, 3 * PATCH)
+    ours = build(init_cfg)(images)
+    torch.testing.assert_close(theirs(images), ours, atol=1e-4, rtol=1e-4)

@@ -275,9 +275,7 @@ def test_an_affinity_spreads_the_cams_without_a_further_pass(given):
     assert sum(passed) == (2 if given else 4) + 4
     expected = plain.cams(images)
     torch.testing.assert_close(cams.aux, expected.aux)
-    spread = spreading.pseudo_label_generator.affinity(
-        expected.top, images, features.feat
-    )
+    spread = spreading.pseudo_label_generator.affinity(expected.top, features.feat)
     torch.testing.assert_close(cams.top, spread, atol=1e-4, rtol=0)
     passed.clear()
     spreading.cams(images, top=False)
@@ -309,5 +307,5 @@ def test_an_affinity_of_a_frozen_network_reads_pixels_and_no_features():
     part = spreading.pseudo_label_generator.affinity
     assert spreading.teacher.pseudo_label_generator.affinity.source is part.source
     cams = spreading.cams(images)
-    spread = FeatureAffinity(1, 1)(plain.cams(images).top, rgb, part.source(rgb))
+    spread = FeatureAffinity(1, 1)(plain.cams(images).top, part.source(rgb))
     torch.testing.assert_close(cams.top, spread, atol=1e-4, rtol=0)

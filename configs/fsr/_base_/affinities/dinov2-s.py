@@ -2,6 +2,7 @@
 # images without any labels.
 affinity = dict(
     type='FeatureAffinity',
+    # The cosines of a ViT's queries are larger than those of a ResNet's features.
     power=4,
     steps=2,
     source=dict(

@@ -1,0 +1,9 @@
+from mmseg_fsr.utils.nested_dicts import nested_dicts
+
+
+def test_dicts_come_from_the_outside_in_whatever_is_between():
+    inner, other = dict(c=1), dict(d=[])
+    outer = dict(a=[(inner, 5), "text"], b=other)
+    assert list(nested_dicts(outer)) == [outer, inner, other]
+    assert list(nested_dicts([outer, None])) == [outer, inner, other]
+    assert list(nested_dicts("text")) == []
