@@ -16,8 +16,15 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
-from mmseg_fsr.cli.arguments import add_common_arguments, require_file, runner_config
+from mmseg_fsr.cli.arguments import (
+    add_common_arguments,
+    positive_float,
+    positive_int,
+    require_file,
+    runner_config,
+)
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
+from mmseg_fsr.cli.run_length import length_of_earlier_run, set_length, steps_of_epochs
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,6 +40,20 @@ def parse_args() -> argparse.Namespace:
         "--amp",
         action="store_true",
         help="train in mixed precision: float16 on a GPU, bfloat16 on a CPU",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--max-iters",
+        type=positive_int,
+        metavar="N",
+        help="train N steps: schedules, phases, intervals and the teacher's momentum "
+        "keep their shares of the run",
+    )
+    length.add_argument(
+        "--epochs",
+        type=positive_float,
+        metavar="E",
+        help="the same in passes over the training images",
     )
     add_common_arguments(parser)
     args = parser.parse_args()
@@ -79,9 +100,26 @@ def require_steps(cfg: Config) -> None:
     if "max_epochs" in loop and loop.get("type") == "IterBasedTrainLoop":
         raise ValueError(
             f"train_cfg.max_epochs={loop.max_epochs}: IterBasedTrainLoop counts steps, "
-            "as do loss_begin and the schedules: set train_cfg=dict(_delete_=True, "
-            "type='IterBasedTrainLoop', max_iters=..., val_interval=...)"
+            "as do loss_begin and the schedules: train with --epochs "
+            f"{loop.max_epochs} instead"
         )
+
+
+def apply_length(cfg: Config, args: argparse.Namespace) -> None:
+    """Scales the run to the length of the arguments, or of the run that it resumes.
+
+    Raises:
+        ValueError: If the config's loop counts epochs, or its data set is wrong.
+        OSError: If a file of the data set is missing.
+    """
+    max_iters = args.max_iters
+    if args.epochs:
+        max_iters = steps_of_epochs(cfg, args.epochs)
+    if max_iters is None and cfg.get("resume"):
+        max_iters = length_of_earlier_run(cfg)
+    if max_iters is not None:
+        lines = "".join(f"\n  {line}" for line in set_length(cfg, max_iters))
+        print_log(f"Scaled to {max_iters} steps:{lines}", "current")
 
 
 def enable_amp(cfg: Config) -> None:
@@ -136,6 +174,7 @@ def main() -> None:
             resume_own(cfg)
         if not cfg.get("resume"):
             refuse_own_start(cfg)
+        apply_length(cfg, args)
         if args.amp:
             enable_amp(cfg)
         refuse_gpu_wrapper(cfg)

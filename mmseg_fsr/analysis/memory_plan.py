@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from mmseg_fsr.cli.run_length import scaled_steps
+
 from .memory import checkpointed_backbone, step_memory
 
 GIB = 2**30
@@ -118,34 +120,11 @@ def overrides(cfg: Config, plan: Plan) -> dict[str, Any]:
         changed["model"] = dict(backbone=backbone)
     if plan.parts == 1:
         return changed
-    parts = plan.parts
-    changed["max_iters"] = cfg.train_cfg.max_iters * parts
-    changed["train_cfg"] = {
-        name: cfg.train_cfg[name] * parts for name in ("max_iters", "val_interval")
-    }
-    changed["optim_wrapper"] = dict(accumulative_counts=parts)
-    changed["param_scheduler"] = [
-        _longer(scheduler, parts) for scheduler in cfg.param_scheduler
-    ]
-    begins = cfg.model.get("loss_begin") or {}
-    changed.setdefault("model", {})["loss_begin"] = {
-        name: begin * parts for name, begin in begins.items()
-    }
-    changed["default_hooks"] = {
-        name: dict(interval=cfg.default_hooks[name].interval * parts)
-        for name in ("logger", "checkpoint", "cam_visualization")
-        if "interval" in cfg.default_hooks.get(name, {})
-    }
-    return changed
-
-
-def _longer(scheduler: dict, parts: int) -> dict:
-    """A scheduler over ``parts`` times as many steps."""
-    scheduler = scheduler.to_dict()
-    scheduler["begin"] *= parts
-    if scheduler["type"] == "LinearLR":
-        # Its last factor comes one step before its end.
-        scheduler["end"] = (scheduler["end"] - 1) * parts + 1
-    else:
-        scheduler["end"] *= parts
-    return scheduler
+    longer = scaled_steps(
+        cfg,
+        cfg.train_cfg.max_iters * plan.parts,
+        hooks=("logger", "checkpoint", "cam_visualization"),
+    )
+    changed["optim_wrapper"] = dict(accumulative_counts=plan.parts)
+    changed["model"] = changed.get("model", {}) | longer.pop("model")
+    return changed | longer

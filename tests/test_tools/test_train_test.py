@@ -151,7 +151,8 @@ def test_tools_take_the_arguments_of_mmseg(monkeypatch):
         sys, "argv", ["train.py", __file__, "--resume", "--amp", *common]
     )
     args = vars(load_tool("train").parse_args())
-    assert args == dict(resume=True, amp=True, **shared)
+    ours = dict(max_iters=None, epochs=None)
+    assert args == dict(resume=True, amp=True, **ours, **shared)
 
     own = ["--out", "o", "--show", "--show-dir", "s", "--wait-time", "0.5", "--tta"]
     monkeypatch.setattr(sys, "argv", ["test.py", __file__, __file__, *own, *common])
@@ -292,7 +293,7 @@ def test_scripts_start_a_process_a_rank(script, given, called):
 
 
 def test_epochs_are_refused_before_anything_is_built(tiny, tmp_path):
-    with pytest.raises(SystemExit, match=r"train_cfg.max_epochs=2: .*max_iters=\.\.\."):
+    with pytest.raises(SystemExit, match=r"max_epochs=2: .*--epochs 2 instead"):
         run_tool(
             TOOLS / "train.py", tiny, "--work-dir", tmp_path / "work",
             "--cfg-options", "train_cfg.max_epochs=2",
@@ -358,3 +359,26 @@ def test_a_wrapper_for_gpus_is_refused_on_a_cpu(monkeypatch):
         refuse(cfg)
     for other in (dict(), dict(optim_wrapper=None), dict(optim_wrapper=BFLOAT16)):
         refuse(Config(other))
+
+
+@pytest.mark.slow
+def test_a_scaled_run_keeps_its_length_when_it_resumes(tiny, tmp_path, capsys):
+    train = (TOOLS / "train.py", tiny, "--work-dir", tmp_path)
+    run_tool(*train, "--max-iters", "2")
+    said = capsys.readouterr()
+    for line in ("Scaled to 2 steps:", "model.loss_begin.loss_seg=1"):
+        assert line in said.out + said.err
+    assert (tmp_path / "iter_2.pth").is_file()
+    run_tool(*train, "--resume")
+    said = capsys.readouterr()
+    assert "Scaled to 2 steps:" in said.out + said.err
+    assert not (tmp_path / "iter_4.pth").exists()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "two"])
+@pytest.mark.parametrize("option", ["--max-iters", "--epochs"])
+def test_lengths_are_positive(monkeypatch, capsys, tiny, option, value):
+    monkeypatch.setattr(sys, "argv", ["train.py", str(tiny), f"{option}={value}"])
+    with pytest.raises(SystemExit):
+        load_tool("train").parse_args()
+    assert f"{value!r}: expected a" in capsys.readouterr().err

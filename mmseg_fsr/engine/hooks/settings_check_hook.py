@@ -1,5 +1,6 @@
 """Hook that refuses settings of MMSegmentation that mean something else here."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
@@ -17,6 +19,9 @@ from mmseg_fsr.engine.batch_norm_check import refuse_single_values
 from mmseg_fsr.engine.runner_access import loops_in_use, unwrapped_model
 from mmseg_fsr.models.pseudo_labels import frozen_features
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX, check_id_settings
+
+# mmengine's end of a schedule without one.
+_ENDLESS = 10**9
 
 
 @HOOKS.register_module()
@@ -29,6 +34,7 @@ class SettingsCheckHook(Hook):
       ``reduce_zero_label`` of a data set, also inside a wrapper such as
       ``ConcatDataset``, and ``ignore_index`` of a data set or metric. See
       :func:`~mmseg_fsr.utils.label_ids.check_id_settings`.
+    - Schedules that outlast the run get a warning.
     - Batches of one image, where a batch norm follows a map of 1 x 1. The first step
       finds this.
     """
@@ -141,6 +147,15 @@ def _check_schedules(
                 "by_epoch=True is MMEngine's default, but train_cfg counts steps, so "
                 "it would never change anything: set by_epoch=False, and begin and "
                 "end in steps"
+            )
+        if loop.max_iters < scheduler.end < _ENDLESS:
+            print_log(
+                f"param_scheduler: {type(scheduler).__name__} goes from step "
+                f"{scheduler.begin} to {scheduler.end}, but the run ends at step "
+                f"{loop.max_iters}: scale all of it by --max-iters {loop.max_iters}, "
+                "without train_cfg.max_iters",
+                logger="current",
+                level=logging.WARNING,
             )
 
 

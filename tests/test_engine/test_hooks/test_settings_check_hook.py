@@ -18,7 +18,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from mmseg_fsr.datasets import SeededInfiniteSampler
-from mmseg_fsr.engine.hooks import SettingsCheckHook
+from mmseg_fsr.engine.hooks import SettingsCheckHook, settings_check_hook
 from mmseg_fsr.engine.optimizers import BFloat16OptimWrapper
 from mmseg_fsr.models.pseudo_labels import FeatureAffinity
 from tests.support.timm_vit import COMMON
@@ -67,7 +67,10 @@ def test_epochs_need_an_order_with_an_end():
 @pytest.mark.parametrize("grouped", [False, True])
 def test_schedules_count_what_the_loop_counts(grouped):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    loops = [loop_over(kind) for kind in (IterBasedTrainLoop, EpochBasedTrainLoop)]
+    loops = [
+        loop_over(kind, _max_iters=40)
+        for kind in (IterBasedTrainLoop, EpochBasedTrainLoop)
+    ]
     for by_epoch in (False, True):
         schedulers = [CosineAnnealingLR(optimizer, T_max=4, by_epoch=by_epoch)]
         if grouped:
@@ -89,6 +92,21 @@ def training_runner(loop, model):
         logger=logging.getLogger("unheard"),
         message_hub=MessageHub("unheard"),
     )
+
+
+@pytest.mark.parametrize(("end", "warns"), [(40, False), (41, True), (10**9, False)])
+def test_schedules_that_outlast_the_run_are_warned_of(monkeypatch, end, warns):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    scheduler = CosineAnnealingLR(optimizer, begin=5, end=end, by_epoch=False, T_max=9)
+    said = []
+    monkeypatch.setattr(
+        settings_check_hook, "print_log", lambda text, **_: said.append(text)
+    )
+    before_run(loop_over(IterBasedTrainLoop, _max_iters=40), schedulers=[scheduler])
+    warning = (
+        f"CosineAnnealingLR goes from step 5 to {end}, but the run ends at step 40"
+    )
+    assert [warning in text for text in said] == [True] * warns
 
 
 def test_a_checkpoint_within_an_epoch_is_not_resumed():
