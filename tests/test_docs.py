@@ -26,7 +26,8 @@ from PIL import Image
 
 import mmseg_fsr
 from mmseg_fsr.ablation import planned_runs, read_table
-from mmseg_fsr.cli.arguments import add_cfg_options, merge_options
+from mmseg_fsr.cli.arguments import merge_options
+from mmseg_fsr.cli.run_length import set_length
 from mmseg_fsr.datasets.mask_file import write_mask
 from tests.support import pages
 from tests.support.meta_device import build_without_memory, patch_for_meta_device
@@ -283,12 +284,10 @@ def test_own_images_without_masks_are_trained_on_and_get_masks(pets):
 
 
 def test_a_shorter_run_has_every_phase(pets):
-    words = pages.options_of("fsr_pets.py", "max_iters")
-    parser = argparse.ArgumentParser()
-    add_cfg_options(parser)
-    options = parser.parse_args(["--cfg-options", *words]).cfg_options
+    (length,) = re.findall(r"--max-iters (\d+)", pages.block("bash", "--max-iters"))
     cfg, full = (Config.fromfile(pets / "fsr_pets.py") for _ in range(2))
-    merge_options(cfg, options)
+    told = "\n  ".join([f"Scaled to {length} steps:", *set_length(cfg, int(length))])
+    assert told in pages.block("", "Scaled to")
     parts = full.train_cfg.max_iters // cfg.train_cfg.max_iters
     assert parts == 5
     steps = {name: parts * number for name, number in cfg.model.loss_begin.items()}

@@ -58,8 +58,8 @@ class SelfDistillHead(BaseModule):
             0.1.
 
     Attributes:
-        measures_health: Whether the next losses are measured, too. Defaults to False;
-            :class:`~mmseg_fsr.engine.hooks.DistillationHealthHook` sets it.
+        measures_health: Whether the next losses are measured, too, as
+            :class:`~mmseg_fsr.engine.hooks.DistillationHealthHook` asks for.
         health: What was measured last, by the kind of tokens: ``class``, ``patch``.
 
     Raises:
