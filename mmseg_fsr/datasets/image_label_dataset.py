@@ -223,6 +223,12 @@ class ImageLabelDataset(BaseSegDataset):
             for info, path in zip(data_list, self._mask_paths(names), strict=True):
                 info["seg_map_path"] = path
         if self.label_file is not None:
+            if not self.ann_file and self.label_file.endswith(".npy"):
+                raise ValueError(
+                    f"label file {self.label_file} has no names, and without ann_file "
+                    "nothing says which image a row belongs to: give the list of "
+                    "images as ann_file, or another kind of label file"
+                )
             labels = read_label_file(
                 self.label_file,
                 names,

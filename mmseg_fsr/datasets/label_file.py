@@ -1,9 +1,10 @@
 """Label files: which classes each image of a data set shows.
 
-Three layouts are read:
+Four layouts are read:
 
 - ``.json``: an object, name of the image to a list of class names or ids;
 - ``.txt``: one image a line, its name and then its labels, split by white space;
+- ``.csv`` and ``.tsv``: the tables of :mod:`mmseg_fsr.datasets.label_table`;
 - ``.npy``: a multi-hot array (N, K), its rows in the order of the split list.
 
 Class ids are those of the masks: 1..K, 0 being the background.
@@ -22,14 +23,11 @@ from mmengine.logging import print_log
 
 from mmseg_fsr.utils.atomic_write import atomic_write
 
+from .label_table import read_label_table
 from .split_file import check_image_name, clean_name, without_image_suffix
 
 Label = int | str
 
-_CSV_ADVICE = (
-    ": write a .txt file, whose lines have a name and then its labels, with spaces "
-    "between them, or a .json file"
-)
 # Column k of other programs' arrays is class k + 1 of masks.
 _CONVERT_PICKLE = """\
 import numpy as np; from mmseg_fsr.datasets import write_label_file
@@ -50,7 +48,7 @@ def read_label_file(
     several splits. The file may name an image with its suffix, ``a.jpg``.
 
     Args:
-        path: The label file, ``.json``, ``.txt`` or ``.npy``.
+        path: The label file, ``.json``, ``.csv``, ``.tsv``, ``.txt`` or ``.npy``.
         names: Names of the N images of the split, without suffix.
         classes: The data set's K + 1 class names, the background first.
         all_images: Whether ``names`` are all images that there are. A warning then
@@ -81,10 +79,12 @@ def read_label_file(
         given = _read_json(path)
     elif suffix == ".txt":
         given = _read_text(path)
+    elif suffix in (".csv", ".tsv"):
+        given = read_label_table(path)
     else:
         raise ValueError(
-            f"label file {path} must end in .json, .txt or .npy, got '{path.suffix}'"
-            f"{_CSV_ADVICE if suffix in ('.csv', '.tsv') else ''}"
+            f"label file {path} must end in .json, .csv, .tsv, .txt or .npy, got "
+            f"'{path.suffix}'"
         )
     if not given:
         raise ValueError(f"label file {path} names no image: write it again")

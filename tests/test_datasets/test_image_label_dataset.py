@@ -189,6 +189,12 @@ def test_array_labels_follow_the_split_not_the_alphabet(voc_root):
     assert foreground(build(voc_root, label_file="l.npy")) == [[1], [2]]
 
 
+def test_an_array_without_a_list_is_refused(voc_root):
+    np.save(voc_root / "l.npy", np.eye(3, 20))
+    with pytest.raises(ValueError, match="nothing says which image a row belongs to"):
+        build(voc_root, label_file="l.npy", ann_file="")
+
+
 def test_indices_and_lazy_init(voc_root):
     dataset = build(voc_root, indices=2, lazy_init=True)
     assert not dataset._fully_initialized

@@ -8,6 +8,8 @@ Examples:
         --write-split coco2014/train.txt
     python tools/dataset_converters/image_labels.py masks \
         SegmentationClass image_labels.json --split val.txt
+    python tools/dataset_converters/image_labels.py folders \
+        data/pets/images data/pets/image_labels.json --background none
 """
 
 import argparse
@@ -25,6 +27,7 @@ from mmseg_fsr.datasets.label_file import require_writable_suffix, write_label_f
 from mmseg_fsr.datasets.preparation.label_sources import (
     files_in,
     labels_from_coco,
+    labels_from_folders,
     labels_from_masks,
     labels_from_xml,
     require_any_class,
@@ -37,10 +40,21 @@ Labels = dict[str, list[int]] | dict[str, list[str]]
 PER_IMAGE = {"xml": (".xml", labels_from_xml), "masks": (".png", labels_from_masks)}
 
 
-def read_labels(kind: str, source: Path, names: Sequence[str] | None) -> Labels:
+def read_labels(
+    kind: str, source: Path, names: Sequence[str] | None, background: str
+) -> Labels:
     """Labels of the named images, or of all."""
     if kind == "coco":
         return labels_from_coco(source, names)
+    if kind == "folders":
+        found = labels_from_folders(source, background)
+        missing = set(names or ()) - found.keys()
+        if missing:
+            raise ValueError(
+                f"{source} lacks image '{min(missing)}' of the split ({len(missing)} "
+                f"of {len(names)})"
+            )
+        return found if names is None else {name: found[name] for name in names}
     suffix, read = PER_IMAGE[kind]
     labels: Labels = {}
     for name in track_iter_progress(
@@ -81,14 +95,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "source_kind", choices=[*PER_IMAGE, "coco"], help="what to read"
+        "source_kind", choices=[*PER_IMAGE, "coco", "folders"], help="what to read"
     )
     parser.add_argument(
-        "source", type=Path, help="folder of XML files or masks, or COCO's JSON file"
+        "source",
+        type=Path,
+        help="folder of XML files, of masks or of a folder for each class, or COCO's "
+        "JSON file",
     )
     parser.add_argument("out", type=Path, help="label file to write, .json or .txt")
     parser.add_argument(
         "--split", type=Path, help="list of the names to read (default: all)"
+    )
+    parser.add_argument(
+        "--background",
+        default="background",
+        help="of folders: the one whose images show no class (default: %(default)s)",
     )
     parser.add_argument(
         "--write-split",
@@ -110,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         names = read_split(args.split) if args.split else None
         for path in filter(None, (args.out, args.write_split)):
             path.parent.mkdir(parents=True, exist_ok=True)
-        labels = read_labels(args.source_kind, args.source, names)
+        labels = read_labels(args.source_kind, args.source, names, args.background)
         require_any_class(labels, args.source, args.source_kind == "masks")
         write_label_file(args.out, labels)
         if args.write_split:

@@ -1,4 +1,4 @@
-"""Image-level labels from annotations: VOC's XML, COCO's JSON, masks."""
+"""Image-level labels from annotations: VOC's XML, COCO's JSON, masks, folders."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.fileio import list_dir_or_file
 from mmengine.logging import print_log
 
+from mmseg_fsr.datasets.image_folder import list_images
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.datasets.split_file import check_image_name, clean_name
 from mmseg_fsr.utils.first_names import first_names
@@ -159,6 +160,34 @@ def labels_from_masks(
         path = folder / f"{name}.png"
         ids = set(map(int, np.unique(read_mask(path))))
         labels[name] = sorted(ids - {BACKGROUND, IGNORE_INDEX})
+    return labels
+
+
+def labels_from_folders(folder: Path, background: str) -> dict[str, list[str]]:
+    """Classes of images that are sorted into a folder for each class.
+
+    Args:
+        folder: The folder of these folders, in which images may lie deeper.
+        background: Name of the folder whose images show no class.
+
+    Returns:
+        Name of each image, with its folder, to its class.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no image, or one beside the folders.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    labels = {}
+    for name, path in list_images(str(folder), None).items():
+        label, *rest = PurePosixPath(name).parts
+        if not rest:
+            raise ValueError(
+                f"{path} is in no folder that names its class: move it into one, or "
+                f"into '{background}' if it shows none"
+            )
+        labels[name] = [label] if label != background else []
     return labels
 
 

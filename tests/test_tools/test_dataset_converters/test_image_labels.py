@@ -1,12 +1,17 @@
 """The tool that writes label files; what it reads is tested with the data sets."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_fsr.datasets import COCO2014ImageLabelDataset, read_label_file
+from mmseg_fsr.datasets import (
+    COCO2014ImageLabelDataset,
+    ImageLabelDataset,
+    read_label_file,
+)
 from tests.support.project_files import load_tool
 
 VOC = "<a><object><name>dog</name></object><object><name>cat</name></object></a>"
@@ -116,3 +121,44 @@ def test_what_is_read_is_not_replaced(convert, tmp_path, line, file):
     with pytest.raises(SystemExit, match=f"^error: {file} is the same file as {file}"):
         convert(line)
     assert (tmp_path / file).read_bytes() == before
+
+
+def write_pictures(*paths):
+    for path in map(Path, paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("background", "classes"), [("", ["cat", "none"]), ("none", ["cat"])]
+)
+def test_a_folder_for_each_class(convert, tmp_path, background, classes):
+    write_pictures("p/cat/a.png", "p/cat/deep/b.JPG", "p/none/a.png")
+    option = f"--background {background}" if background else ""
+    convert(f"folders p l.json {option}")
+    none = [] if background else ["none"]
+    expected = {"cat/a": ["cat"], "cat/deep/b": ["cat"], "none/a": none}
+    assert json.loads((tmp_path / "l.json").read_text()) == expected
+    dataset = ImageLabelDataset(
+        label_file=str(tmp_path / "l.json"),
+        data_prefix=dict(img_path=str(tmp_path / "p")),
+        metainfo=dict(classes=("background", *classes)),
+    )
+    shown = [dataset.get_data_info(i)["gt_label"].sum() for i in range(3)]
+    assert shown == [len(row) for row in expected.values()]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("folders p l.json", r"p/a\.png is in no folder that names its class"),
+        ("folders lost l.json", "source lost does not exist"),
+        ("folders x.txt l.json", "x.txt is not a folder"),
+        ("folders empty l.json", "holds no image"),
+        ("folders q l.json --split x.txt", "q lacks image 'x' of the split"),
+    ],
+)
+def test_folders_that_name_no_class_are_refused(convert, line, message):
+    write_pictures("p/a.png", "q/cat/a.png")
+    with pytest.raises(SystemExit, match=message):
+        convert(line)

@@ -1,0 +1,103 @@
+import csv
+import random
+
+import pytest
+
+from mmseg_fsr.datasets.label_table import read_label_table
+
+EXPECTED = {"a.jpg": ["cat"], "sub/b.JPG": ["cat", "sea lion"], "c.png": []}
+
+
+def read(tmp_path, text, name="labels.csv"):
+    path = tmp_path / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_label_table(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Roboflow's, with a space behind each comma
+        "filename, cat, sea lion\na.jpg, 1, 0\nsub/b.JPG, 1, 1\nc.png, 0, 0\n",
+        "image;cat;sea lion\na.jpg;1;0\nsub/b.JPG;TRUE;1.0\nc.png;false;0\n",
+        "\ufeffimage\tcat\tsea lion\r\na.jpg\t1\t0\r\n"
+        "sub/b.JPG\t1\t1\r\nc.png\t0\t0\r\n",
+        # a label a cell
+        "image,first,second\na.jpg,cat,\nsub/b.JPG,cat,sea lion\nc.png,,\n",
+        "a.jpg,cat\nsub/b.JPG,cat,sea lion\nc.png\n",
+        'a.jpg|cat|\n\n"sub/b.JPG"|cat|"sea lion"\n\nc.png||\n',
+    ],
+)
+def test_layouts(tmp_path, text):
+    assert read(tmp_path, text) == EXPECTED
+
+
+@pytest.mark.parametrize("header", ["image,labels\n", "", "Name,Tags\n"])
+@pytest.mark.parametrize("mark", [";", "|", " ", ", "])
+@pytest.mark.parametrize("quoted", [True, False])
+def test_labels_of_one_cell(tmp_path, header, mark, quoted):
+    cell = f'"cat{mark}dog"' if quoted or mark == ", " else f"cat{mark}dog"
+    text = f"{header}a.jpg,{cell}\nb.jpg,cat\nc.jpg,\n"
+    labels = {"a.jpg": ["cat", "dog"], "b.jpg": ["cat"], "c.jpg": []}
+    assert read(tmp_path, text) == labels
+
+
+def test_ids_are_labels_and_no_flags(tmp_path):
+    assert read(tmp_path, "image,one,two\na,1,3\nb,1,\n") == {
+        "a": ["1", "3"],
+        "b": ["1"],
+    }
+    assert read(tmp_path, "image,label\na,1\nb,2\n") == {"a": ["1"], "b": ["2"]}
+
+
+def test_commas_of_labels_are_no_delimiter(tmp_path):
+    assert read(tmp_path, "image;labels\na.jpg;cat,dog\nb.jpg;cat\n") == {
+        "a.jpg": ["cat", "dog"],
+        "b.jpg": ["cat"],
+    }
+    both = read(tmp_path, "a.jpg;cat,dog\nb.jpg;cat,cow\n")
+    assert both == {"a.jpg": ["cat", "dog"], "b.jpg": ["cat", "cow"]}
+
+
+def test_any_table_of_flags_that_python_writes(tmp_path):
+    numbers = random.Random(0)
+    for trial in range(30):
+        classes = [f"class {k}, {trial}" for k in range(numbers.randint(1, 6))]
+        table = {
+            f"image {i}": [numbers.randint(0, 1) for _ in classes] for i in range(9)
+        }
+        table["image 0"] = [0] * len(classes)
+        path = tmp_path / "labels.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter=numbers.choice(",;\t|"))
+            writer.writerow(["image", *classes])
+            writer.writerows([name, *flags] for name, flags in table.items())
+        assert read_label_table(path) == {
+            name: [x for x, flag in zip(classes, flags, strict=True) if flag]
+            for name, flags in table.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,cat\na,1\nb,0\na,0\n", r"line 4 names image 'a' again"),
+        ("image,cat\na,1\nb,0\nc,2\nd,0\n", r"line 4: .* has '2' for class 'cat'"),
+        ("image,cat\na,1\nb,0\nc,\nd,0\n", r"line 4: .* has '' for class 'cat'"),
+        ("image,cat\na,1\nb,0\nc,-1\nd,0\n", r"line 4: .* has '-1' for class 'cat'"),
+        ("image,cat,dog\na,1,0\nb,0\n", r"line 3: image 'b' has 1 cells after"),
+        ("../a.jpg,cat\nb.jpg,dog\n", r"line 1, .*\.\./a\.jpg"),
+        ("image,cat\n", "has a header alone"),
+        ("a.jpg\nb.jpg\n", "is no table: expected a name and its labels"),
+        ("\n\n", "is no table"),
+        (b"image,cat\n\xff,1\n", "is not UTF-8 text"),
+        (
+            'image,cat\n"a,1\nb,0\n',
+            r"is no table: .* \(unexpected end of data, line 3\)",
+        ),
+    ],
+)
+def test_mistakes_name_file_and_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read(tmp_path, text)
+    assert "labels.csv" in str(error.value)
