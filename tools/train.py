@@ -18,6 +18,7 @@ from mmseg.registry import RUNNERS
 import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
 from mmseg_fsr.cli.arguments import (
     add_common_arguments,
+    merge_options,
     positive_float,
     positive_int,
     require_file,
@@ -109,7 +110,8 @@ def apply_length(cfg: Config, args: argparse.Namespace) -> None:
     """Scales the run to the length of the arguments, or of the run that it resumes.
 
     Raises:
-        ValueError: If the config's loop counts epochs, or its data set is wrong.
+        ValueError: If the config's loop counts epochs, the options give another length,
+            or the data set is wrong.
         OSError: If a file of the data set is missing.
     """
     max_iters = args.max_iters
@@ -117,9 +119,18 @@ def apply_length(cfg: Config, args: argparse.Namespace) -> None:
         max_iters = steps_of_epochs(cfg, args.epochs)
     if max_iters is None and cfg.get("resume"):
         max_iters = length_of_earlier_run(cfg)
-    if max_iters is not None:
-        lines = "".join(f"\n  {line}" for line in set_length(cfg, max_iters))
-        print_log(f"Scaled to {max_iters} steps:{lines}", "current")
+    if max_iters is None:
+        return
+    options = args.cfg_options or {}
+    if "train_cfg.max_iters" in options:
+        raise ValueError(
+            f"train_cfg.max_iters={options['train_cfg.max_iters']} in --cfg-options, "
+            f"but the run is scaled to {max_iters} steps: give --max-iters alone"
+        )
+    lines = "".join(f"\n  {line}" for line in set_length(cfg, max_iters))
+    print_log(f"Scaled to {max_iters} steps:{lines}", "current")
+    # What is given in steps means these steps.
+    merge_options(cfg, options)
 
 
 def enable_amp(cfg: Config) -> None:

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_fsr.models.pseudo_labels import frozen_features
+from mmseg_fsr.models.pseudo_labels import frozen_sources
 
 aten = torch.ops.aten
 
@@ -149,7 +149,7 @@ def move_to_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cuda") -
             # It keeps the device that `to` is given.
             with mode:
                 module.to(device)
-    for source in frozen_features(model):
+    for source in frozen_sources(model):
         move_to_fake(source.network, mode, device)
     del real
 

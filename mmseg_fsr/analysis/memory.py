@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mmseg_fsr.models.pseudo_labels import frozen_features
+from mmseg_fsr.models.pseudo_labels import frozen_sources
 from mmseg_fsr.utils.nested_dicts import nested_dicts
 
 from .fake_device import fake_tensors, move_to_fake, training_batch
@@ -192,7 +192,7 @@ def _peak_of_step(
     with fake_tensors(mode, "cpu"):
         _take_step(optimizer)
         with MemoryTracker() as tracker:
-            frozen = [source.network for source in frozen_features(model)]
+            frozen = [source.network for source in frozen_sources(model)]
             for module in (model, *frozen):
                 for value in (*module.parameters(), *module.buffers()):
                     tracker.hold(value)

@@ -49,18 +49,37 @@ def supervision(cfg: Config) -> list[str]:
 
     Returns:
         A line for each data set of the training, then for each pretrained network.
+
+    Raises:
+        ValueError: If ``pretrained_weights`` has another form.
     """
     lines = [_of_dataset(dataset) for dataset in _datasets(cfg.train_dataloader)]
-    known = KNOWN_WEIGHTS | {
-        name: (said.get("supervision"), said.get("licence"))
-        for name, said in cfg.get("pretrained_weights", {}).items()
-    }
-    for name in _pretrained(cfg.model):
-        seen, licence = known.get(PurePosixPath(name).name) or (None, None)
-        lines.append(
-            f"{name}: {seen or 'not stated'}{f', licence {licence}' * bool(licence)}"
-        )
+    lines += [weights_line(cfg, name) for name in _pretrained(cfg.model)]
     return list(dict.fromkeys(lines))
+
+
+def weights_line(cfg: Config, name: str) -> str:
+    """What weights were trained on, as far as it is known.
+
+    Args:
+        cfg: Config of a training.
+        name: Their path, address or name.
+
+    Raises:
+        ValueError: If the config's ``pretrained_weights`` has another form.
+    """
+    said = cfg.get("pretrained_weights") or {}
+    file = PurePosixPath(name.partition("?")[0].replace("\\", "/")).name
+    own = said.get(name, said.get(file, {}))
+    if not isinstance(own, dict) or own.keys() - {"supervision", "licence"}:
+        raise ValueError(
+            f"pretrained_weights of the config has {own!r} for '{file}': expected "
+            "dict(supervision='...', licence='...')"
+        )
+    seen, licence = KNOWN_WEIGHTS.get(file, (None, None))
+    found = dict(supervision=seen, licence=licence) | own
+    line = f"{name}: {found.get('supervision') or 'not stated'}"
+    return f"{line}, licence {found['licence']}" if found.get("licence") else line
 
 
 def _datasets(settings: dict) -> Iterator[dict]:
@@ -93,11 +112,11 @@ def _name(part: dict) -> str:
 def _pretrained(model: dict) -> Iterator[str]:
     """Paths, addresses or names of the weights that networks begin with."""
     for part in nested_dicts(model):
-        if part.get("type") == "Pretrained":
-            yield str(part["checkpoint"])
-        elif part.get("pretrained") is True:
+        named = part.get("pretrained") or part.get("checkpoint_path")
+        if _name(part) in ("Pretrained", "PretrainedInit"):
+            yield str(part.get("checkpoint"))
+        elif isinstance(named, str):
+            yield named
+        elif named:
             # timm fetches these by name.
             yield str(part.get("model_name"))
-        else:
-            named = part.get("pretrained") or part.get("checkpoint_path")
-            yield from [named] if isinstance(named, str) else []

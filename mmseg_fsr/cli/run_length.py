@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,10 @@ from mmseg.registry import DATASETS
 
 # Where a config keeps the length that it was scaled to.
 _SCALED = "scaled_max_iters"
+# What mmengine's schedulers count in steps.
+_STEPS_OF_SCHEDULERS = {
+    *("begin", "end", "T_max", "step_size", "milestones", "periods", "total_steps"),
+}
 
 
 def scaled_steps(
@@ -39,39 +43,55 @@ def scaled_steps(
     def scaled(steps: int) -> int:
         return max(round(steps * factor), 1) if steps else 0
 
-    schedulers = []
-    for scheduler in cfg.get("param_scheduler") or []:
-        begin, end = scheduler.get("begin", 0), scheduler.get("end")
-        changed = dict(scheduler.to_dict(), begin=scaled(begin))
-        if end is not None:
-            # The last factor of a warm-up comes one step before its end.
-            late = scheduler.type == "LinearLR"
-            changed["end"] = scaled(end - late) + late
-        schedulers.append(changed)
-    intervals = {name: cfg.get("default_hooks", {}).get(name) or {} for name in hooks}
+    schedulers = cfg.get("param_scheduler") or []
+    if isinstance(schedulers, dict):
+        schedulers = [schedulers]
+    hooks_of = cfg.get("default_hooks") or {}
+    intervals = {name: (hooks_of.get(name) or {}).get("interval") for name in hooks}
     begins = cfg.model.get("loss_begin") or {}
     return dict(
         max_iters=max_iters,
         train_cfg=dict(
             max_iters=max_iters,
             # Rounded up: a validation is not to come just before that of the end.
-            val_interval=math.ceil(cfg.train_cfg.val_interval * factor),
+            # 1,000 is mmengine's default.
+            val_interval=math.ceil(cfg.train_cfg.get("val_interval", 1000) * factor),
         ),
-        param_scheduler=schedulers,
+        param_scheduler=[_scaled_scheduler(x.to_dict(), scaled) for x in schedulers],
         model=dict(loss_begin={name: scaled(begin) for name, begin in begins.items()}),
         default_hooks={
-            name: dict(interval=math.ceil(hook["interval"] * factor))
-            for name, hook in intervals.items()
-            if "interval" in hook
+            name: dict(interval=math.ceil(interval * factor))
+            for name, interval in intervals.items()
+            if interval is not None
         },
     )
+
+
+def _scaled_scheduler(scheduler: dict, scaled: Callable[[int], int]) -> dict:
+    """A scheduler's settings, its steps scaled."""
+    # The last factor of a warm-up comes one step before its end.
+    late = _type_name(scheduler) == "LinearLR"
+    for key in _STEPS_OF_SCHEDULERS & scheduler.keys():
+        value = scheduler[key]
+        if isinstance(value, list | tuple):
+            scheduler[key] = [scaled(step) for step in value]
+        elif value is not None:
+            scheduler[key] = (
+                scaled(value - late) + late if key == "end" else scaled(value)
+            )
+    return scheduler
+
+
+def _type_name(part: dict) -> str:
+    """The type of a part without a registry's scope."""
+    return str(part.get("type")).rpartition(".")[2]
 
 
 def set_length(cfg: Config, max_iters: int) -> list[str]:
     """Scales a config to a run of another length, in place.
 
     Besides :func:`scaled_steps` the teacher forgets its first weights over the same
-    share of the run.
+    share of the run. mmengine's ``val_begin`` and ``dynamic_intervals`` are refused.
 
     Args:
         cfg: A config whose ``IterBasedTrainLoop`` counts steps.
@@ -81,13 +101,20 @@ def set_length(cfg: Config, max_iters: int) -> list[str]:
         A line for each setting, with its new value.
 
     Raises:
-        ValueError: If the config's loop counts epochs.
+        ValueError: If the config's loop counts epochs, or has settings that do not
+            follow.
     """
     loop = cfg.get("train_cfg") or {}
-    if loop.get("type") != "IterBasedTrainLoop":
+    if _type_name(loop) != "IterBasedTrainLoop":
         raise ValueError(
             f"--max-iters and --epochs scale a run that counts steps, but train_cfg is "
             f"{loop.get('type')}: set its length in the config"
+        )
+    fixed = sorted({"val_begin", "dynamic_intervals"} & loop.keys())
+    if fixed:
+        raise ValueError(
+            f"--max-iters and --epochs do not scale train_cfg.{fixed[0]}: set the "
+            "run's length in the config"
         )
     factor = max_iters / loop.max_iters
     changed = scaled_steps(cfg, max_iters)
@@ -102,7 +129,7 @@ def set_length(cfg: Config, max_iters: int) -> list[str]:
     lines += [
         f"param_scheduler.{i} ({scheduler['type']}): steps {scheduler['begin']} to "
         f"{scheduler.get('end')}"
-        for i, scheduler in enumerate(cfg.param_scheduler or [])
+        for i, scheduler in enumerate(cfg.param_scheduler)
     ]
     lines += [
         f"model.loss_begin.{name}={step}"
@@ -147,6 +174,17 @@ def length_of_earlier_run(cfg: Config) -> int | None:
 
     Returns:
         The steps; None if it was not scaled, or no run has written its config.
+
+    Raises:
+        ValueError: If that config cannot be read.
     """
     written = Path(cfg.work_dir) / Path(cfg.filename).name
-    return Config.fromfile(written).get(_SCALED) if written.is_file() else None
+    if not written.is_file():
+        return None
+    try:
+        return Config.fromfile(written).get(_SCALED)
+    except SyntaxError as error:
+        raise ValueError(
+            f"{written}, the config of the run that is resumed, is broken ({error}): "
+            "give its --max-iters, if it had one, and remove the file"
+        ) from error

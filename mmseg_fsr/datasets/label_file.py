@@ -80,7 +80,7 @@ def read_label_file(
     elif suffix == ".txt":
         given = _read_text(path)
     elif suffix in (".csv", ".tsv"):
-        given = read_label_table(path)
+        given = read_label_table(path, classes)
     else:
         raise ValueError(
             f"label file {path} must end in .json, .csv, .tsv, .txt or .npy, got "

@@ -1,41 +1,46 @@
 """Tables of image labels: CSV files as spreadsheets and labelling programs write them.
 
-Three layouts are known, by what stands in their cells:
+The first column has the images' names. Three layouts are known:
 
-- a name, then a column of 0 and 1 for each class, which the header names;
-- a name and one cell of labels, split by ``;``, ``|``, commas or white space;
-- a name and a label a cell, some of them empty.
+- a column for each class, which the header names, of 0 and 1;
+- one column of labels, which the header calls so if there are others; a cell has one
+  label, or several split by ``;``, ``|``, commas or white space;
+- a label a cell, some of them empty.
 """
 
 import csv
 import re
+from collections.abc import Collection
 from pathlib import Path
+from unicodedata import normalize
 
 from .split_file import check_image_name, without_image_suffix
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 # Headers of a column that holds labels, whatever they are.
 _LABEL_TITLES = {"label", "labels", "class", "classes", "tag", "tags"}
-_SHOWN = {"0": False, "1": True, "0.0": False, "1.0": True}
+_SHOWN = {"": False, "0": False, "1": True, "0.0": False, "1.0": True}
 _SHOWN |= {"false": False, "true": True}
 
 Row = tuple[int, list[str]]
 """Number of a line and its cells."""
 
 
-def read_label_table(path: Path) -> dict[str, list[str]]:
+def read_label_table(path: Path, classes: Collection[str]) -> dict[str, list[str]]:
     """Reads a table of image labels.
 
     Args:
         path: The file: UTF-8, cells split by commas, semicolons, tabs or bars, quoted
             by ``"`` if need be.
+        classes: The data set's class names, by which columns of classes are known.
 
     Returns:
-        Name of each image, as it stands there, to its labels.
+        Name of each image, as it stands there, to its labels, unchecked.
 
     Raises:
-        ValueError: If the file is no such table, repeats an image, or has a name that
-            leads out of the folder of images; the message names the line.
+        ValueError: If the file is no such table, repeats an image or class, mixes names
+            and numbers, or has a name that leads out of the folder of images; the
+            message names the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -44,40 +49,55 @@ def read_label_table(path: Path) -> dict[str, list[str]]:
             f"label file {path} is not UTF-8 text: save it as such ({error})"
         ) from error
     rows = _split_cells(path, text)
-    header = None if _is_image(rows[0][1][0]) else rows.pop(0)[1]
+    header = None if _is_file(rows[0][1][0]) else rows.pop(0)[1]
     if not rows:
-        raise ValueError(f"label file {path} has a header alone: add a line an image")
+        raise ValueError(
+            f"label file {path} has a header alone: add a line an image. Without a "
+            "header its first cell is a file, with its suffix"
+        )
+    classes = {normalize("NFC", name) for name in classes}
+    titles = [normalize("NFC", title) for title in (header or [])[1:]]
+    places = {number: f"label file {path}, line {number}" for number, _ in rows}
+    if _are_flags(titles, rows, classes):
+        read = _read_flags(titles, rows, places)
+    else:
+        read = _read_labels(path, titles, rows, classes)
     labels: dict[str, list[str]] = {}
-    has_flags = _has_flags(header, rows)
-    for number, (name, *cells) in rows:
-        place = f"label file {path}, line {number}"
-        check_image_name(name, f"{place},")
+    for (number, (name, *_)), row in zip(rows, read, strict=True):
+        check_image_name(name, f"{places[number]},")
         if name in labels:
-            raise ValueError(f"{place} names image '{name}' again: keep one line")
-        if has_flags:
-            labels[name] = _flagged(header[1:], cells, place, name)
-        elif len(cells) == 1:
-            labels[name] = [x for x in re.split(r"[;|,\s]+", cells[0]) if x]
-        else:
-            labels[name] = [cell for cell in cells if cell]
+            raise ValueError(
+                f"{places[number]} names image '{name}' again: put all its labels into "
+                "one line"
+            )
+        labels[name] = row
     return labels
 
 
 def _split_cells(path: Path, text: str) -> list[Row]:
     """Lines that are not empty, by the delimiter that splits all of them best."""
+    lines = text.splitlines(keepends=True)
+    delimiters, skipped = list(DELIMITERS), 0
+    # Spreadsheets may say the delimiter in a line of its own.
+    said = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None
+    if said:
+        delimiters, skipped = [said[1]], 1
     best, fault = [], None
-    for delimiter in DELIMITERS:
-        lines = csv.reader(
-            text.splitlines(keepends=True),
-            delimiter=delimiter,
-            skipinitialspace=True,
-            strict=True,
+    for delimiter in delimiters:
+        reader = csv.reader(
+            lines[skipped:], delimiter=delimiter, skipinitialspace=True, strict=True
         )
         try:
-            rows = [(lines.line_num, [x.strip() for x in cells]) for cells in lines]
+            rows = [
+                (
+                    reader.line_num + skipped,
+                    [normalize("NFC", x.strip()) for x in cells],
+                )
+                for cells in reader
+            ]
         except csv.Error as error:
             # Quotes that another delimiter may explain.
-            fault = fault or f" ({error}, line {lines.line_num})"
+            fault = fault or f" ({error}, line {reader.line_num + skipped})"
             continue
         rows = [row for row in rows if any(row[1])]
         if _regularity(rows) > _regularity(best):
@@ -87,7 +107,7 @@ def _split_cells(path: Path, text: str) -> list[Row]:
             f"label file {path} is no table: expected a name and its labels a line, "
             f"split by one of {', '.join(DELIMITERS.values())}{fault or ''}"
         )
-    return best
+    return _without_empty_columns(best)
 
 
 def _regularity(rows: list[Row]) -> tuple[bool, ...]:
@@ -102,34 +122,85 @@ def _regularity(rows: list[Row]) -> tuple[bool, ...]:
     )
 
 
-def _is_image(cell: str) -> bool:
+def _without_empty_columns(rows: list[Row]) -> list[Row]:
+    """The lines without the columns that delimiters at their ends make."""
+    used = max(i for _, cells in rows for i, cell in enumerate(cells) if cell or i == 1)
+    return [(number, cells[: used + 1]) for number, cells in rows]
+
+
+def _is_file(cell: str) -> bool:
     """Whether a first cell names a file, so that the table has no header."""
     return without_image_suffix(cell) != cell
 
 
-def _has_flags(header: list[str] | None, rows: list[Row]) -> bool:
-    """Whether cells say by 0 and 1 which of the header's classes an image shows."""
-    if header is None or {title.lower() for title in header[1:]} & _LABEL_TITLES:
+def _are_flags(titles: list[str], rows: list[Row], classes: Collection[str]) -> bool:
+    """Whether cells say which of the header's classes an image shows."""
+    if not titles or {title.lower() for title in titles} & _LABEL_TITLES:
         return False
-    flags = [cell.lower() in _SHOWN for _, cells in rows for cell in cells[1:]]
-    # Ids of classes are never 0, and few cells beside 0 and 1 are mistakes.
-    zeros = any(_SHOWN.get(x.lower()) is False for _, cells in rows for x in cells[1:])
-    return zeros and 2 * sum(flags) > len(flags)
+    if any(title in classes for title in titles):
+        return True
+    # Of another data set: then the labels are unknown classes, and named as such.
+    cells = [cell.lower() for _, row in rows for cell in row[1:]]
+    flags = sum(cell in _SHOWN for cell in cells)
+    return any(x and _SHOWN.get(x) is False for x in cells) and 2 * flags > len(cells)
 
 
-def _flagged(titles: list[str], cells: list[str], place: str, name: str) -> list[str]:
-    """The titles whose cells are 1."""
-    if len(cells) != len(titles):
-        raise ValueError(
-            f"{place}: image '{name}' has {len(cells)} cells after its name, but the "
-            f"header names {len(titles)} classes: give a 0 or 1 for each"
-        )
-    for title, cell in zip(titles, cells, strict=True):
-        if cell.lower() not in _SHOWN:
+def _read_flags(
+    titles: list[str], rows: list[Row], places: dict[int, str]
+) -> list[list[str]]:
+    """The titles whose cells are 1, of each line."""
+    found = []
+    for number, (name, *cells) in rows:
+        place = f"{places[number]}: image '{name}'"
+        if len(cells) != len(titles):
             raise ValueError(
-                f"{place}: image '{name}' has {cell!r} for class '{title}': expected 0 "
-                "or 1"
+                f"{place} has {len(cells)} cells after its name, but the header, the "
+                f"first line, names {len(titles)} classes: give a 0 or 1 for each"
             )
-    return [
-        title for title, cell in zip(titles, cells, strict=True) if _SHOWN[cell.lower()]
-    ]
+        for title, cell in zip(titles, cells, strict=True):
+            if cell.lower() not in _SHOWN:
+                raise ValueError(
+                    f"{place} has {cell!r} for '{title}' of the header, the first "
+                    "line: expected 0 or 1"
+                )
+            if titles.count(title) > 1:
+                raise ValueError(
+                    f"{place} has two cells for class '{title}': keep one column"
+                )
+        found.append(
+            [
+                title
+                for title, cell in zip(titles, cells, strict=True)
+                if _SHOWN[cell.lower()]
+            ]
+        )
+    return found
+
+
+def _read_labels(
+    path: Path, titles: list[str], rows: list[Row], classes: Collection[str]
+) -> list[list[str]]:
+    """Labels of each line, of one column or of all."""
+    columns = [i for i, title in enumerate(titles) if title.lower() in _LABEL_TITLES]
+    cells = [row[1:] for _, row in rows]
+    if len(columns) == 1:
+        # Others say something else, such as a fold.
+        cells = [row[columns[0] : columns[0] + 1] for row in cells]
+    if max(map(len, cells)) == 1:
+        return [_split_labels("".join(row), classes) for row in cells]
+    labels = [[cell for cell in row if cell] for row in cells]
+    are_numbers = {label.isdecimal() for row in labels for label in row}
+    if len(are_numbers) > 1:
+        raise ValueError(
+            f"label file {path} has columns of names and of numbers: call the one of "
+            "labels 'labels' in a header, or drop the others"
+        )
+    return labels
+
+
+def _split_labels(cell: str, classes: Collection[str]) -> list[str]:
+    """The labels of a cell; a class may have spaces in its name."""
+    if cell in classes:
+        return [cell]
+    marks = r"\s*[;|,]\s*" if re.search(r"[;|,]", cell) else r"\s+"
+    return [label for label in re.split(marks, cell) if label]

@@ -1,6 +1,7 @@
 """Scores of pseudo labels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
@@ -34,10 +35,19 @@ class PseudoLabelIoUMetric(IoUMetric):
 
     Data samples hold ``pseudo_sem_seg`` (1, H, W) int64 of the size of ``gt_sem_seg``.
     The arguments and the names of the other scores are those of mmseg's ``IoUMetric``;
-    the prefix defaults to ``'pseudo_label'``.
+    the prefix defaults to ``'pseudo_label'``. ``output_dir`` is refused: what it would
+    write has lost the undecided pixels.
     """
 
     default_prefix = "pseudo_label"
+
+    def __init__(self, **kwargs: Any) -> None:
+        if kwargs.get("output_dir") is not None:
+            raise ValueError(
+                "PseudoLabelIoUMetric.output_dir would write undecided pixels as "
+                "background: write labels with tools/export_pseudo_labels.py"
+            )
+        super().__init__(**kwargs)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Counts the pixels of a batch of predictions with ground truth."""
@@ -49,8 +59,6 @@ class PseudoLabelIoUMetric(IoUMetric):
                 for sample, label in zip(data_samples, labels, strict=True)
             ],
         )
-        if self.format_only:
-            return
         number = len(self.dataset_meta["classes"])
         for i, label in enumerate(labels, -len(labels)):
             truth = data_samples[i]["gt_sem_seg"]["data"]
@@ -65,8 +73,8 @@ class PseudoLabelIoUMetric(IoUMetric):
         Raises:
             ValueError: If no mask shows a foreground class.
         """
-        if self.format_only:
-            return super().compute_metrics(results)
+        if not results:
+            raise ValueError(f"{self.prefix}: no image was scored")
         *_, area, right, labelled = (
             sum(counts) for counts in zip(*results, strict=True)
         )

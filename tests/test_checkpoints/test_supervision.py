@@ -1,5 +1,6 @@
 import pytest
 from mmengine.config import Config
+from mmengine.model.weight_init import PretrainedInit
 from mmseg.datasets.transforms import LoadAnnotations
 
 from mmseg_fsr.checkpoints.supervision import KNOWN_WEIGHTS, supervision
@@ -78,6 +79,23 @@ TIMM = dict(type="mmpretrain.TIMMBackbone", model_name="vit")
         ),
         (TIMM | dict(pretrained=True), "vit: not stated"),
         (TIMM | dict(checkpoint_path="b.pth"), "b.pth: not stated"),
+        (
+            dict(init_cfg=dict(type="mmengine.Pretrained", checkpoint="a.pth")),
+            "a.pth: not stated",
+        ),
+        (
+            dict(init_cfg=dict(type=PretrainedInit, checkpoint="a.pth")),
+            "a.pth: not stated",
+        ),
+        (
+            pretrained("https://x.org/own.pth?x=1"),
+            "https://x.org/own.pth?x=1: masks, licence MIT",
+        ),
+        (pretrained("full/path.pth"), "full/path.pth: images"),
+        (
+            pretrained("pretrain/resnet101-63fe2227.pth"),
+            "pretrain/resnet101-63fe2227.pth: ImageNet-1k labels, licence ours",
+        ),
     ],
 )
 def test_pretrained_networks_wherever_they_are(network, line):
@@ -85,8 +103,19 @@ def test_pretrained_networks_wherever_they_are(network, line):
     said = {
         "own.pth": dict(supervision="masks", licence="MIT"),
         "r50": dict(supervision="labels"),
+        "full/path.pth": dict(supervision="images"),
+        "resnet101-63fe2227.pth": dict(licence="ours"),
     }
     assert supervision(config(LABELS, model, pretrained_weights=said))[1:] == [line]
+
+
+@pytest.mark.parametrize("said", ["masks", dict(supervison="masks")])
+def test_other_forms_of_what_is_said_are_refused(said):
+    cfg = config(LABELS, pretrained("own.pth"), pretrained_weights={"own.pth": said})
+    with pytest.raises(
+        ValueError, match=r"for 'own\.pth': expected dict\(supervision="
+    ):
+        supervision(cfg)
 
 
 def test_networks_without_weights_are_not_named():

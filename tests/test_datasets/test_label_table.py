@@ -8,10 +8,13 @@ from mmseg_fsr.datasets.label_table import read_label_table
 EXPECTED = {"a.jpg": ["cat"], "sub/b.JPG": ["cat", "sea lion"], "c.png": []}
 
 
-def read(tmp_path, text, name="labels.csv"):
-    path = tmp_path / name
+CLASSES = ("background", "cat", "dog", "cow", "sea lion")
+
+
+def read(tmp_path, text, classes=CLASSES):
+    path = tmp_path / "labels.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return read_label_table(path)
+    return read_label_table(path, classes)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,48 @@ def test_ids_are_labels_and_no_flags(tmp_path):
     assert read(tmp_path, "image,label\na,1\nb,2\n") == {"a": ["1"], "b": ["2"]}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Only what is shown is filled in.
+        "image;cat;dog\na;1;\nb;;1\n",
+        "image,cat,dog\na,TRUE,\nb,,true\n",
+        "sep=;\nimage;cat;dog\na;1;0\nb;0;1\n",
+        "image,cat,dog,,\na,1,0,,\nb,0,1,,\n",
+        # Classes that the config lacks, all absent here.
+        "image,cat,zebra,dog\na,1,0,0\nb,0,0,1\n",
+    ],
+)
+def test_flags_of_the_classes_of_the_data_set(tmp_path, text):
+    assert read(tmp_path, text) == {"a": ["cat"], "b": ["dog"]}
+
+
+def test_one_class_that_all_images_show(tmp_path):
+    assert read(tmp_path, "image,dog\na,1\nb,1\n") == {"a": ["dog"], "b": ["dog"]}
+
+
+def test_flags_of_other_classes_are_unknown_labels(tmp_path):
+    assert read(tmp_path, "image,emu,owl\na,1,0\nb,0,1\n") == {
+        "a": ["emu"],
+        "b": ["owl"],
+    }
+
+
+def test_a_column_of_labels_beside_others(tmp_path):
+    text = "image,fold,label,width\na,1,cat;dog,640\nb,2,,640\n"
+    assert read(tmp_path, text) == {"a": ["cat", "dog"], "b": []}
+
+
+@pytest.mark.parametrize("cell", ["sea lion", '"sea lion"', "sea lion;"])
+def test_a_class_with_a_space(tmp_path, cell):
+    text = f"image,labels\na,{cell}\nb,cat sea\nc,cat; sea lion\n"
+    assert read(tmp_path, text) == {
+        "a": ["sea lion"],
+        "b": ["cat", "sea"],
+        "c": ["cat", "sea lion"],
+    }
+
+
 def test_commas_of_labels_are_no_delimiter(tmp_path):
     assert read(tmp_path, "image;labels\na.jpg;cat,dog\nb.jpg;cat\n") == {
         "a.jpg": ["cat", "dog"],
@@ -72,7 +117,7 @@ def test_any_table_of_flags_that_python_writes(tmp_path):
             writer = csv.writer(file, delimiter=numbers.choice(",;\t|"))
             writer.writerow(["image", *classes])
             writer.writerows([name, *flags] for name, flags in table.items())
-        assert read_label_table(path) == {
+        assert read_label_table(path, classes) == {
             name: [x for x, flag in zip(classes, flags, strict=True) if flag]
             for name, flags in table.items()
         }
@@ -81,10 +126,15 @@ def test_any_table_of_flags_that_python_writes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,cat\na,1\nb,0\na,0\n", r"line 4 names image 'a' again"),
-        ("image,cat\na,1\nb,0\nc,2\nd,0\n", r"line 4: .* has '2' for class 'cat'"),
-        ("image,cat\na,1\nb,0\nc,\nd,0\n", r"line 4: .* has '' for class 'cat'"),
-        ("image,cat\na,1\nb,0\nc,-1\nd,0\n", r"line 4: .* has '-1' for class 'cat'"),
+        (
+            "image,cat\na,1\nb,0\na,0\n",
+            r"line 4 names image 'a' again: put all its labels",
+        ),
+        ("image,cat\na,1\nb,0\nc,2\nd,0\n", r"line 4: .* has '2' for 'cat' of the"),
+        ("image,x,y\na,cat,2\nb,dog,1\n", "has columns of names and of numbers"),
+        ("image,cat,cat\na,1,1\n", "line 2: .* two cells for class 'cat'"),
+        ("one,cat\ntwo,dog\n", "'dog' for 'cat' of the header, the first line"),
+        ("image,cat\na,1\nb,0\nc,-1\nd,0\n", r"line 4: .* has '-1' for 'cat' of"),
         ("image,cat,dog\na,1,0\nb,0\n", r"line 3: image 'b' has 1 cells after"),
         ("../a.jpg,cat\nb.jpg,dog\n", r"line 1, .*\.\./a\.jpg"),
         ("image,cat\n", "has a header alone"),

@@ -68,3 +68,17 @@ def test_labels_without_an_object_have_no_precision():
     assert math.isnan(scores["pseudo_label/object_precision"])
     assert scores["pseudo_label/background_recall"] == 50
     assert scores["pseudo_label/background_precision"] == 100
+
+
+def test_labels_are_not_written_without_their_undecided_pixels(tmp_path):
+    metric = dict(type="PseudoLabelIoUMetric", output_dir=str(tmp_path / "out"))
+    with pytest.raises(ValueError, match=r"export_pseudo_labels\.py"):
+        METRICS.build(metric)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_image_at_all_is_an_error():
+    evaluator = Evaluator(METRICS.build(dict(type="PseudoLabelIoUMetric")))
+    evaluator.dataset_meta = dict(classes=["background", "cat"])
+    with pytest.raises(ValueError, match="pseudo_label: no image was scored"):
+        evaluator.metrics[0].compute_metrics([])

@@ -32,7 +32,8 @@ from mmseg_fsr.datasets.preparation.label_sources import (
     labels_from_xml,
     require_any_class,
 )
-from mmseg_fsr.datasets.split_file import read_split, write_split
+from mmseg_fsr.datasets.split_file import read_split, without_image_suffix, write_split
+from mmseg_fsr.utils.first_names import first_names
 
 Labels = dict[str, list[int]] | dict[str, list[str]]
 
@@ -41,13 +42,14 @@ PER_IMAGE = {"xml": (".xml", labels_from_xml), "masks": (".png", labels_from_mas
 
 
 def read_labels(
-    kind: str, source: Path, names: Sequence[str] | None, background: str
+    kind: str, source: Path, names: Sequence[str] | None, background: str | None
 ) -> Labels:
     """Labels of the named images, or of all."""
     if kind == "coco":
         return labels_from_coco(source, names)
     if kind == "folders":
         found = labels_from_folders(source, background)
+        names = names and [without_image_suffix(name) for name in names]
         missing = set(names or ()) - found.keys()
         if missing:
             raise ValueError(
@@ -109,8 +111,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--background",
-        default="background",
-        help="of folders: the one whose images show no class (default: %(default)s)",
+        help="of folders: the one whose images show no class (default: background, if "
+        "there is one)",
     )
     parser.add_argument(
         "--write-split",
@@ -140,7 +142,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     classes = {label for row in labels.values() for label in row}
-    print(f"wrote {args.out}: {len(labels)} images, {len(classes)} classes")
+    print(
+        f"wrote {args.out}: {len(labels)} images, {len(classes)} classes: "
+        f"{first_names(sorted(map(str, classes)), 10)}"
+    )
 
 
 if __name__ == "__main__":

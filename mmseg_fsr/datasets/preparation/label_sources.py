@@ -163,18 +163,21 @@ def labels_from_masks(
     return labels
 
 
-def labels_from_folders(folder: Path, background: str) -> dict[str, list[str]]:
+def labels_from_folders(
+    folder: Path, background: str | None = None
+) -> dict[str, list[str]]:
     """Classes of images that are sorted into a folder for each class.
 
     Args:
         folder: The folder of these folders, in which images may lie deeper.
-        background: Name of the folder whose images show no class.
+        background: Name of the folder whose images show no class. Defaults to None:
+            ``background`` in any case, if there is one.
 
     Returns:
         Name of each image, with its folder, to its class.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
+        FileNotFoundError: If there is no such folder, or none for the background.
         ValueError: If it holds no image, or one beside the folders.
     """
     if not folder.is_dir():
@@ -185,10 +188,20 @@ def labels_from_folders(folder: Path, background: str) -> dict[str, list[str]]:
         if not rest:
             raise ValueError(
                 f"{path} is in no folder that names its class: move it into one, or "
-                f"into '{background}' if it shows none"
+                "into 'background' if it shows none"
             )
-        labels[name] = [label] if label != background else []
-    return labels
+        labels[name] = [label]
+    found = {row[0] for row in labels.values()}
+    if background is None:
+        empty = {label for label in found if label.lower() == "background"}
+    elif background in found:
+        empty = {background}
+    else:
+        raise FileNotFoundError(
+            f"{folder} has no folder '{background}' with images, but "
+            f"{first_names(sorted(found))}"
+        )
+    return {name: [x for x in row if x not in empty] for name, row in labels.items()}
 
 
 def require_any_class(

@@ -27,7 +27,7 @@ def taught_share(health: DistillationHealth, outputs: int) -> tuple[float, float
         health: Measures of many tokens, floats; of none both are 0.
         outputs: Number D of outputs.
     """
-    if health.outputs_used == 0:
+    if health.outputs_used == 0 or outputs < 2:
         return 0.0, 0.0
     entropy = 1 + math.log(health.outputs_used) / math.log(outputs)
     return entropy - health.cross_entropy, entropy - health.teacher_entropy

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from mmseg_fsr.engine.batch_norm_check import refuse_single_values
 from mmseg_fsr.engine.runner_access import loops_in_use, unwrapped_model
-from mmseg_fsr.models.pseudo_labels import frozen_features
+from mmseg_fsr.models.pseudo_labels import frozen_sources
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX, check_id_settings
 
 # mmengine's end of a schedule without one.
@@ -70,7 +70,7 @@ class SettingsCheckHook(Hook):
         self._handles = refuse_single_values(
             unwrapped_model(runner), loop.dataloader, get_world_size()
         )
-        for source in frozen_features(unwrapped_model(runner)):
+        for source in frozen_sources(unwrapped_model(runner)):
             source.prepare(get_device())
         _tell_precision(runner)
 

@@ -5,7 +5,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_fsr.checkpoints.reading import plain_supervision
-from mmseg_fsr.checkpoints.supervision import supervision
+from mmseg_fsr.checkpoints.supervision import supervision, weights_line
 from mmseg_fsr.engine.runner_access import (
     is_resumed,
     is_training_run,
@@ -31,7 +31,7 @@ class SupervisionHook(Hook):
             return
         lines = plain_supervision(checkpoint.get("meta"))
         if not lines and not is_resumed(runner):
-            lines = [f"{loaded_checkpoint(runner)}: not stated"]
+            lines = [weights_line(runner.cfg, str(loaded_checkpoint(runner)))]
         self._inherited = lines
 
     def before_train(self, runner: Runner) -> None:

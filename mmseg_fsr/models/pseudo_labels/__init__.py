@@ -9,7 +9,7 @@ from .class_activation_maps import (
     present_classes,
 )
 from .feature_affinity import FeatureAffinity
-from .frozen_features import FrozenFeatures, frozen_features
+from .frozen_features import FrozenFeatures, frozen_sources
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "PixelAdaptiveRefinement",
     "PresentClasses",
     "cams_to_label",
-    "frozen_features",
+    "frozen_sources",
     "multi_scale_cams",
     "normalize_cams",
     "present_classes",

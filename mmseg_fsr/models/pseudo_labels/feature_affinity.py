@@ -1,5 +1,7 @@
 """CAMs that spread over cells of similar features."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
@@ -75,7 +77,7 @@ class FeatureAffinity(nn.Module):
         self, power: float = 2, steps: int = 2, source: ConfigType | None = None
     ) -> None:
         super().__init__()
-        if power <= 0 or steps < 1:
+        if not 0 < power < math.inf or steps < 1:
             raise ValueError(
                 f"expected power above 0 and steps from 1 on, got power={power} and "
                 f"steps={steps}: set both in pseudo_label_generator.affinity"

@@ -1,10 +1,13 @@
 """Features of a pretrained ViT that nothing trains."""
 
+import logging
+import math
 from collections.abc import Sequence
 from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -36,7 +39,8 @@ class FrozenFeatures:
             ``type='mmpretrain.TIMMBackbone'`` with ``dynamic_img_size=True``. Its
             ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes what that of
             :class:`~mmseg_fsr.models.backbones.FSRViT` does; None keeps the weights
-            that the network is built with, such as timm's with ``pretrained=True``.
+            that the network is built with, such as timm's with ``pretrained=True``. A
+            warning says so if these are random.
         part: ``'queries'``, ``'keys'`` or ``'values'`` of the block's attention, or its
             output, ``'tokens'``. Defaults to ``'queries'``.
         block: Number of the block, from 0, or from the end. Defaults to -1.
@@ -51,8 +55,8 @@ class FrozenFeatures:
 
     Raises:
         ValueError: If ``backbone`` has no ``init_cfg``, ``part`` is unknown,
-            ``scale_factor`` is not positive, or the network has no such block, part or
-            patches.
+            ``scale_factor`` is not positive, ``mean`` and ``std`` are not of 0..255, or
+            the network has no such block, part or patches.
     """
 
     def __init__(
@@ -64,10 +68,15 @@ class FrozenFeatures:
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
     ) -> None:
-        if part not in PARTS or scale_factor <= 0:
+        if part not in PARTS or not 0 < scale_factor < math.inf:
             raise ValueError(
                 f"part={part!r} and scale_factor={scale_factor} of FrozenFeatures: "
                 f"expected one of {PARTS}, and a factor above 0"
+            )
+        if not len(mean) == len(std) == 3 or not 1 < min(std) <= max(std) < math.inf:
+            raise ValueError(
+                f"mean={tuple(mean)} and std={tuple(std)} of FrozenFeatures: expected "
+                "three numbers each for pixels in 0..255; those for 0..1 times 255"
             )
         if "init_cfg" not in backbone:
             raise ValueError(
@@ -79,6 +88,15 @@ class FrozenFeatures:
         self.scale_factor = scale_factor
         backbone = dict(backbone)
         self.init_cfg = backbone.pop("init_cfg")
+        if not any(
+            (self.init_cfg, backbone.get("pretrained"), backbone.get("checkpoint_path"))
+        ):
+            print_log(
+                "FrozenFeatures.backbone has init_cfg=None and no pretrained=True: its "
+                "features are random",
+                logger="current",
+                level=logging.WARNING,
+            )
         with kept_random_state():
             # Trained networks begin with the same weights with it and without.
             self.network = MODELS.build(backbone).requires_grad_(False)
@@ -89,6 +107,7 @@ class FrozenFeatures:
             self.network.register_buffer(name, values, persistent=False)
         watched, self.patch_size = _wanted_part(self._vit, block, part)
         watched.register_forward_hook(_stop)
+        self._takes_any_size = False
 
     @property
     def _vit(self) -> nn.Module:
@@ -141,13 +160,29 @@ class FrozenFeatures:
 
         Raises:
             FileNotFoundError: If there are no such weights.
-            ValueError: If they do not fit.
+            ValueError: If they do not fit, or there are none at all.
         """
         if self.init_cfg is not None:
             load_pretrained_backbone(self._vit, self.init_cfg)
             self.init_cfg = None
         if self.network.pixel_mean.device != device:
             self.network.to(device)
+        if not self._takes_any_size:
+            self._try_another_size()
+            self._takes_any_size = True
+
+    def _try_another_size(self) -> None:
+        """Refuses networks of one size of images, which would fail at the first CAM."""
+        patch = self.patch_size
+        images = self.network.pixel_mean.new_zeros(1, 3, 2 * patch, 3 * patch)
+        try:
+            self._tokens(images)
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(
+                f"FrozenFeatures.backbone, a {type(self._vit).__name__}, does not take "
+                f"images of any size ({error}): set dynamic_img_size=True of timm's "
+                "networks, or take another ViT"
+            ) from error
 
     def _tokens(self, normalized: Tensor) -> Tensor:
         """Output (B, N, C) of the module that the hook watches."""
@@ -162,7 +197,7 @@ class FrozenFeatures:
         )
 
 
-def frozen_features(model: nn.Module) -> list[FrozenFeatures]:
+def frozen_sources(model: nn.Module) -> list[FrozenFeatures]:
     """The frozen networks of a model, each once.
 
     Nothing else of the model names them: neither ``model.modules()`` nor

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 
+from mmseg_fsr.models.pseudo_labels import frozen_features
 from mmseg_fsr.models.pseudo_labels.frozen_features import PARTS, FrozenFeatures
 from tests.support.timm_vit import CHANNELS, COMMON, DEPTH, PATCH, randomised, timm_vit
 
@@ -20,9 +21,8 @@ def weights_file(tmp_path, network):
 
 def build(init_cfg=None, **kwargs):
     backbone = dict(type="mmpretrain.VisionTransformer", **COMMON, init_cfg=init_cfg)
-    return MODELS.build(
-        dict(type="FrozenFeatures", backbone=backbone, mean=MEAN, std=STD, **kwargs)
-    )
+    settings = dict(backbone=backbone, mean=MEAN, std=STD) | kwargs
+    return MODELS.build(dict(type="FrozenFeatures", **settings))
 
 
 def plain_parts(network, normalized, block):
@@ -131,6 +131,10 @@ def test_copies_share_the_network_which_nothing_trains():
     [
         (dict(part="attention"), "part='attention'.*'queries', 'keys'"),
         (dict(scale_factor=0), "a factor above 0"),
+        (dict(scale_factor=float("nan")), "a factor above 0"),
+        (dict(mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28)), "0..1 times 255"),
+        (dict(std=(0, 0, 0)), "expected three numbers each"),
+        (dict(mean=(1.0,)), "expected three numbers each"),
         (dict(block=DEPTH), f"block={DEPTH} .* has {DEPTH} blocks"),
         (dict(block=-DEPTH - 1), f"has {DEPTH} blocks"),
     ],
@@ -150,19 +154,42 @@ def test_random_weights_are_asked_for():
         FrozenFeatures(dict(type="mmpretrain.VisionTransformer", **COMMON))
 
 
-def test_attention_that_passes_by_its_projection_is_refused():
-    backbone = dict(
-        type="mmpretrain.TIMMBackbone",
-        model_name="beit_base_patch16_224",
-        embed_dim=8,
-        depth=1,
-        num_heads=2,
-        init_cfg=None,
-    )
-    images = torch.rand(1, 3, 224, 224)
+BEIT = dict(
+    type="mmpretrain.TIMMBackbone",
+    model_name="beit_base_patch16_224",
+    embed_dim=8,
+    depth=1,
+    num_heads=2,
+    init_cfg=None,
+)
+
+
+def test_attention_that_passes_by_its_projection_is_refused(monkeypatch):
+    features = FrozenFeatures(BEIT)
+    monkeypatch.setattr(features, "_try_another_size", lambda: None)
     with pytest.raises(ValueError, match="does not call its qkv; set part='tokens'"):
-        FrozenFeatures(backbone)(images)
-    assert FrozenFeatures(backbone, part="tokens")(images).shape == (1, 8, 14, 14)
+        features(torch.rand(1, 3, 224, 224))
+
+
+@pytest.mark.parametrize(
+    "backbone", [BEIT, dict(BEIT, model_name="vit_tiny_patch16_224")]
+)
+def test_networks_of_one_size_fail_before_they_are_needed(backbone):
+    features = FrozenFeatures(backbone, part="tokens")
+    with pytest.raises(
+        ValueError, match=r"images of any size .* dynamic_img_size=True"
+    ):
+        features.prepare(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("init_cfg", [None, dict(type="Pretrained", checkpoint="x")])
+def test_random_weights_are_warned_of(monkeypatch, init_cfg):
+    said = []
+    monkeypatch.setattr(
+        frozen_features, "print_log", lambda text, **_: said.append(text)
+    )
+    build(init_cfg)
+    assert ["random" in text for text in said] == [True] * (init_cfg is None)
 
 
 def test_it_draws_no_random_numbers():
@@ -187,7 +214,9 @@ def test_compiled_models_may_hold_it():
 def test_timm_loads_a_file_of_its_own_names(tmp_path, monkeypatch):
     network = timm_vit(num_classes=0)
     init_cfg = weights_file(tmp_path, network)
-    monkeypatch.setattr(timm, "create_model", lambda **_: timm_vit(num_classes=0))
+    monkeypatch.setattr(
+        timm, "create_model", lambda **_: timm_vit(num_classes=0, dynamic_img_size=True)
+    )
     backbone = dict(type="mmpretrain.TIMMBackbone", model_name="x", init_cfg=init_cfg)
     theirs = FrozenFeatures(backbone, mean=MEAN, std=STD)
     images = 255 * torch.rand(1, 3, 3 * PATCH, 3 * PATCH)

@@ -123,6 +123,15 @@ def test_what_is_read_is_not_replaced(convert, tmp_path, line, file):
     assert (tmp_path / file).read_bytes() == before
 
 
+def test_a_background_in_any_case(convert, tmp_path, capsys):
+    write_pictures("p/cat/a.png", "p/Background/b.png")
+    (tmp_path / "s.txt").write_text("cat/a.png\nBackground/b\n")
+    convert("folders p l.json --split s.txt")
+    labels = json.loads((tmp_path / "l.json").read_text())
+    assert labels == {"Background/b": [], "cat/a": ["cat"]}
+    assert "2 images, 1 classes: cat\n" in capsys.readouterr().out
+
+
 def write_pictures(*paths):
     for path in map(Path, paths):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +165,7 @@ def test_a_folder_for_each_class(convert, tmp_path, background, classes):
         ("folders x.txt l.json", "x.txt is not a folder"),
         ("folders empty l.json", "holds no image"),
         ("folders q l.json --split x.txt", "q lacks image 'x' of the split"),
+        ("folders q l.json --background none", "q has no folder 'none' .* but cat"),
     ],
 )
 def test_folders_that_name_no_class_are_refused(convert, line, message):
