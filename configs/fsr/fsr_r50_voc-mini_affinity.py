@@ -2,4 +2,7 @@
 _base_ = './fsr_r50_voc-mini.py'
 model = dict(
     pseudo_label_generator=dict(
-        affinity=dict(type='FeatureAffinity', power=2, steps=2)))
+        # Spread CAMs decide more: docs/affinity.md.
+        low_thr=0.4,
+        high_thr=0.65,
+        affinity=dict(type='FeatureAffinity', power=4, steps=2)))
