@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from mmengine.config import Config
 
-from mmseg_fsr.utils.nested_dicts import nested_dicts
+from mmseg_fsr.utils.nested_dicts import nested_dicts, type_name
 
 # What the files of docs/pretrained_weights.md were trained on, and their licence. They
 # are known by name, so that another file is never said to be one of these.
@@ -78,8 +78,8 @@ def weights_line(cfg: Config, name: str) -> str:
         )
     seen, licence = KNOWN_WEIGHTS.get(file, (None, None))
     found = dict(supervision=seen, licence=licence) | own
-    line = f"{name}: {found.get('supervision') or 'not stated'}"
-    return f"{line}, licence {found['licence']}" if found.get("licence") else line
+    line = f"{name}: {found['supervision'] or 'not stated'}"
+    return f"{line}, licence {found['licence']}" if found["licence"] else line
 
 
 def _datasets(settings: dict) -> Iterator[dict]:
@@ -95,25 +95,19 @@ def _datasets(settings: dict) -> Iterator[dict]:
 def _of_dataset(dataset: dict) -> str:
     prefix = dataset.get("data_prefix") or {}
     root = dataset.get("data_root") or prefix.get("img_path") or ""
-    name = f"{_name(dataset)} in {root}" if root else _name(dataset)
-    steps = {_name(step) for step in nested_dicts(dataset.get("pipeline"))}
+    name = f"{type_name(dataset)} in {root}" if root else type_name(dataset)
+    steps = {type_name(step) for step in nested_dicts(dataset.get("pipeline"))}
     packs_labels = not steps.isdisjoint(_IMAGE_LABEL_PACKERS)
     if packs_labels and not any("Annotation" in step for step in steps):
         return f"{name}: image labels"
     return f"{name}: label maps of {prefix.get('seg_map_path', 'the data set')}"
 
 
-def _name(part: dict) -> str:
-    """The type of a part, a class or its name, without a registry's scope."""
-    kind = part.get("type", "")
-    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
-
-
 def _pretrained(model: dict) -> Iterator[str]:
     """Paths, addresses or names of the weights that networks begin with."""
     for part in nested_dicts(model):
         named = part.get("pretrained") or part.get("checkpoint_path")
-        if _name(part) in ("Pretrained", "PretrainedInit"):
+        if type_name(part) in ("Pretrained", "PretrainedInit"):
             yield str(part.get("checkpoint"))
         elif isinstance(named, str):
             yield named

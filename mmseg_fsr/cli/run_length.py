@@ -11,11 +11,19 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from mmseg_fsr.utils.nested_dicts import type_name
+
 # Where a config keeps the length that it was scaled to.
 _SCALED = "scaled_max_iters"
 # What mmengine's schedulers count in steps.
 _STEPS_OF_SCHEDULERS = {
-    *("begin", "end", "T_max", "step_size", "milestones", "periods", "total_steps"),
+    "begin",
+    "end",
+    "T_max",
+    "step_size",
+    "milestones",
+    "periods",
+    "total_steps",
 }
 
 
@@ -70,7 +78,7 @@ def scaled_steps(
 def _scaled_scheduler(scheduler: dict, scaled: Callable[[int], int]) -> dict:
     """A scheduler's settings, its steps scaled."""
     # The last factor of a warm-up comes one step before its end.
-    late = _type_name(scheduler) == "LinearLR"
+    late = type_name(scheduler) == "LinearLR"
     for key in _STEPS_OF_SCHEDULERS & scheduler.keys():
         value = scheduler[key]
         if isinstance(value, list | tuple):
@@ -80,11 +88,6 @@ def _scaled_scheduler(scheduler: dict, scaled: Callable[[int], int]) -> dict:
                 scaled(value - late) + late if key == "end" else scaled(value)
             )
     return scheduler
-
-
-def _type_name(part: dict) -> str:
-    """The type of a part without a registry's scope."""
-    return str(part.get("type")).rpartition(".")[2]
 
 
 def set_length(cfg: Config, max_iters: int) -> list[str]:
@@ -105,7 +108,7 @@ def set_length(cfg: Config, max_iters: int) -> list[str]:
             follow.
     """
     loop = cfg.get("train_cfg") or {}
-    if _type_name(loop) != "IterBasedTrainLoop":
+    if type_name(loop) != "IterBasedTrainLoop":
         raise ValueError(
             f"--max-iters and --epochs scale a run that counts steps, but train_cfg is "
             f"{loop.get('type')}: set its length in the config"

@@ -1,4 +1,4 @@
-"""Walking through the dicts of a config."""
+"""The dicts of a config, and what they build."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,3 +17,9 @@ def nested_dicts(settings: Any) -> Iterator[dict]:
         return
     for value in settings:
         yield from nested_dicts(value)
+
+
+def type_name(part: dict) -> str:
+    """The type of a part, a class or its name, without a registry's scope."""
+    kind = part.get("type", "")
+    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]

@@ -113,3 +113,22 @@ def test_a_resumed_run_finds_the_length_of_the_earlier_one(tmp_path):
     again = load_config("fsr_vit-t_scenes")
     again.work_dir = str(tmp_path)
     assert length_of_earlier_run(again) == 60
+
+
+def test_what_schedulers_count_besides_begin_and_end():
+    cfg = load_config("fsr_vit-t_scenes")
+    cfg.param_scheduler = [
+        dict(type="MultiStepLR", milestones=[270, 540], by_epoch=False),
+        dict(type="mmengine.CosineAnnealingLR", T_max=540, end=540, by_epoch=False),
+    ]
+    steps, cosine = scaled_steps(cfg, 54)["param_scheduler"]
+    assert steps["milestones"] == [27, 54]
+    assert (cosine["T_max"], cosine["end"]) == (54, 54)
+
+
+@pytest.mark.parametrize("key", ["val_begin", "dynamic_intervals"])
+def test_settings_that_do_not_follow_are_refused(key):
+    cfg = load_config("fsr_vit-t_scenes")
+    cfg.train_cfg[key] = 3
+    with pytest.raises(ValueError, match=f"do not scale train_cfg.{key}"):
+        set_length(cfg, 54)

@@ -1,4 +1,4 @@
-from mmseg_fsr.utils.nested_dicts import nested_dicts
+from mmseg_fsr.utils.nested_dicts import nested_dicts, type_name
 
 
 def test_dicts_come_from_the_outside_in_whatever_is_between():
@@ -7,3 +7,9 @@ def test_dicts_come_from_the_outside_in_whatever_is_between():
     assert list(nested_dicts(outer)) == [outer, inner, other]
     assert list(nested_dicts([outer, None])) == [outer, inner, other]
     assert list(nested_dicts("text")) == []
+
+
+def test_types_are_named_without_their_scope():
+    for kind in ("ResNet", "mmseg.ResNet", type("ResNet", (), {})):
+        assert type_name(dict(type=kind)) == "ResNet"
+    assert type_name({}) == ""

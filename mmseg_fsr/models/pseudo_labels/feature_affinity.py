@@ -53,8 +53,8 @@ class FeatureAffinity(nn.Module):
     The classifiers often see a part of an object alone, and the rest of it has similar
     features. FSR (AAAI 2024) has no such part; random walks over affinities are those
     of AffinityNet (CVPR 2018), which learns its affinities. Here they are the cosine
-    similarity of the features that the CAMs come from. No parameters and no gradient;
-    float32 also under autocast.
+    similarity of features, those that the CAMs come from or those of ``source``. No
+    parameters and no gradient; float32 also under autocast.
 
     Args:
         power: Exponent of the cosine similarity. Defaults to 2.
