@@ -78,7 +78,9 @@ def rows_with(word: str) -> list[str]:
 
 def is_config(text: str) -> bool:
     """Whether a Python block is a config or a part of one."""
-    return "import " not in text.replace("custom_import", "")
+    return text.startswith("_base_") or "import " not in text.replace(
+        "custom_import", ""
+    )
 
 
 def shown_configs() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,151 @@
+"""A config for images of one's own: what depends on folder, classes and crop size."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmseg_fsr.utils.nested_dicts import type_name
+
+_LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+def own_data_settings(
+    base: Mapping[str, Any],
+    *,
+    data_root: str,
+    classes: Sequence[str],
+    crop_size: int | tuple[int, int] | None = None,
+    oversample_thr: float | None = None,
+    metainfo: Mapping[str, Any] | None = None,
+    **dataset: Any,
+) -> dict[str, Any]:
+    """Settings that follow from folder, classes and crop size, for a config file.
+
+    Args:
+        base: The config's ``_base_``: a file of ``_base_/models/``, and a recipe whose
+            data set is a folder of images.
+        data_root: The folder.
+        classes: Names of the K + 1 classes, ``'background'`` first. The heads take
+            their numbers from them.
+        crop_size: Side of the training views in pixels, or height and width; the size
+            of validation and inference as well. Both are multiples of the backbone's
+            patches or stride. Masked blocks become the largest that divide them and
+            are no larger than the model's. Defaults to None, the recipe's size.
+        oversample_thr: Repeats images of classes that fewer than this share of the
+            images show, as mmengine's ``ClassBalancedDataset``: an image of a class of
+            share f comes sqrt(oversample_thr / f) times. Defaults to None, all images
+            once.
+        metainfo: What the data set knows besides its classes: ``palette``,
+            ``pixel_range``. Defaults to None.
+        **dataset: Other settings of all three data sets, such as ``label_file`` or
+            ``img_suffix``. See :class:`~mmseg_fsr.datasets.ImageLabelDataset`.
+
+    Returns:
+        Top-level settings, to be merged over those of ``base``. What the recipe asks
+        of a model, its ``model_settings`` and ``normed_decoder``, is among them.
+
+    Raises:
+        TypeError: If ``classes`` is no list of names.
+        ValueError: If no block fits ``crop_size``, or the recipe's pipelines do not
+            have its size.
+
+    Example:
+        >>> _base_ = ["./_base_/models/fsr_r50.py", "./_base_/recipes/small_data.py"]
+        >>> from mmseg_fsr.own_data import own_data_settings
+        >>> globals().update(
+        ...     own_data_settings(
+        ...         _base_, data_root="data/pets/", classes=("background", "cat")))
+    """
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(
+            f"classes={classes!r}: expected names, the background first, such as "
+            "('background', 'cat')"
+        )
+    dataset.update(
+        data_root=data_root, metainfo=dict(metainfo or {}, classes=tuple(classes))
+    )
+    settings = {"model": _model_settings(base, len(classes))}
+    settings |= {loader: dict(dataset=dict(dataset)) for loader in _LOADERS}
+    if crop_size is not None:
+        _set_crop_size(settings, base, crop_size)
+    if oversample_thr is not None:
+        train = settings["train_dataloader"]
+        train["dataset"] = dict(
+            _delete_=True,
+            type="ClassBalancedDataset",
+            oversample_thr=oversample_thr,
+            dataset={**base["train_dataloader"]["dataset"], **train["dataset"]},
+        )
+    return settings
+
+
+def _model_settings(base: Mapping[str, Any], num_classes: int) -> dict:
+    """Numbers of classes, and what the recipe asks of the model."""
+    model = {key: dict(x) for key, x in base.get("model_settings", {}).items()}
+    decoder = model.setdefault("decode_head", {})
+    former = base["model"]["decode_head"]
+    # The paper's decoder is the only one without norm.
+    if "normed_decoder" in base and type_name(former) == "LargeFOVHead":
+        kept = ("in_channels", "loss_decode")
+        decoder.update(base["normed_decoder"], _delete_=True)
+        decoder.update({key: former[key] for key in kept})
+    decoder["num_classes"] = num_classes
+    model.setdefault("cam_head", {})["num_classes"] = num_classes - 1
+    return model
+
+
+def _set_crop_size(
+    settings: dict, base: Mapping[str, Any], crop_size: int | tuple[int, int]
+) -> None:
+    """Sets the size of the pipelines and of the masked blocks."""
+    size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
+    former = tuple(base["crop_size"])
+    settings["crop_size"] = size
+    for key in ("train_pipeline", "test_pipeline"):
+        settings[key] = _resized(base[key], former, size)
+        if settings[key] == list(base[key]) and size != former:
+            raise ValueError(
+                f"crop_size={crop_size}: no step of {key} has the recipe's crop_size "
+                f"{former} as its scale; set the scale of the step that resizes"
+            )
+    for loader in _LOADERS:
+        pipeline = base[loader]["dataset"]["pipeline"]
+        settings[loader]["dataset"]["pipeline"] = _resized(pipeline, former, size)
+    backbone, generator = (base["model"].get(k) for k in ("backbone", "mask_generator"))
+    # A plain ViT keeps the size of its weights' position embedding, and resizes that.
+    if type_name(backbone) == "FSRBackbone":
+        settings["model"]["backbone"] = dict(img_size=size)
+    if generator is not None:
+        block = _block_size(size, generator["block_size"], _pixels_per_cell(backbone))
+        settings["model"]["mask_generator"] = dict(block_size=block)
+
+
+def _resized(steps: Any, former: tuple[int, int], size: tuple[int, int]) -> Any:
+    """Copies steps with the new size for the former one: (height, width)."""
+    if isinstance(steps, list | tuple):
+        return type(steps)(_resized(step, former, size) for step in steps)
+    if not isinstance(steps, Mapping):
+        return steps
+    copy = {key: _resized(value, former, size) for key, value in steps.items()}
+    # mmcv's Resize takes width and height, mmpretrain's crops height and width.
+    order = -1 if type_name(copy) == "Resize" else 1
+    if copy.get("scale") == former[::order]:
+        copy["scale"] = size[::order]
+    return copy
+
+
+def _pixels_per_cell(backbone: Mapping[str, Any]) -> int:
+    """Side of a cell of the final map: a ViT's patch, else the usual stride."""
+    inner = backbone.get("backbone", backbone)
+    return inner.get("patch_size", 16)
+
+
+def _block_size(size: tuple[int, int], largest: int, cell: int) -> int:
+    """The largest block that divides the size and consists of whole cells."""
+    for block in range(largest - largest % cell, 0, -cell):
+        if not size[0] % block and not size[1] % block:
+            return block
+    near = [tuple(side // cell * cell + more for side in size) for more in (0, cell)]
+    raise ValueError(
+        f"crop_size={size}: expected multiples of {cell}, the pixels per cell of the "
+        f"backbone, such as {near[0]} or {near[1]}"
+    )
