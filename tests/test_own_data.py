@@ -112,7 +112,9 @@ def test_blocks_are_the_largest_of_whole_cells_that_divide_the_crop(
 
 
 def test_a_crop_without_whole_cells_is_refused_with_those_nearby(tmp_path):
-    with pytest.raises(ValueError, match=r"\(300, 300\).*of 16.*\(288, 288\) or \(304,"):
+    with pytest.raises(
+        ValueError, match=r"\(300, 300\).*of 16.*\(288, 288\) or \(304,"
+    ):
         small_data(tmp_path, more=", crop_size=300")
 
 
