@@ -1,5 +1,6 @@
-"""Export of a trained model's labels as masks, for a second stage."""
+"""What leaves a training: labels as masks, and the model as an ONNX file."""
 
 from .export_loop import PseudoLabelExportLoop
+from .onnx_model import export_onnx
 
-__all__ = ["PseudoLabelExportLoop"]
+__all__ = ["PseudoLabelExportLoop", "export_onnx"]
