@@ -2,5 +2,6 @@
 
 from .inference import inference_cams, prepare_image
 from .init_model import init_model
+from .prediction import Prediction, predict
 
-__all__ = ["inference_cams", "init_model", "prepare_image"]
+__all__ = ["Prediction", "inference_cams", "init_model", "predict", "prepare_image"]

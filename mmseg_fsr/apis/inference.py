@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
+from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 
 from mmseg_fsr.datasets.image_file import check_bgr
 from mmseg_fsr.models.segmentors import CAMSegmentor
+from mmseg_fsr.utils.pipeline_steps import without_annotations
 from mmseg_fsr.utils.pixel_range import PixelRange
 
 
@@ -38,20 +40,65 @@ def prepare_image(
         ValueError: If the file cannot be decoded, the array has another shape, or the
             image is deeper than 8 bits and there is no ``pixel_range``.
     """
-    load, *steps = (step for step in pipeline if step["type"] != "LoadAnnotations")
+    load, *steps = without_annotations(pipeline)
+    return Compose(steps)(load_image(image, load, pixel_range))
+
+
+def load_image(
+    image: str | Path | np.ndarray,
+    load: dict,
+    pixel_range: PixelRange | None = None,
+) -> dict:
+    """Loads an image as the first step of a pipeline does.
+
+    Args:
+        image: As for :func:`prepare_image`.
+        load: The first step, which loads the image of a path.
+        pixel_range: As for :func:`prepare_image`.
+
+    Returns:
+        What the next step takes, with the picture as ``img``.
+
+    Raises:
+        FileNotFoundError: As :func:`prepare_image`, as are the others.
+        TypeError: If the image is neither a path nor an array.
+        ValueError: If the image is not as expected.
+    """
     if isinstance(image, str | Path):
         results = dict(img_path=str(image), pixel_range=pixel_range)
     else:
         load = dict(type="LoadImageFromNDArray")
         results = dict(img=check_bgr(image, pixel_range))
     try:
-        results = Compose([load])(results)
+        return Compose([load])(results)
     except FileNotFoundError:
         raise
     # Pillow raises errors of many kinds.
     except Exception as error:
         raise ValueError(f"image {image} cannot be decoded ({error})") from error
-    return Compose(steps)(results)
+
+
+def class_ids(labels: Iterable[str], model: BaseSegmentor) -> list[int]:
+    """Ids 1..K of classes by name, ascending.
+
+    Args:
+        labels: Names of foreground classes, in any kind of list.
+        model: The model that knows them.
+
+    Raises:
+        ValueError: If it is no list of names of the model's foreground classes.
+    """
+    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
+        raise ValueError(f"labels={labels!r}: expected a list of names, [{labels!r}]")
+    classes = model.dataset_meta["classes"][1:]
+    labels = list(labels)
+    unknown = [x for x in labels if not isinstance(x, str) or x not in classes]
+    if unknown:
+        raise ValueError(
+            f"labels {unknown} are unknown to the model: expected some of "
+            f"{tuple(classes)}"
+        )
+    return [index for index, name in enumerate(classes, 1) if name in labels]
 
 
 @torch.no_grad()
@@ -86,18 +133,9 @@ def inference_cams(
         >>> sample.cams.data.shape  # (20, H, W), in 0..1
     """
     multi_hot = None
-    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable | None):
-        raise ValueError(f"labels={labels!r}: expected a list of names, [{labels!r}]")
     if labels is not None:
-        classes = model.dataset_meta["classes"][1:]
-        labels = list(labels)
-        unknown = [x for x in labels if not isinstance(x, str) or x not in classes]
-        if unknown:
-            raise ValueError(
-                f"labels {unknown} are unknown to the model: expected some of "
-                f"{tuple(classes)}"
-            )
-        multi_hot = torch.tensor([[float(name in labels) for name in classes]])
+        multi_hot = torch.zeros(1, len(model.dataset_meta["classes"]) - 1)
+        multi_hot[0, [index - 1 for index in class_ids(labels, model)]] = 1
         multi_hot = multi_hot.to(next(model.parameters()).device)
     pixel_range = getattr(model, "dataset_meta", {}).get("pixel_range")
     item = prepare_image(image, model.cfg.test_pipeline, pixel_range)

@@ -146,6 +146,30 @@ def check_bgr(
     return image if shape[2] == 3 else np.dstack([image] * 3)
 
 
+def array_of_picture(picture: Image.Image) -> np.ndarray:
+    """Takes a picture of Pillow for an array as OpenCV reads one.
+
+    Args:
+        picture: The picture; of a file that was opened and not yet read, too.
+
+    Returns:
+        BGR (H, W, 3), uint8, or grey (H, W) of the picture's own type if it is deeper
+        than 8 bits; turned the way its EXIF data say.
+
+    Raises:
+        ValueError: If its file cannot be decoded.
+    """
+    try:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+            return np.asarray(picture)
+        return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[..., ::-1])
+    # Pillow raises errors of many kinds.
+    except Exception as error:
+        name = getattr(picture, "filename", "") or "the image"
+        raise ValueError(f"{name} cannot be decoded ({error})") from error
+
+
 def decode_file(
     path: str | Path,
     kind: str,

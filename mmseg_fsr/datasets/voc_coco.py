@@ -9,7 +9,7 @@ from .image_label_dataset import ImageLabelDataset
 _NUM_THINGS = 80
 
 
-def _voc_palette(num_classes: int) -> list[list[int]]:
+def voc_palette(num_classes: int) -> list[list[int]]:
     """Distinct colours by PASCAL VOC's rule: the id's bits, over the channels."""
     palette = [[0, 0, 0] for _ in range(num_classes)]
     for index, colour in enumerate(palette):
@@ -39,5 +39,5 @@ class COCO2014ImageLabelDataset(ImageLabelDataset):
 
     METAINFO = dict(
         classes=("background", *COCOStuffDataset.METAINFO["classes"][:_NUM_THINGS]),
-        palette=_voc_palette(_NUM_THINGS + 1),
+        palette=voc_palette(_NUM_THINGS + 1),
     )

@@ -11,7 +11,6 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
 from mmengine.structures import PixelData
-from mmseg.models import SegTTAModel
 from mmseg.registry import DATASETS, LOOPS, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -20,7 +19,11 @@ from mmseg_fsr.datasets.image_folder import find_masks
 from mmseg_fsr.datasets.mask_file import write_mask
 from mmseg_fsr.engine.runner_access import undistributed_model, unwrapped_model
 from mmseg_fsr.evaluation import refine_sample
-from mmseg_fsr.models.segmentors import WeakSegmentor, labels_of_sample
+from mmseg_fsr.models.segmentors import (
+    WeakSegmentor,
+    labels_of_sample,
+    require_merged_logits,
+)
 from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 from mmseg_fsr.version import __version__
 
@@ -90,7 +93,7 @@ class PseudoLabelExportLoop(TestLoop):
             raise ValueError(f"source='{source}': expected one of {SOURCES}")
         if source == "cam" and not (bkg_thr is not None and 0 <= bkg_thr <= 1):
             raise ValueError(f"bkg_thr={bkg_thr}: expected a threshold in 0..1")
-        _require_merged_logits(runner)
+        require_merged_logits(undistributed_model(runner))
         self.source = source
         self.bkg_thr = bkg_thr
         self.overwrite = overwrite
@@ -235,18 +238,6 @@ class PseudoLabelExportLoop(TestLoop):
         report["problems"] = self.problems
         self.folder.complete(report)
         return report
-
-
-def _require_merged_logits(runner: Runner) -> None:
-    """Refuses mmseg's ``SegTTAModel``, which merges labels but not logits."""
-    model = undistributed_model(runner)
-    if isinstance(model, SegTTAModel) and (
-        type(model).merge_preds is SegTTAModel.merge_preds
-    ):
-        raise ValueError(
-            "tta_model.type=SegTTAModel merges labels and no logits, which the export "
-            "of labels needs: use FSRTTAModel, or no augmentation"
-        )
 
 
 def _on_first_process(function: Callable[[], Any]) -> Any:

@@ -100,7 +100,7 @@ class LabelFolder:
                 folder.
         """
         missing = [i for i, name in enumerate(names) if not self.path(name).exists()]
-        old = self._read()
+        old = self.manifest()
         if old is None:
             if len(missing) < len(names):
                 raise FileExistsError(
@@ -131,7 +131,7 @@ class LabelFolder:
 
         With ``overwrite`` it first removes the label maps of all these names.
         """
-        old = self._read()
+        old = self.manifest()
         started = _now()
         if overwrite:
             # Before the new manifest: a run that ends here leaves the old one valid.
@@ -146,7 +146,7 @@ class LabelFolder:
 
     def complete(self, report: Mapping[str, Any]) -> None:
         """Adds the date of the end and a report, of plain values, to the manifest."""
-        self._write({**self._read(), "finished": _now(), **report})
+        self._write({**self.manifest(), "finished": _now(), **report})
 
     def _visible_files(self) -> list[str]:
         """Names in the folder, without hidden ones, such as drafts."""
@@ -154,7 +154,12 @@ class LabelFolder:
             return []
         return [x.name for x in self.root.iterdir() if not x.name.startswith(".")]
 
-    def _read(self) -> dict | None:
+    def manifest(self) -> dict | None:
+        """The manifest; None if there is none.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
         path = self.root / MANIFEST
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))

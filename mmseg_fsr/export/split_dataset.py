@@ -11,6 +11,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmseg_fsr.datasets import ImageLabelDataset
+from mmseg_fsr.utils.pipeline_steps import map_steps, without_annotations
 
 
 def prediction_pipeline(pipeline: Sequence[dict]) -> list[dict]:
@@ -22,21 +23,13 @@ def prediction_pipeline(pipeline: Sequence[dict]) -> list[dict]:
     Returns:
         The steps without ``LoadAnnotations``, with ``PackImageLabelSegInputs``.
     """
-    steps = []
-    for step in pipeline:
-        if isinstance(step, list | tuple):
-            # TestTimeAug makes no version of an image from an empty list.
-            steps += [inner] if (inner := prediction_pipeline(step)) else []
-            continue
-        if step["type"] == "LoadAnnotations":
-            continue
-        step = dict(step)
+
+    def with_labels(step: dict) -> dict:
         if step["type"] == "PackSegInputs":
             step["type"] = "PackImageLabelSegInputs"
-        if "transforms" in step:
-            step["transforms"] = prediction_pipeline(step["transforms"])
-        steps.append(step)
-    return steps
+        return step
+
+    return map_steps(without_annotations(pipeline), with_labels)
 
 
 def split_dataset(cfg: Config, split: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .panel import (
     overlay_blocks,
     overlay_cams,
     overlay_heat,
+    overlay_labels,
     to_picture,
 )
 from .sample_panel import MaskedView, draw_sample, draw_uncertainty
@@ -29,5 +30,6 @@ __all__ = [
     "overlay_blocks",
     "overlay_cams",
     "overlay_heat",
+    "overlay_labels",
     "to_picture",
 ]

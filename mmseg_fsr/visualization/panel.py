@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_fsr.utils.label_ids import IGNORE_INDEX
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 IGNORED_COLOR = (224, 224, 224)
 MASKED_COLOR = (96, 96, 96)
@@ -66,6 +66,29 @@ def colorize_labels(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.n
     colors[IGNORE_INDEX] = IGNORED_COLOR
     known = (label >= 0) & (label < len(colors))
     return colors[np.where(known, label, IGNORE_INDEX)]
+
+
+def overlay_labels(
+    image: np.ndarray, label: np.ndarray, palette: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """Paints the objects of a picture half over; the background stays as it is.
+
+    Args:
+        image: RGB picture (H, W, 3), uint8.
+        label: Class ids (H, W), integer, 0 is the background.
+        palette: RGB colours, 0..255, by class id.
+
+    Returns:
+        RGB picture (H, W, 3), uint8.
+
+    Raises:
+        ValueError: If the image is of another type or shape.
+    """
+    _require_picture(image, "image")
+    painted = cv2.addWeighted(image, 0.5, colorize_labels(label, palette), 0.5, 0)
+    is_background = (label == BACKGROUND)[..., None]
+    np.copyto(painted, image, where=is_background)
+    return painted
 
 
 def overlay_cams(

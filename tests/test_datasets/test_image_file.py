@@ -5,8 +5,13 @@ import pytest
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image, ImageOps
 
-from mmseg_fsr.datasets.image_file import MAX_PIXELS, pixel_limit, read_image
-from tests.support.broken_files import huge_png
+from mmseg_fsr.datasets.image_file import (
+    MAX_PIXELS,
+    array_of_picture,
+    pixel_limit,
+    read_image,
+)
+from tests.support.broken_files import half_png, huge_png
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,31 @@ def test_the_limit_is_the_last_size_that_passes():
     with pytest.raises(Image.DecompressionBombError), pixel_limit(35):
         Image.open(content)
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1"])
+def test_a_picture_of_pillow_is_what_its_file_is(tmp_path, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    picture = Image.fromarray(pixels).convert(mode)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    picture.save(path, exif=exif)
+    found = array_of_picture(Image.open(path))
+    assert found.shape == (6, 4, 3)
+    assert np.array_equal(found[..., ::-1], read_image(path))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_a_deep_picture_of_pillow_keeps_its_values(dtype):
+    values = np.array([[0, 1000], [65535, 7]], dtype)
+    found = array_of_picture(Image.fromarray(values))
+    assert np.array_equal(found, values)
+
+
+def test_a_picture_of_pillow_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (50, 50)).save(path)
+    half_png(path)
+    with pytest.raises(ValueError, match=r"a\.png cannot be decoded"):
+        array_of_picture(Image.open(path))

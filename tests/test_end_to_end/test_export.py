@@ -337,7 +337,7 @@ def test_nothing_in_a_checkpoint_is_run(export, failing, straight, tmp_path):
         ("cam --tta", "--tta is for --source seg"),
         (
             "seg --tta --cfg-options tta_model.type=SegTTAModel",
-            "SegTTAModel merges labels and no logits, which the export of labels needs",
+            "SegTTAModel merges labels and no logits, which are needed here",
         ),
         ("gt", "invalid choice: 'gt'"),
         ("cam --split tset", "split file tset does not exist"),

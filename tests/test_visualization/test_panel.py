@@ -12,6 +12,7 @@ from mmseg_fsr.visualization import (
     overlay_blocks,
     overlay_cams,
     overlay_heat,
+    overlay_labels,
     to_picture,
 )
 
@@ -78,6 +79,21 @@ def test_an_overlay_has_the_colour_of_the_strongest_class():
     overlay = overlay_cams(image, cams, PALETTE)
     assert overlay.dtype == np.uint8
     assert overlay[0].tolist() == [[50, 50, 50], *PALETTE[1:], [152, 25, 25]]
+
+
+def test_objects_are_painted_half_over_and_the_background_stays():
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8)
+    label = np.array([[0, 1, 2], [2, 0, 0]])
+    palette = [[9, 9, 9], [200, 100, 0], [0, 0, 255]]
+    before = image.copy()
+    painted = overlay_labels(image, label, palette)
+    assert painted.dtype == np.uint8
+    for row, column in np.ndindex(2, 3):
+        expected = image[row, column].astype(float)
+        if label[row, column]:
+            expected = (expected + palette[label[row, column]]) / 2
+        assert np.abs(painted[row, column] - expected).max() <= 0.5
+    assert np.array_equal(image, before)
 
 
 def test_heat_goes_from_blue_over_green_to_red():

@@ -1,7 +1,7 @@
 """Segmentors."""
 
 from .cam_segmentor import CAMSegmentor, labels_of_mask, labels_of_sample
-from .fsr_tta_model import FSRTTAModel
+from .fsr_tta_model import FSRTTAModel, require_merged_logits
 from .weak_segmentor import WeakSegmentor
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "WeakSegmentor",
     "labels_of_mask",
     "labels_of_sample",
+    "require_merged_logits",
 ]

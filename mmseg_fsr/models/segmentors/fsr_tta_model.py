@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from mmseg.models import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_fsr.models.pseudo_labels import CAMs, normalize_cams
 
@@ -124,3 +124,18 @@ class FSRTTAModel(SegTTAModel):
             result.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
             merged.append(result)
         return merged
+
+
+def require_merged_logits(model: nn.Module) -> None:
+    """Refuses mmseg's ``SegTTAModel``, which merges labels but not logits.
+
+    Raises:
+        ValueError: If it is one, or one that merges as it does.
+    """
+    if isinstance(model, SegTTAModel) and (
+        type(model).merge_preds is SegTTAModel.merge_preds
+    ):
+        raise ValueError(
+            f"tta_model.type={type(model).__name__} merges labels and no logits, which "
+            "are needed here: use FSRTTAModel, or no augmentation"
+        )
