@@ -35,6 +35,7 @@ from mmseg_fsr.cli.run_options import (
     require_keys,
     warn_of_unasked_options,
 )
+from mmseg_fsr.cli.runner import build_runner
 from mmseg_fsr.engine.runner_access import unwrapped_model
 from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
@@ -195,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"--out {args.out} is the folder of --masks: name another")
         prepare_export(cfg, args)
         prepare_cpu_distributed(cfg)
-        runner = Runner.from_cfg(cfg)
+        runner = build_runner(cfg)
         load_checkpoint(runner, args.checkpoint)
         runner.test()
     except (ValueError, OSError) as error:

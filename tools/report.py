@@ -42,6 +42,7 @@ from mmseg_fsr.report import (
     hex_color,
     is_report,
     join_runs,
+    label_table,
     last_scores,
     loss_chart,
     loss_curves,
@@ -53,6 +54,8 @@ from mmseg_fsr.report import (
     score_curves,
     score_table,
     score_tiles,
+    share_chart,
+    share_curves,
 )
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.utils.class_names import compare_classes
@@ -138,13 +141,16 @@ def write_report(args: argparse.Namespace) -> None:
             dataset.metainfo["classes"], known, "the data set shown", str(checkpoint)
         )
     threshold = cam_threshold(cfg)
-    scores, images = predict(model, dataset, count, args.gallery, threshold)
+    scores, own, images = predict(model, dataset, count, args.gallery, threshold)
 
     classes = dataset.metainfo["classes"]
     colors = [hex_color(color) for color in dataset.metainfo["palette"]]
     score_history = score_curves(records)
     last_step, last = last_scores(score_history)
     charts = [loss_chart(loss_curves(records)), score_chart(score_history)]
+    shares = share_curves(records)
+    if shares:
+        charts.append(share_chart(shares))
     health = distillation_curves(records)
     if health:
         charts.append(distillation_chart(health))
@@ -159,10 +165,14 @@ def write_report(args: argparse.Namespace) -> None:
         runs=len(runs),
         charts=charts,
         classes=class_table(scores, classes, colors, threshold),
+        labels=label_table(own, classes, colors),
+        trained_on=not cfg.get("val_dataloader"),
         predicted=count,
         total=len(dataset),
         model=checkpoint.name,
-        gallery_note=gallery_note(images, count, bool(scores.by_name)),
+        gallery_note=gallery_note(
+            images, count, bool(scores.by_name), has_labels=bool(own.images)
+        ),
         ignored_color=hex_color(IGNORED_COLOR),
         run=describe_run(
             cfg,

@@ -9,10 +9,9 @@ import mmseg_fsr
 
 # isort: split
 from mmengine.config import Config
-from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
-from mmseg.registry import METRICS, RUNNERS
+from mmseg.registry import METRICS
 
 import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
 from mmseg_fsr.cli.arguments import (
@@ -35,6 +34,7 @@ from mmseg_fsr.cli.run_options import (
     require_keys,
     warn_of_unasked_options,
 )
+from mmseg_fsr.cli.runner import build_runner
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
 
 TOOL = "tools/test.py"
@@ -165,7 +165,7 @@ def main() -> None:
     if args.amp:
         cfg.test_cfg.fp16 = True
     prepare_cpu_distributed(cfg)
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     if args.out is not None:
         refuse_repeated_names(runner.test_loop.dataloader.dataset)
     for folder in folders:

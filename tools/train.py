@@ -12,8 +12,6 @@ import mmseg_fsr
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.runner import Runner
-from mmseg.registry import RUNNERS
 
 import mmseg_fsr.checkpoints.runner_loaders  # noqa: F401  (mmengine then loads checkpoints as data)
 from mmseg_fsr.cli.arguments import (
@@ -26,6 +24,7 @@ from mmseg_fsr.cli.arguments import (
 )
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 from mmseg_fsr.cli.run_length import length_of_earlier_run, set_length, steps_of_epochs
+from mmseg_fsr.cli.runner import build_runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -192,7 +191,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     prepare_cpu_distributed(cfg)
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     runner.train()
 
 

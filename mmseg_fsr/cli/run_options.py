@@ -83,6 +83,9 @@ def _leave_cams_out(cfg: Config) -> None:
     evaluator = cfg.get("test_evaluator")
     metrics = configured_metrics(evaluator)
     kept = [m for m in metrics if not issubclass(METRICS.get(m["type"]), CAM_METRICS)]
+    if metrics and not kept:
+        text = "--tta without --cams scores nothing: the config has no other metrics"
+        print_log(text, "current", logging.WARNING)
     if isinstance(evaluator, dict) and "metrics" in evaluator:
         evaluator.metrics = kept
     else:

@@ -43,23 +43,32 @@ def require_foreground(dataset: Dataset, title: str) -> None:
     raise ValueError(f"{title}: {_no_foreground(classes, ignored / max(pixels, 1))}")
 
 
-def check_label_areas(areas: Sequence[float], classes: Sequence[str]) -> None:
+def check_label_areas(
+    areas: Sequence[float], classes: Sequence[str], source: str = "mask"
+) -> None:
     """Refuses masks without foreground, and warns of classes in no mask.
 
     Args:
         areas: Number of pixels of each class in all masks that were scored.
         classes: Names of the classes.
+        source: ``'mask'``, or ``'label'`` where image labels say what is there, in
+            numbers of images. Defaults to ``'mask'``.
 
     Raises:
         ValueError: If the first class is the background, and no other has a pixel.
     """
     if not _show_foreground(areas, classes):
+        if source == "label":
+            raise ValueError(
+                f"no scored image has a label ({first_names(classes[1:])}), so there "
+                "is nothing to score: see label_file of the data set"
+            )
         raise ValueError(_no_foreground(classes))
     absent = [name for name, area in zip(classes, areas, strict=True) if not area]
     if absent:
         # MMEngine's log leaves out a warning that it has shown: metrics see one mask.
         print_log(
-            f"no mask shows the classes {first_names(absent)}: their scores say "
+            f"no {source} shows the classes {first_names(absent)}: their scores say "
             "nothing, and a mean leaves out those that are not predicted either",
             "current",
             logging.WARNING,
@@ -103,5 +112,5 @@ def _no_foreground(classes: Sequence[str], ignored: float | None = None) -> str:
         f"no mask shows any foreground class ({first_names(classes[1:])}), so there "
         f"is nothing to score.{share} Masks hold class ids: 0 is the background and "
         "255 is not scored, so in masks of 0 and 255 write 1 for the object; without "
-        "masks switch validation off (docs/data.md)"
+        "masks validate by image labels, or not at all (docs/data.md)"
     )

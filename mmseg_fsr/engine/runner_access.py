@@ -8,6 +8,7 @@ mmengine needs changes here alone.
 
 from collections.abc import Iterator
 
+from mmengine.hooks import LoggerHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch import nn
@@ -48,6 +49,12 @@ def dataset_in_use(runner: Runner) -> Dataset | None:
     It is None before the runner has built a loop.
     """
     return next((loop.dataloader.dataset for _, loop in loops_in_use(runner)), None)
+
+
+def logging_interval(runner: Runner) -> int:
+    """Steps from one line of the log to the next; 0 without mmengine's hook."""
+    hooks = (hook for hook in runner.hooks if isinstance(hook, LoggerHook))
+    return next((hook.interval for hook in hooks), 0)
 
 
 def is_resumed(runner: Runner) -> bool:

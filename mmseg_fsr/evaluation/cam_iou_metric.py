@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
 from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.utils.run_log import log_to_file
 
 # A pixel's ground truth, seen from the class of its strongest CAM.
 IS_BACKGROUND, IS_CLASS, IS_OTHER = range(3)
@@ -195,7 +195,7 @@ class CAMIoUMetric(IoUMetric):
         best = max(swept, key=lambda t: mean_iou[t])
         fixed = self.thresholds.index(self.bkg_thr)
         # mmseg's table in the log has no title.
-        print_log(f"{self.prefix}: seeds at threshold {self.bkg_thr}", logger="current")
+        log_to_file(f"{self.prefix}: seeds at threshold {self.bkg_thr}")
         metrics = super().compute_metrics(
             [(correct[fixed], union[fixed], predicted[fixed], label_area)]
         )

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
 from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
+from mmseg_fsr.utils.run_log import log_to_file
 
 
 def undecided_as_background(label: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class PseudoLabelIoUMetric(IoUMetric):
             sum(counts) for counts in zip(*results, strict=True)
         )
         check_label_areas(area.tolist(), self.dataset_meta["classes"])
-        print_log(f"{self.prefix}: undecided is background", logger="current")
+        log_to_file(f"{self.prefix}: undecided is background")
         scores = super().compute_metrics([counts[:4] for counts in results])
         for name, classes in (("background", slice(1)), ("object", slice(1, None))):
             # NaN where nothing is labelled so.

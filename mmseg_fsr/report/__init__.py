@@ -1,6 +1,6 @@
 """A page about a training run: curves, scores by class, predicted images."""
 
-from .charts import distillation_chart, loss_chart, score_chart
+from .charts import distillation_chart, loss_chart, score_chart, share_chart
 from .gallery import (
     WorstImages,
     cam_uri,
@@ -10,6 +10,7 @@ from .gallery import (
     label_uri,
     photo_uri,
 )
+from .own_labels import OwnLabels, label_table
 from .page import is_report, render_page
 from .predictions import predict
 from .run_files import (
@@ -30,9 +31,11 @@ from .training_log import (
     last_scores,
     loss_curves,
     score_curves,
+    share_curves,
 )
 
 __all__ = [
+    "OwnLabels",
     "WorstImages",
     "cam_uri",
     "class_table",
@@ -49,6 +52,7 @@ __all__ = [
     "hex_color",
     "is_report",
     "join_runs",
+    "label_table",
     "label_uri",
     "last_scores",
     "logged_scores",
@@ -63,4 +67,6 @@ __all__ = [
     "score_curves",
     "score_table",
     "score_tiles",
+    "share_chart",
+    "share_curves",
 ]

@@ -2,27 +2,11 @@
 
 from collections.abc import Mapping
 
-from .training_log import DISTILLATION, Curve
+from mmseg_fsr.utils.score_names import TEACHER_SCORES, metric_title
 
-TEACHER_SCORES = "teacher/"
-# What each metric of mmseg_fsr.evaluation scores, by its default prefix.
-_METRIC_TITLES = {
-    "": "Segmentation",
-    "cam": "CAM seeds",
-    "aux_cam": "Auxiliary CAM seeds",
-    "pseudo_label": "Pseudo labels",
-    "cls": "Image labels",
-}
+from .training_log import CLASS_SHARE, DISTILLATION, LABEL_SHARE, Curve
+
 _NUM_COLORS = 9
-
-
-def metric_title(name: str) -> str:
-    """What a score such as ``cam/mIoU`` measures, here ``CAM seeds``.
-
-    A prefix that is not this package's stays as it is.
-    """
-    prefix = name.rpartition("/")[0]
-    return _METRIC_TITLES.get(prefix, prefix)
 
 
 def _steps(curves: Mapping[str, Curve]) -> int:
@@ -90,16 +74,58 @@ def distillation_chart(curves: Mapping[str, Curve]) -> dict:
     )
 
 
+def share_chart(curves: Mapping[str, Curve]) -> dict:
+    """Chart of what pseudo labels decide, in percent, as the page's script reads it.
+
+    The shares of all images are dashed. Of many classes the first are shown at first.
+
+    Args:
+        curves: Curves from :func:`~mmseg_fsr.report.share_curves`.
+    """
+    classes = [name for name in curves if name.startswith(CLASS_SHARE)]
+    series = []
+    for index, (name, points) in enumerate(curves.items()):
+        of_class = name.startswith(CLASS_SHARE)
+        title = name.removeprefix(CLASS_SHARE if of_class else LABEL_SHARE)
+        place = classes.index(name) if of_class else index
+        series.append(
+            dict(
+                name=f"{title}, of its images" if of_class else f"All images, {title}",
+                points=[
+                    (step, None if share is None else 100 * share)
+                    for step, share in points
+                ],
+                color=1 + place % (_NUM_COLORS - 1),
+                dashed=not of_class,
+                hidden=place >= _NUM_COLORS - 1,
+            )
+        )
+    return dict(
+        title="Pixels that pseudo labels decide, %",
+        log=False,
+        fromZero=True,
+        steps=_steps(curves),
+        missing="Fewer than two steps were logged: there is no curve to draw.",
+        series=series,
+    )
+
+
 def score_chart(curves: Mapping[str, Curve]) -> dict:
     """Chart of the mIoU of all that was scored, as the page's script reads it.
 
-    The teacher's curve is dashed and has the colour of the student's. Scores at a best
-    threshold are hidden at first.
+    Where image labels alone are scored, it shows their F1 and mAP. The teacher's curve
+    is dashed and has the colour of the student's. Scores at a best threshold are hidden
+    at first.
 
     Args:
         curves: Curves from :func:`~mmseg_fsr.report.score_curves`.
     """
-    wanted = {name: curve for name, curve in curves.items() if name.endswith("mIoU")}
+    measured, ends = "mIoU", ("mIoU",)
+    if not any(name.endswith(ends) for name in curves):
+        measured, ends = "F1 and mAP of image labels", ("cls/f1", "cls/mAP")
+    wanted = {name: curve for name, curve in curves.items() if name.endswith(ends)}
+    if not wanted:
+        measured = "Scores"
     has_teacher = any(name.startswith(TEACHER_SCORES) for name in wanted)
     kinds = list(dict.fromkeys(name.removeprefix(TEACHER_SCORES) for name in wanted))
     kinds.sort(key=lambda kind: kind.endswith("best_mIoU"))
@@ -110,6 +136,8 @@ def score_chart(curves: Mapping[str, Curve]) -> dict:
         kind = name.removeprefix(TEACHER_SCORES)
         is_best = kind.endswith("best_mIoU")
         title = metric_title(kind) + (", best threshold" if is_best else "")
+        if not kind.endswith("mIoU"):
+            title += ", mAP" if kind.endswith("mAP") else ", F1"
         if has_teacher:
             title += ", student" if kind == name else ", teacher"
         series.append(
@@ -124,7 +152,7 @@ def score_chart(curves: Mapping[str, Curve]) -> dict:
     steps = _steps(wanted)
     only = next((curve[0][0] for curve in wanted.values()), None)
     return dict(
-        title="mIoU of validations, %",
+        title=f"{measured} of validations, %",
         log=False,
         fromZero=False,
         steps=steps,

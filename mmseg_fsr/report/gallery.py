@@ -146,8 +146,21 @@ def gallery_data(
     )
 
 
-def gallery_note(images: list[dict], predicted: int, has_masks: bool) -> str:
+def gallery_note(
+    images: list[dict], predicted: int, has_masks: bool, has_labels: bool = False
+) -> str:
     """Says which of the predicted images the page shows, and in which order."""
+    if has_labels:
+        which = f"{len(images)} of {predicted}"
+        if len(images) == predicted:
+            which = f"All {predicted}"
+        return (
+            f"{which} images, those first whose labels and the classifier disagree "
+            "most. There are no masks: what is drawn is predicted, and nothing says "
+            "whether it is right. Each class has the classifier's score, 0 to 1; a "
+            "question mark stands where a label is missing or the score is below 0.5. "
+            "CAMs and pseudo labels are those of the labels."
+        )
     if not has_masks:
         return (
             f"{len(images)} of {predicted} predicted images, in the order of the data "

@@ -22,6 +22,7 @@ from mmseg_fsr.models.pseudo_labels import cams_to_label, present_classes
 from mmseg_fsr.utils.label_ids import BACKGROUND
 
 from .gallery import WorstImages, cam_uri, label_uri, photo_uri
+from .own_labels import OwnLabels, can_be_compared, compared_classes, disagreement
 
 # Longer sides of the pictures in pixels. The page enlarges CAMs, which are smooth.
 LONGEST, LONGEST_CAM = 400, 160
@@ -34,24 +35,29 @@ def predict(
     count: int,
     shown: int,
     threshold: float,
-) -> tuple[ClassScores, list[dict]]:
+) -> tuple[ClassScores, OwnLabels, list[dict]]:
     """Predicts the first images, and scores them if they have masks.
+
+    Images without masks are compared with their image labels, where they have any.
 
     Args:
         model: The trained model, in evaluation mode.
         dataset: The validation images, or the training images.
         count: Number of images to predict.
-        shown: Number of images to draw, those with the lowest IoU.
+        shown: Number of images to draw, those with the lowest IoU, or whose labels
+            and scores of the classifier differ most.
         threshold: CAMs above it are CAM seeds; in 0..1.
 
     Returns:
         The scores of all images together, by ``prediction``, ``pseudo_label`` and
-        ``cams``, none if no mask shows any foreground; and a dict for each drawn image,
-        worst first, with name, size, pictures as data URIs, and IoU.
+        ``cams``, none if no mask shows any foreground; the comparison with image
+        labels; and a dict for each drawn image, worst first, with name, size, pictures
+        as data URIs, IoU, and labels with scores.
     """
     classes = dataset.metainfo["classes"]
     clear = BACKGROUND if classes[BACKGROUND] == "background" else None
     total, worst = ClassScores(len(classes)), WorstImages(shown)
+    own = OwnLabels(len(classes))
     print(f"Predicting {count} of {len(dataset)} images", flush=True)
     # By default it would write to what stdout was when mmengine was imported.
     for index in track_iter_progress(list(range(count)), file=sys.stdout):
@@ -62,14 +68,18 @@ def predict(
             for name, label in scored_labels(sample, threshold).items():
                 scores.add(name, label, sample.gt_sem_seg.data[0])
         total.include(scores)
+        quality = scores.mean("prediction") if scores.by_name else None
+        if can_be_compared(sample):
+            own.add(sample)
+            quality = 1 - disagreement(sample)
         name = _name_of(sample.img_path, dataset)
         worst.add(
-            scores.mean("prediction") if scores.by_name else None,
+            quality,
             lambda: _describe(name, sample, scores, dataset.metainfo, clear),  # noqa: B023
         )
     if total.by_name and not can_be_scored(total.images, classes):
         total = ClassScores(len(classes))
-    return total, worst.sorted()
+    return total, own, worst.sorted()
 
 
 def scored_labels(sample: SegDataSample, threshold: float) -> dict[str, Tensor]:
@@ -133,7 +143,10 @@ def _describe(
     """An image as the page's script reads it."""
     height, width = sample.pred_sem_seg.data.shape[-2:]
     photo = read_image(sample.img_path, meta.get("pixel_range"))
-    if scores.by_name:
+    compared = compared_classes(sample) if can_be_compared(sample) else None
+    if compared is not None:
+        present = [found["id"] for found in compared]
+    elif scores.by_name:
         present = scores.present("prediction")
     else:
         present = sample.pred_sem_seg.data.unique().tolist()
@@ -143,6 +156,8 @@ def _describe(
         height=height,
         photo=photo_uri(photo, LONGEST),
         layers=_draw_layers(sample, meta["palette"], clear),
+        labels=compared,
+        disagreement=None if compared is None else disagreement(sample),
         iou={name: scores.mean(name) for name in scores.by_name},
         classes=[
             dict(id=i, iou={name: scores.iou(name)[i] for name in scores.by_name})

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mmseg_fsr.evaluation import ClassScores
-
-from .charts import TEACHER_SCORES, metric_title
+from mmseg_fsr.utils.score_names import TEACHER_SCORES, metric_title
 
 # Names of the scored label maps in tables.
 COLUMN_TITLES = {
@@ -14,8 +13,8 @@ COLUMN_TITLES = {
 }
 
 # The headline score of each metric, in the order of the page.
-_HEADLINES = ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1")
-_UNITS = {"mIoU": "mIoU, %", "f1": "F1, %"}
+_HEADLINES = ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1", "cls/mAP")
+_UNITS = {"mIoU": "mIoU, %", "f1": "F1, %", "mAP": "mAP, %"}
 
 
 def _owners(scores: Mapping[str, float]) -> list[tuple[str, str]]:

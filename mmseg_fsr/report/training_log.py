@@ -10,6 +10,7 @@ Curve = list[tuple[int, float | None]]
 
 _SCALARS = "vis_data/scalars.json"
 DISTILLATION = "distill/"
+LABEL_SHARE, CLASS_SHARE = "label_share/", "class_share/"
 # What mmengine logs besides losses and scores.
 _NOT_SCORES = ("step", "time", "data_time")
 
@@ -74,7 +75,9 @@ def loss_curves(records: Sequence[dict]) -> dict[str, Curve]:
     """
     return _curves(
         [record for record in records if "loss" in record],
-        lambda name: name == "loss" or "loss_" in name,
+        lambda name: (
+            name == "loss" or ("loss_" in name and not name.startswith(CLASS_SHARE))
+        ),
     )
 
 
@@ -88,6 +91,18 @@ def distillation_curves(records: Sequence[dict]) -> dict[str, Curve]:
         records: Records from :func:`join_runs`.
     """
     return _curves(records, lambda name: name.startswith(DISTILLATION))
+
+
+def share_curves(records: Sequence[dict]) -> dict[str, Curve]:
+    """Curves of the shares of pixels that pseudo labels decide, by name.
+
+    :class:`~mmseg_fsr.engine.hooks.PseudoLabelShareHook` logs them, in 0..1; there are
+    none without.
+
+    Args:
+        records: Records from :func:`join_runs`.
+    """
+    return _curves(records, lambda name: name.startswith((LABEL_SHARE, CLASS_SHARE)))
 
 
 def score_curves(records: Sequence[dict]) -> dict[str, Curve]:

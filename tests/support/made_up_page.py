@@ -96,6 +96,8 @@ def made_up_page() -> str:
         score_table=score_table(last),
         runs=2,
         charts=charts,
+        labels=dict(images=0, rows=[]),
+        trained_on=False,
         classes=dict(
             columns=["Prediction", "CAM seeds"],
             notes=["A note."],

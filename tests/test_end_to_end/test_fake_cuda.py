@@ -28,6 +28,7 @@ from mmseg_fsr.analysis.fake_device import (
 )
 from mmseg_fsr.engine.hooks import EMATeacherHook
 from mmseg_fsr.models.masking.uncertainty_mask_generator import MASK_STRATEGIES
+from mmseg_fsr.models.pseudo_labels import LabelShares
 from mmseg_fsr.models.segmentors import WeakSegmentor
 from tests.support.new_torch import needs_new_torch
 from tests.support.project_files import CONFIGS
@@ -169,6 +170,8 @@ def test_a_step_of_each_phase_runs_without_waiting(name, training_step):
 def tiny_model():
     model = MODELS.build(tiny_cfg())
     move_to_fake(model, MODE)
+    # As PseudoLabelShareHook has it.
+    model.label_shares = LabelShares(NUM_CLASSES)
     return model
 
 
@@ -195,6 +198,8 @@ def test_every_phase_of_losses(iteration, tiny, training_step):
     }
     # What keeps idle parameters in the graph.
     assert step(tiny).keys() == begun | {"loss_seg", "loss_fsr_class"}
+    if iteration == 3:
+        assert tiny.label_shares._sums.device == CUDA
 
 
 @pytest.mark.parametrize("strategy", MASK_STRATEGIES)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,7 +78,11 @@ def test_the_worst_images_come_with_all_their_layers(written):
 
 def test_curves_config_and_environment_are_the_runs(written, straight):
     page, data = written
-    losses, scores = data["charts"]
+    losses, scores, shares = data["charts"]
+    # The segmentation loss begins after step 1.
+    decided = shares["series"][0]
+    assert decided["name"] == "All images, decided"
+    assert [step for step, _ in decided["points"]] == [2, 3, 4]
     total = losses["series"][0]
     assert [step for step, _ in total["points"]] == [1, 2, 3, 4]
     # The later points are means over the steps before.
@@ -167,6 +172,12 @@ def test_files_that_are_named_must_be_there(straight, capsys, arguments, words):
     assert found == (2, f"report.py: error: {words}")
 
 
+def labels_of(work_dir):
+    (path,) = work_dir.glob("*/vis_data/config.py")
+    dataset = Config.fromfile(path).train_dataloader.dataset
+    return Path(dataset.data_root, dataset.label_file)
+
+
 def rewrite_config(work_dir, change):
     """Changes the run's config where the tool reads it."""
     (path,) = work_dir.glob("*/vis_data/config.py")
@@ -202,12 +213,21 @@ def test_a_run_that_never_validated_shows_its_training_images(work_dir):
 
     rewrite_config(work_dir, remove_validation)
     page, data = write_page(work_dir, "--gallery", "3")
-    names = [image["name"] for image in data["gallery"]["images"]]
-    assert names == ["train_00000", "train_00001", "train_00002"]
+    images = data["gallery"]["images"]
+    names = [image["name"] for image in images]
+    assert sorted(names) == ["train_00000", "train_00001", "train_00002"]
+    found = [image["disagreement"] for image in images]
+    assert found == sorted(found, reverse=True)
+    own = json.loads(labels_of(work_dir).read_text())
+    for image in images:
+        labels = [found["id"] for found in image["labels"] if found["own"]]
+        assert labels == own[image["name"]]
     # Their labels are known, so there are CAMs.
     shown = ["photo", "cams", "pseudo_label", "prediction"]
     assert layers(data["gallery"]) == shown
-    assert "without masks there is nothing to score" in page
+    assert "nothing says whether it is right" in page
+    assert "of 3 of 12 training images without masks" in page
+    assert "It was trained on these labels" in page
 
 
 def test_a_model_without_cams_has_none_in_the_page(work_dir):

@@ -18,10 +18,21 @@ STOCK = Path(mmseg.__file__).parent / ".mim" / "tools"
 @pytest.fixture(scope="module")
 def stock_work_dir(tiny, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("stock")
-    run_process(
+    printed = run_process(
         sys.executable, STOCK / "train.py", tiny, "--work-dir", work_dir, cwd=work_dir
     )
+    (work_dir / "printed").write_text(printed)
     return work_dir
+
+
+def test_the_console_is_short_and_the_log_file_is_not(stock_work_dir):
+    printed = (stock_work_dir / "printed").read_text()
+    (log,) = stock_work_dir.glob("*/*.log")
+    for dump in ("System environment:", "\nmodel = dict(", "(NORMAL      ) "):
+        assert dump in log.read_text()
+        assert dump not in printed
+    assert "step 4/4  loss " in printed
+    assert "| Segmentation, mIoU " in printed
 
 
 def test_train_writes_checkpoints_and_scores(stock_work_dir):

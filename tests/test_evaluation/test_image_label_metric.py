@@ -92,3 +92,25 @@ def test_refuses_logits_of_another_number_of_classes():
     sample = make_sample([1.0, 1.0, 1.0], [1]).to_dict()
     with pytest.raises(ValueError, match=r"\(3,\).*1 classes beside background"):
         metric.process({}, [sample])
+
+
+def labelled(logits, labels):
+    return SegDataSample(
+        pred_label=LabelData(score=torch.tensor(logits)),
+        gt_label=LabelData(label=torch.tensor(labels)),
+    )
+
+
+def test_labels_score_as_masks_that_show_the_same():
+    logits = ([2.0, -1.0, 0.5], [-1.0, 1.0, 1.0], [-2.0, -1.0, -3.0])
+    masks = ([0, 1, 3], [2, 2, 0], [0, 3, 255])
+    labels = ([1.0, 0, 1], [0.0, 1, 0], [0.0, 0, 1])
+    by_mask = evaluate([make_sample(*x) for x in zip(logits, masks, strict=True)])
+    by_label = evaluate([labelled(*x) for x in zip(logits, labels, strict=True)])
+    assert by_label == by_mask
+    assert 0 < by_label["cls/f1"] < 100
+
+
+def test_images_without_any_label_are_no_success():
+    with pytest.raises(ValueError, match=r"no scored image has a label \(a, b, c\)"):
+        evaluate([labelled([-1.0, -1.0, -1.0], [0.0, 0, 0])])

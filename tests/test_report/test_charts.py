@@ -1,4 +1,9 @@
-from mmseg_fsr.report import distillation_chart, loss_chart, score_chart
+from mmseg_fsr.report import (
+    distillation_chart,
+    loss_chart,
+    score_chart,
+    share_chart,
+)
 
 CURVE = [(1, 2.0), (2, 1.0)]
 
@@ -51,3 +56,27 @@ def test_health_of_patches_and_class_tokens_by_measure():
         ("Patches, teacher entropy", 1, False, False),
         ("Patches, agreement", 2, False, False),
     ]
+
+
+def test_image_labels_alone_have_a_chart_of_their_scores():
+    names = ("cls/f1", "cls/mAP", "teacher/cls/f1", "teacher/cls/mAP")
+    chart = score_chart(dict.fromkeys(names, CURVE))
+    assert chart["title"] == "F1 and mAP of image labels of validations, %"
+    assert [line["name"] for line in chart["series"]] == [
+        "Image labels, F1, student",
+        "Image labels, F1, teacher",
+        "Image labels, mAP, student",
+        "Image labels, mAP, teacher",
+    ]
+
+
+def test_shares_are_percents_and_the_first_classes_are_shown():
+    names = [f"class_share/{i}" for i in range(10)]
+    names = ["label_share/decided", "label_share/undecided", *names]
+    series = share_chart({name: [(1, 0.5), (2, None)] for name in names})["series"]
+    assert series[0]["points"] == [(1, 50), (2, None)]
+    assert [line["name"] for line in series[:3]] == [
+        "All images, decided", "All images, undecided", "0, of its images",
+    ]  # fmt: skip
+    assert [line["dashed"] for line in series] == [True] * 2 + [False] * 10
+    assert [line["hidden"] for line in series] == [False] * 10 + [True] * 2

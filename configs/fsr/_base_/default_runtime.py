@@ -13,6 +13,8 @@ randomness = dict(seed=0, deterministic=False)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(
     type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+# A few lines on the console, everything in the log file; 'Runner' shows everything.
+runner_type = 'ShortConsoleRunner'
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 load_from = None
@@ -36,6 +38,7 @@ default_hooks = dict(
     distillation_health=dict(type='DistillationHealthHook'),
     finite_loss=dict(type='FiniteLossHook'),
     num_class_check=dict(type='NumClassCheckHook'),
+    pseudo_label_shares=dict(type='PseudoLabelShareHook'),
     settings_check=dict(type='SettingsCheckHook'),
     step_seed=dict(type='StepSeedHook'),
     stop_signal=dict(type='StopSignalHook'),

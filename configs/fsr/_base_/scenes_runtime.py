@@ -4,6 +4,7 @@ _base_ = __import__(
 custom_imports = dict(
     imports=['mmseg_fsr', 'mmseg_fsr.checkpoints.runner_loaders'],
     allow_failed_imports=False)
+runner_type = 'ShortConsoleRunner'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),

@@ -3,10 +3,12 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .cam_visualization_hook import CAMVisualizationHook
 from .checkpoint_guard_hook import CheckpointGuardHook
+from .console_hook import ConsoleHook
 from .distillation_health_hook import DistillationHealthHook
 from .ema_teacher_hook import EMATeacherHook
 from .finite_loss_hook import FiniteLossHook
 from .num_class_check_hook import NumClassCheckHook
+from .pseudo_label_share_hook import PseudoLabelShareHook
 from .scaled_visualization_hook import ScaledVisualizationHook
 from .settings_check_hook import SettingsCheckHook
 from .step_seed_hook import StepSeedHook
@@ -18,10 +20,12 @@ __all__ = [
     "AtomicCheckpointHook",
     "CAMVisualizationHook",
     "CheckpointGuardHook",
+    "ConsoleHook",
     "DistillationHealthHook",
     "EMATeacherHook",
     "FiniteLossHook",
     "NumClassCheckHook",
+    "PseudoLabelShareHook",
     "ScaledVisualizationHook",
     "SettingsCheckHook",
     "StepSeedHook",

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner, TestLoop, ValLoop
 from mmengine.runner.amp import autocast
@@ -19,6 +18,7 @@ from mmseg_fsr.engine.runner_access import (
     undistributed_model,
     unwrapped_model,
 )
+from mmseg_fsr.utils.run_log import log_to_file
 
 
 @HOOKS.register_module()
@@ -153,7 +153,7 @@ class TeacherScoringHook(Hook):
             teacher_metrics = dict(metrics)
             metrics.clear()
         elif self._teacher_evaluator is not None:
-            print_log("Scores of the teacher:", logger="current")
+            log_to_file("Scores of the teacher:")
             size = len(loop.dataloader.dataset)
             teacher_metrics = self._teacher_evaluator.evaluate(size)
         else:

@@ -1,9 +1,10 @@
 """Learning rates and weight decay of the parts of a weak segmentor."""
 
-from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
+
+from mmseg_fsr.utils.run_log import log_to_file
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -78,8 +79,7 @@ class FSROptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 weight_decay=(self.base_wd or 0) if decays else 0.0,
             )
             params.append(group)
-            print_log(
+            log_to_file(
                 f"{part}: {len(members)} tensors, lr {group['lr']:g}, "
-                f"weight decay {group['weight_decay']:g}",
-                logger="current",
+                f"weight decay {group['weight_decay']:g}"
             )

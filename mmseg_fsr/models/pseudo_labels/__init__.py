@@ -10,6 +10,7 @@ from .class_activation_maps import (
 )
 from .feature_affinity import FeatureAffinity
 from .frozen_features import FrozenFeatures, frozen_sources
+from .label_shares import LabelShareReport, LabelShares
 from .pixel_adaptive_refinement import PixelAdaptiveRefinement
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "CAMs",
     "FeatureAffinity",
     "FrozenFeatures",
+    "LabelShareReport",
+    "LabelShares",
     "PixelAdaptiveRefinement",
     "PresentClasses",
     "cams_to_label",

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from mmseg_fsr.models.backbones import FSRFeatures, MaskedFeatures, masked_pass
 from mmseg_fsr.models.losses import zero_loss
-from mmseg_fsr.models.pseudo_labels import CAMs, PresentClasses, present_classes
+from mmseg_fsr.models.pseudo_labels import (
+    CAMs,
+    LabelShares,
+    PresentClasses,
+    present_classes,
+)
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
 from mmseg_fsr.utils.training_progress import training_progress
 
@@ -95,6 +100,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         self.reuse_features = reuse_features
         self.cam_source = cam_source
         self.loss_begin = dict(loss_begin or {})
+        # PseudoLabelShareHook sets it, and reads what is counted.
+        self.label_shares: LabelShares | None = None
         check_config(self, teacher)
         # Without the losses of the self-distillation these get no gradient, at which
         # DDP fails.
@@ -242,6 +249,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
             return {}
         rgb = self.data_preprocessor.denormalize(view1)
         pseudo_label = self.pseudo_label_generator.pseudo_label(rgb, cams.top, classes)
+        if self.label_shares is not None:
+            self.label_shares.add(pseudo_label, classes)
         # The energy is computed in float32 also under autocast.
         logits = F.interpolate(
             logits.float(),

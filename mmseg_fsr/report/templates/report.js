@@ -297,15 +297,23 @@
 
   const swatch = (id) => make("i", { class: "swatch", style: `background:${classes[id].color}` });
 
+  /** Whether a class's label and the classifier's score say the same; null if nobody labelled it. */
+  const agrees = ({ own, score }) => (own === null ? null : own === score >= 0.5);
+
+  /** A class with the classifier's score, and a question mark where its label says otherwise. */
+  const labelMark = (found) => make("span", { class: agrees(found) === false ? "doubt" : "" }, swatch(found.id),
+    `${classes[found.id].name} ${found.score.toFixed(2)}${agrees(found) === false ? (found.own ? " ?" : " ? no label") : ""}`);
+
   function card(image, index) {
     const picture = stage(image);
     live.add(picture.redraw);
-    const marks = make("div", { class: "marks" }, ...image.classes.filter(({ id }) => !classes[id].background).map(({ id, iou }) =>
-      make("span", {}, swatch(id), iou.prediction === undefined ? classes[id].name : `${classes[id].name} ${percent(iou.prediction)}`)));
+    const marks = make("div", { class: "marks" }, ...(image.labels ? image.labels.map(labelMark) : image.classes.filter(({ id }) => !classes[id].background).map(({ id, iou }) =>
+      make("span", {}, swatch(id), iou.prediction === undefined ? classes[id].name : `${classes[id].name} ${percent(iou.prediction)}`))));
     const open = make("button", { type: "button", class: "open", "aria-label": `Enlarge ${image.name}` }, "Enlarge");
     open.addEventListener("click", () => show(index));
     const head = make("div", { class: "caption-head" }, make("h3", {}, image.name));
     if (image.iou.prediction !== undefined) head.append(make("span", { class: "score" }, make("small", {}, "IoU "), percent(image.iou.prediction)));
+    if (image.labels) head.append(make("span", { class: "score" }, make("small", {}, "Disagreement "), image.disagreement.toFixed(2)));
     const node = make("article", { class: "card", "data-iou": image.iou.prediction ?? "" }, picture.node,
       make("div", { class: "caption" }, head, make("div", { class: "caption-foot" }, marks, open)));
     return node;
@@ -347,6 +355,7 @@
   }
 
   function scores(image) {
+    if (image.labels) return [labelScores(image)];
     const columns = scoreColumns.filter(({ key }) => key in image.iou);
     if (!columns.length) return [];
     const row = (tag, first, cells) => make("tr", {}, make("th", { scope: "row" }, ...first), ...cells.map((text) => make(tag, tag === "th" ? { scope: "col" } : {}, text)));
@@ -355,6 +364,14 @@
     const body = image.classes.map((c) => row("td", [make("span", { class: "name" }, swatch(c.id), classes[c.id].name)], columns.map((k) => percent(c.iou[k.key]))));
     const mean = row("td", ["Mean"], columns.map((k) => percent(image.iou[k.key])));
     return [make("table", {}, make("thead", {}, head), make("tbody", {}, ...body), make("tfoot", {}, mean))];
+  }
+
+  function labelScores(image) {
+    const said = ({ own }) => (own === null ? "unknown" : own ? "yes" : "no");
+    const head = make("tr", {}, ...["Class", "Label", "Score"].map((title) => make("th", { scope: "col" }, title)));
+    const body = image.labels.map((found) => make("tr", {}, make("th", { scope: "row" }, make("span", { class: "name" }, swatch(found.id), classes[found.id].name)),
+      make("td", {}, said(found)), make("td", {}, found.score.toFixed(2))));
+    return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
   }
 
   byId("close").addEventListener("click", () => byId("viewer").close());
