@@ -14,6 +14,7 @@ def own_data_settings(
     data_root: str,
     classes: Sequence[str],
     crop_size: int | tuple[int, int] | None = None,
+    masks: bool = True,
     oversample_thr: float | None = None,
     metainfo: Mapping[str, Any] | None = None,
     **dataset: Any,
@@ -30,6 +31,9 @@ def own_data_settings(
             of validation and inference as well. Both are multiples of the backbone's
             patches or stride. Masked blocks become the largest that divide them and
             are no larger than the model's. Defaults to None, the recipe's size.
+        masks: Whether validation images have masks. Without them validation and tests
+            score the classifiers by the label file, and the best checkpoint is that
+            of their mAP. Defaults to True.
         oversample_thr: Repeats images of classes that fewer than this share of the
             images show, as mmengine's ``ClassBalancedDataset``: an image of a class of
             share f comes sqrt(oversample_thr / f) times. Defaults to None, all images
@@ -65,6 +69,8 @@ def own_data_settings(
     )
     settings = {"model": _model_settings(base, len(classes))}
     settings |= {loader: dict(dataset=dict(dataset)) for loader in _LOADERS}
+    if not masks:
+        _validate_by_labels(settings, base)
     if crop_size is not None:
         _set_crop_size(settings, base, crop_size)
     if oversample_thr is not None:
@@ -93,6 +99,42 @@ def _model_settings(base: Mapping[str, Any], num_classes: int) -> dict:
     return model
 
 
+def _validate_by_labels(settings: dict, base: Mapping[str, Any]) -> None:
+    """Validation and tests without masks: of image labels."""
+    pipeline = _without_masks(base["test_pipeline"])
+    train = base["train_dataloader"]["dataset"]
+    for loader in _LOADERS[1:]:
+        prefix = base[loader]["dataset"]["data_prefix"]
+        dataset = settings[loader]["dataset"]
+        dataset.setdefault("label_file", train["label_file"])
+        dataset["data_prefix"] = dict(_delete_=True, img_path=prefix["img_path"])
+        dataset["pipeline"] = pipeline
+    settings["test_pipeline"] = pipeline
+    settings["tta_pipeline"] = _without_masks(base["tta_pipeline"])
+    settings["val_evaluator"] = [dict(type="ImageLabelMetric")]
+    settings["test_evaluator"] = settings["val_evaluator"]
+    settings["default_hooks"] = dict(checkpoint=dict(save_best="cls/mAP"))
+
+
+def _without_masks(steps: Any) -> Any:
+    """Copies steps that pack image labels, and load no masks."""
+    if isinstance(steps, Mapping):
+        if type_name(steps) == "PackSegInputs":
+            return dict(type="PackImageLabelSegInputs")
+        return {key: _without_masks(value) for key, value in steps.items()}
+    if not isinstance(steps, list | tuple):
+        return steps
+    kept = [x for x in steps if not _loads_masks(x)]
+    return type(steps)(_without_masks(step) for step in kept)
+
+
+def _loads_masks(step: Any) -> bool:
+    """Whether a step, or a branch of one, does nothing but load masks."""
+    if isinstance(step, list | tuple):
+        return bool(step) and all(map(_loads_masks, step))
+    return isinstance(step, Mapping) and type_name(step) == "LoadAnnotations"
+
+
 def _set_crop_size(
     settings: dict, base: Mapping[str, Any], crop_size: int | tuple[int, int]
 ) -> None:
@@ -101,15 +143,17 @@ def _set_crop_size(
     former = tuple(base["crop_size"])
     settings["crop_size"] = size
     for key in ("train_pipeline", "test_pipeline"):
-        settings[key] = _resized(base[key], former, size)
-        if settings[key] == list(base[key]) and size != former:
+        pipeline = settings.get(key, base[key])
+        settings[key] = _resized(pipeline, former, size)
+        if settings[key] == pipeline and size != former:
             raise ValueError(
                 f"crop_size={crop_size}: no step of {key} has the recipe's crop_size "
                 f"{former} as its scale; set the scale of the step that resizes"
             )
     for loader in _LOADERS:
-        pipeline = base[loader]["dataset"]["pipeline"]
-        settings[loader]["dataset"]["pipeline"] = _resized(pipeline, former, size)
+        dataset = settings[loader]["dataset"]
+        pipeline = dataset.get("pipeline", base[loader]["dataset"]["pipeline"])
+        dataset["pipeline"] = _resized(pipeline, former, size)
     backbone, generator = (base["model"].get(k) for k in ("backbone", "mask_generator"))
     # A plain ViT keeps the size of its weights' position embedding, and resizes that.
     if type_name(backbone) == "FSRBackbone":

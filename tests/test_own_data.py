@@ -167,3 +167,24 @@ def test_it_can_be_extended_and_is_the_same_after_a_run_wrote_it(tmp_path):
     longer = Config.fromfile(tmp_path / "longer.py")
     assert longer.train_cfg.max_iters == 8000
     assert longer.model.decode_head.num_classes == 3
+
+
+def test_without_masks_image_labels_are_scored(tmp_path):
+    cfg = small_data(tmp_path, more=", masks=False, crop_size=320")
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        dataset = loader.dataset
+        assert dataset.data_prefix == dict(img_path="images")
+        assert dataset.label_file == "image_labels.json"
+        assert dataset.pipeline == cfg.test_pipeline
+    *_, resize, pack = cfg.test_pipeline
+    assert (resize.scale, pack.type) == ((320, 320), "PackImageLabelSegInputs")
+    (*_, augment) = cfg.tta_pipeline
+    assert [[step.type for step in steps] for steps in augment.transforms] == [
+        ["Resize"] * 3,
+        ["RandomFlip"] * 2,
+        ["PackImageLabelSegInputs"],
+    ]
+    assert [metric.type for metric in cfg.val_evaluator] == ["ImageLabelMetric"]
+    assert cfg.test_evaluator == cfg.val_evaluator
+    assert cfg.default_hooks.checkpoint.save_best == "cls/mAP"
+    assert cfg.default_hooks.checkpoint.interval == 1000

@@ -7,35 +7,27 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_fsr.report import logged_scores
-from tests.support.project_files import CONFIGS, TOOLS
+from tests.support.project_files import TOOLS
 from tests.support.runs import run_tool
-
-RECIPE = CONFIGS / "_base_" / "recipes" / "image_folder_without_masks.py"
 
 
 @pytest.fixture(scope="module")
 def config(project, tmp_path_factory):
-    """The tiny config with the recipe's validation, and scenes without their masks."""
+    """The tiny config without masks, and scenes that have none."""
     folder = tmp_path_factory.mktemp("without_masks")
     shutil.copytree(
         project / "scenes", folder / "scenes",
         ignore=shutil.ignore_patterns("SegmentationClass"),
     )  # fmt: skip
-    tiny = Config.fromfile(project / "tiny.py")
-    recipe = Config.fromfile(RECIPE)
-    pipeline = recipe.val_dataloader.dataset.pipeline
-    pipeline[2].scale = tiny.test_pipeline[2].scale
-    for loader in (tiny.train_dataloader, tiny.val_dataloader, tiny.test_dataloader):
-        loader.dataset.data_root = str(folder / "scenes")
-    for loader in (tiny.val_dataloader, tiny.test_dataloader):
-        loader.dataset.data_prefix = dict(img_path="JPEGImages")
-        loader.dataset.label_file = recipe.val_dataloader.dataset.label_file
-        loader.dataset.pipeline = pipeline
-    tiny.val_evaluator = tiny.test_evaluator = recipe.val_evaluator
-    tiny.tta_pipeline = recipe.tta_pipeline
-    tiny.default_hooks.checkpoint.save_best = recipe.default_hooks.checkpoint.save_best
+    base = project / "tiny.py"
+    classes = Config.fromfile(base).train_dataloader.dataset.metainfo.classes
     path = folder / "labels.py"
-    tiny.dump(path)
+    path.write_text(
+        f"_base_ = {str(base)!r}\n"
+        "from mmseg_fsr.own_data import own_data_settings\n"
+        "globals().update(own_data_settings(_base_, masks=False, "
+        f"data_root={str(folder / 'scenes')!r}, classes={tuple(classes)}))\n"
+    )
     return path
 
 
