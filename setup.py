@@ -84,7 +84,7 @@ setup(
     install_requires=requirements("runtime"),
     extras_require={
         name: requirements(name)
-        for name in ("onedl", "openmmlab", "coco", "timm", "onnx", "test")
+        for name in ("onedl", "openmmlab", "coco", "timm", "cleanlab", "onnx", "test")
     },
     cmdclass={"build_py": BuildWithMim},
     classifiers=[

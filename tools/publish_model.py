@@ -28,6 +28,7 @@ from mmseg_fsr.checkpoints import (
     network_state_dict,
 )
 from mmseg_fsr.checkpoints.names import part_of
+from mmseg_fsr.checkpoints.network_config import NETWORK_KEY, stored_network_config
 from mmseg_fsr.checkpoints.reading import plain_dataset_meta, plain_supervision
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
 from mmseg_fsr.utils.atomic_write import atomic_write
@@ -39,7 +40,10 @@ def left_out(checkpoint: Checkpoint, network: str, kept: int, meta: dict) -> str
     count = len(checkpoint.state_dict) - kept
     parts = [f"the {other} ({count} tensors)"] if count else []
     for key in checkpoint.rest:
-        names = [*meta.get("dataset_meta", ()), *meta.keys() - {"dataset_meta"}]
+        names = [
+            *meta.get("dataset_meta", ()),
+            *(k for k in meta if k != "dataset_meta"),
+        ]
         rest = f" but for {_listed(names)}" if key == "meta" and names else ""
         parts.append(f"{key}{rest}")
     return ", ".join(parts) or "nothing"
@@ -51,11 +55,26 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def published_meta(meta: object) -> dict[str, Any]:
-    """What the checkpoint says of its data and its supervision."""
-    found = dict(
-        dataset_meta=plain_dataset_meta(meta), supervision=plain_supervision(meta)
-    )
+    """What the checkpoint says of its data, its network and its supervision."""
+    found = {
+        "dataset_meta": plain_dataset_meta(meta),
+        NETWORK_KEY: readable_network_config(meta),
+        "supervision": plain_supervision(meta),
+    }
     return {key: value for key, value in found.items() if value}
+
+
+def readable_network_config(meta: object) -> dict[str, Any] | None:
+    """The network's config; None, with a warning, if it cannot be read."""
+    try:
+        return stored_network_config(meta)
+    except ValueError as error:
+        print(
+            f"warning: the checkpoint's config cannot be read as data, {error}: left "
+            "out, so that nothing will compare it with others' configs",
+            file=sys.stderr,
+        )
+        return None
 
 
 def published(state_dict: dict[str, Tensor], meta: dict) -> bytes:

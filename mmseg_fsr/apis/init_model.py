@@ -9,6 +9,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS
 
 from mmseg_fsr.checkpoints.fit import check_weights
+from mmseg_fsr.checkpoints.network_config import check_network
 from mmseg_fsr.checkpoints.reading import (
     load_checkpoint_file,
     plain_dataset_meta,
@@ -25,8 +26,9 @@ def init_model(
 ) -> BaseSegmentor:
     """Builds a model and loads its weights, as mmseg's function of that name does.
 
-    mmseg's ignores what does not fit; here weights of another model are an error, and
-    nothing in the file is run. Classes, colours and ``pixel_range`` are the
+    mmseg's ignores what does not fit; here weights of another model are an error, as is
+    a network that differs in another way from the one in the config that the checkpoint
+    holds. Nothing in the file is run. Classes, colours and ``pixel_range`` are the
     checkpoint's, else those of the config's data set; a config that has the classes in
     another order is an error.
 
@@ -71,6 +73,7 @@ def _load_weights(model: BaseSegmentor, checkpoint: str | Path) -> None:
     tensors, rest = load_checkpoint_file(checkpoint)
     try:
         check_weights(model.state_dict(), tensors)
+        check_network(model.cfg, rest.get("meta"))
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     model.load_state_dict(tensors, strict=False)

@@ -16,15 +16,16 @@ def is_report(path: Path) -> bool:
         return f'content="{_GENERATOR}"'.encode() in file.read(2000)
 
 
-def render_page(**report: Any) -> str:
-    """Fills the page's template with values, and gives its HTML.
+def render_page(template: str = "report.html", **report: Any) -> str:
+    """Fills a page's template with values, and gives its HTML.
 
     All values are shown as text and never run: the template escapes them. The page's
     content security policy allows only its own script, by its hash, and nothing from
     a network.
 
     Args:
-        **report: The values that ``templates/report.html`` names.
+        template: Name of the template. Defaults to that of the report.
+        **report: The values that it names.
 
     Raises:
         jinja2.UndefinedError: If a value that the template names is missing.
@@ -41,7 +42,7 @@ def render_page(**report: Any) -> str:
         loader.get_source(environment, name)[0] for name in ("report.css", "report.js")
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html").render(
+    return environment.get_template(template).render(
         generator=_GENERATOR,
         style=style,
         script=script,

@@ -85,6 +85,22 @@ def test_another_models_weights_are_refused(tiny, weights, save):
         init_model(tiny, save(state_dict=less))
 
 
+def test_another_network_of_the_same_shapes_is_refused(tiny, save):
+    cfg = Config.fromfile(tiny)
+    path = save(meta=dict(cfg=cfg.pretty_text))
+    init_model(tiny, path)
+    option = {"model.decode_head.align_corners": True}
+    message = (
+        r"(?s)weights\.pth: .*model\.decode_head\.align_corners: False in the "
+        r"checkpoint, True in the config\n"
+    )
+    with pytest.raises(ValueError, match=message):
+        init_model(tiny, path, cfg_options=option)
+    # What is said of it can be done.
+    options = {"model.decode_head.align_corners": False}
+    init_model(tiny, path, cfg_options=options)
+
+
 def test_a_file_that_cannot_be_read_is_named_and_never_run(tiny, save, tmp_path):
     path = save(meta=dict(hooks=Reduced(str(tmp_path / "made"))))
     with pytest.raises(ValueError, match=r"weights\.pth cannot be read as plain"):

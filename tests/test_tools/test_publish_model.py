@@ -1,7 +1,9 @@
 import hashlib
+import json
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
 from tests.support.file_server import served
@@ -119,6 +121,44 @@ def test_supervision_goes_with_the_weights(publish, capsys):
     told = capsys.readouterr().out
     assert f"supervision: {'; '.join(lines)}\n" in told
     assert "meta but for supervision" in told
+
+
+def test_the_networks_config_goes_with_the_weights_and_no_path(publish, capsys):
+    model = dict(
+        type="WeakSegmentor",
+        backbone=dict(
+            type="FSRBackbone",
+            backbone=dict(type="ResNet", depth=50, out_indices=(2, 3), style="caffe"),
+            init_cfg=dict(type="Pretrained", checkpoint="/home/me/secret.pth"),
+        ),
+        pseudo_label_generator=dict(affinity=dict(checkpoint="/home/me/secret.pth")),
+        decode_head=dict(type="FCNHead", loss_decode=dict(type="CrossEntropyLoss")),
+    )
+    preprocessor = dict(type="SegDataPreProcessor", mean=[1.0, 2, 3])
+    text = Config(dict(model=model, data_preprocessor=preprocessor)).pretty_text
+    out = publish(checkpoint(meta=dict(cfg=text)))
+    inner = dict(type="ResNet", depth=50, out_indices=[2, 3], style="caffe")
+    expected = dict(
+        backbone=dict(type="FSRBackbone", backbone=inner),
+        decode_head=dict(type="FCNHead"),
+        data_preprocessor=preprocessor,
+    )
+    meta = torch.load(out, weights_only=True)["meta"]
+    assert json.loads(json.dumps(meta)) == dict(network=expected)
+    assert "meta but for network" in capsys.readouterr().out
+    # It can be published again.
+    (out.parent / "again").mkdir()
+    load_tool("publish_model").main([str(out), str(out.parent / "again" / "fsr.pth")])
+    (again,) = (out.parent / "again").iterdir()
+    assert torch.load(again, weights_only=True)["meta"] == meta
+
+
+def test_a_config_that_is_no_data_is_left_out(publish, capsys, tmp_path):
+    text = f"model = dict(a=__import__('os').mkdir({str(tmp_path / 'made')!r}))"
+    out = publish(checkpoint(meta=dict(cfg=text)))
+    assert torch.load(out, weights_only=True)["meta"] == {}
+    assert "cannot be read as data, line 1: expected" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(

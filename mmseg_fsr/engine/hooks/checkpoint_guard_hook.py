@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_fsr.checkpoints.fit import check_weights
+from mmseg_fsr.checkpoints.network_config import check_network
 from mmseg_fsr.checkpoints.reading import plain_dataset_meta
 from mmseg_fsr.engine.resumed_settings import ignored_settings, last_scheduled_step
 from mmseg_fsr.engine.runner_access import (
@@ -35,6 +36,9 @@ class CheckpointGuardHook(Hook):
       is another network.
     - A checkpoint that training starts from must hold some of the model's weights.
     - Shapes must always match.
+    - What changes a network but no tensor's shape must be as in the config that a
+      tested checkpoint holds, see :mod:`~mmseg_fsr.checkpoints.network_config`. A
+      training that starts from the checkpoint, or goes on, gets a warning.
     - The classes that a checkpoint names must have their places in the data set's, see
       :func:`~mmseg_fsr.utils.class_names.compare_classes`. Training that starts from
       it may name other ones, with a warning.
@@ -48,24 +52,25 @@ class CheckpointGuardHook(Hook):
         importlib.import_module("mmseg_fsr.checkpoints.runner_loaders")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compares classes with the data's, and tensors with the model's.
+        """Compares classes with the data's, tensors and network with the model's.
 
         Raises:
-            ValueError: If they do not fit; the message names file, and classes or
-                tensors.
+            ValueError: If they do not fit; the message names file, and classes,
+                tensors or settings.
         """
+        use = is_training_run(runner), is_resumed(runner)
         try:
             _check_data(runner, checkpoint)
             check_weights(
                 unwrapped_model(runner).state_dict(),
                 checkpoint.get("state_dict", checkpoint),
-                is_training_run(runner),
-                is_resumed(runner),
+                *use,
             )
+            check_network(runner.cfg, checkpoint.get("meta"), *use)
         except ValueError as error:
             name = loaded_checkpoint(runner)
             raise ValueError(error if name is None else f"{name}: {error}") from error
-        if is_training_run(runner) and is_resumed(runner):
+        if all(use):
             _warn_of_ignored(runner, checkpoint)
 
 

@@ -1,11 +1,14 @@
+import re
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, IterBasedTrainLoop, TestLoop
 from torch import nn
 
+from mmseg_fsr.checkpoints import network_config
 from mmseg_fsr.engine.hooks import CheckpointGuardHook, checkpoint_guard_hook
 from mmseg_fsr.utils import pixel_range
 
@@ -17,6 +20,8 @@ EXTRA = WEIGHTS | {"head.weight": torch.zeros(1)}
 _SCHEDULE = dict(
     optim_wrapper=SimpleNamespace(state_dict=dict), param_schedulers=None, max_iters=4
 )
+NETWORK = dict(backbone=dict(type="ResNet", depth=50, style="pytorch"))
+CFG = Config(dict(model=NETWORK))
 
 
 def guard(
@@ -33,6 +38,7 @@ def guard(
         _train_loop=object.__new__(IterBasedTrainLoop) if training else dict(),
         _resume=resume,
         _load_from=load_from,
+        cfg=CFG,
         **(_SCHEDULE | settings),
     )
     checkpoint = dict(state_dict=state_dict, **theirs)
@@ -54,7 +60,8 @@ def test_a_checkpoint_that_fits_passes(state_dict, settings):
 
 
 def test_bare_state_dict_passes():
-    runner = SimpleNamespace(model=nn.Linear(2, 3), _train_loop={}, _resume=False)
+    model = nn.Linear(2, 3)
+    runner = SimpleNamespace(model=model, _train_loop={}, _resume=False, cfg=CFG)
     CheckpointGuardHook().after_load_checkpoint(runner, WEIGHTS)
 
 
@@ -81,6 +88,28 @@ def test_the_file_is_named_as_far_as_it_is_known(tmp_path):
         guard(LACKING, training=False, load_from=None)
 
 
+@pytest.mark.parametrize("use", ["test", "train", "resume"])
+def test_another_network_of_the_same_shapes(monkeypatch, use):
+    lines = []
+    monkeypatch.setattr(
+        network_config, "print_log", lambda text, *_: lines.append(text)
+    )
+    theirs = Config(
+        dict(model=dict(backbone=NETWORK["backbone"] | dict(style="caffe")))
+    )
+    meta = dict(cfg=theirs.pretty_text)
+    settings = dict(training=use != "test", resume=use == "resume")
+    told = r"model\.backbone\.style: 'caffe' in the checkpoint, 'pytorch' in the config"
+    if use == "test":
+        with pytest.raises(ValueError, match=rf"(?s)^given\.pth: .*{told}"):
+            guard(WEIGHTS, theirs=dict(meta=meta), **settings)
+        return
+    guard(WEIGHTS, theirs=dict(meta=meta), **settings)
+    begin = "goes on with" if use == "resume" else "trains"
+    assert lines[0].startswith(f"the run {begin} another network")
+    assert re.search(told, lines[0])
+
+
 CLASSES = ("background", "cat", "dog")
 
 
@@ -93,6 +122,7 @@ def guard_classes(theirs, use="test", resume=False, ours={}, **meta):
         model=nn.Linear(2, 3),
         _resume=resume,
         _load_from="given.pth",
+        cfg=CFG,
         **loops,
         **_SCHEDULE,
     )
