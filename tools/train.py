@@ -128,8 +128,8 @@ def apply_length(cfg: Config, args: argparse.Namespace) -> None:
         )
     lines = "".join(f"\n  {line}" for line in set_length(cfg, max_iters))
     print_log(f"Scaled to {max_iters} steps:{lines}", "current")
-    # What is given in steps means these steps.
-    merge_options(cfg, options)
+    # What is given in steps means these steps. Removed hooks are gone already.
+    merge_options(cfg, {key: x for key, x in options.items() if x is not None})
 
 
 def enable_amp(cfg: Config) -> None:

@@ -181,6 +181,6 @@ def training_batch(
     samples = []
     for _ in range(batch_size):
         sample = SegDataSample(gt_label=LabelData(label=torch.zeros(num_classes)))
-        sample.set_metainfo(dict(num_labels=num_labels))
+        sample.set_metainfo(dict(num_labels=num_labels, num_unknown=0))
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from mmengine import fileio
 from mmengine.logging import print_log
@@ -14,7 +15,8 @@ from mmengine.logging import print_log
 from mmseg_fsr.utils.first_names import first_names
 
 from .split_file import (
-    IMAGE_SUFFIXES,
+    Suffix,
+    all_suffixes,
     clean_name,
     has_image_suffix,
     image_name,
@@ -23,7 +25,7 @@ from .split_file import (
 
 
 def list_images(
-    folder: str, suffix: str | None, backend_args: dict | None = None
+    folder: str, suffix: Suffix, backend_args: dict | None = None
 ) -> dict[str, str]:
     """Finds all images of a folder and the folders within it.
 
@@ -31,8 +33,7 @@ def list_images(
 
     Args:
         folder: The folder, ``''`` for the current one.
-        suffix: The suffix of the images. None takes files of every suffix of
-            ``IMAGE_SUFFIXES``, in upper or lower case.
+        suffix: The suffixes of the images, in upper or lower case.
         backend_args: Arguments of MMEngine's file backend. Defaults to None, chosen by
             the path.
 
@@ -45,7 +46,7 @@ def list_images(
     images: dict[str, str] = {}
     others, hidden = [], []
     for file in sorted(_files_within(folder, backend_args)):
-        is_image = has_image_suffix(file) if suffix is None else file.endswith(suffix)
+        is_image = has_image_suffix(file, suffix)
         if any(part.startswith(".") for part in file.split("/")):
             hidden += [file] * has_image_suffix(file)
         elif not is_image:
@@ -60,7 +61,7 @@ def list_images(
                     "suffix alone"
                 )
             images[name] = path
-    wanted = ", ".join(IMAGE_SUFFIXES) if suffix is None else f"suffix '{suffix}'"
+    wanted = ", ".join(all_suffixes(suffix))
     if not images:
         found = f"; it holds {others[0]}" if others else ""
         raise ValueError(
@@ -78,9 +79,22 @@ def list_images(
     return images
 
 
+class FoundImages(NamedTuple):
+    """Images that a list names.
+
+    Attributes:
+        paths: Path of each image by its name, in the list's order. An image that is
+            missing has the path that it should have.
+        missing: Paths of those that do not exist.
+    """
+
+    paths: dict[str, str]
+    missing: list[str]
+
+
 def find_images(
-    folder: str, listed: Sequence[str], suffix: str | None, source: str
-) -> dict[str, str]:
+    folder: str, listed: Sequence[str], suffix: Suffix, source: str
+) -> FoundImages:
     """Finds the images that a split list names, in a folder of this machine.
 
     A list may name files, ``a.jpg``, and the disk may write a letter such as ``é`` in
@@ -89,30 +103,26 @@ def find_images(
     Args:
         folder: The folder, ``''`` for the current one.
         listed: The entries of the list.
-        suffix: The suffix of the images; None for any of ``IMAGE_SUFFIXES``, of which
-            ``.jpg`` is taken before others.
+        suffix: The suffixes of the images, in upper or lower case; of images that
+            differ by their suffix alone that of the first is taken.
         source: The list's file, for errors.
-
-    Returns:
-        Path of each image by its name, in the list's order. An image that is missing
-        has the path that it should have.
 
     Raises:
         FileNotFoundError: If none of the images is there.
-        ValueError: If two files other than a ``.jpg`` have a listed name, two entries
-            name one image, or entries have more behind the names.
+        ValueError: If two files have a listed name, none of them the first suffix, two
+            entries name one image, or entries have more behind the names.
     """
     files = _FilesOf(folder, listed)
-    plain = IMAGE_SUFFIXES[0] if suffix is None else suffix
+    plain = all_suffixes(suffix)[0]
     images: dict[str, str] = {}
     missing = []
     for entry in listed:
         name, found = entry, files.find(entry, suffix)
-        if not found and (file := files.find(entry, "", any_case=suffix is None)):
+        if not found and (file := files.find(entry, "")):
             name, found = without_image_suffix(entry, suffix), file
         path = osp.join(folder, name + plain)
         if found and path not in found:
-            if len(found) > 1 and not found[0].lower().endswith(plain):
+            if len(found) > 1 and not has_image_suffix(found[0], plain):
                 raise ValueError(
                     f"{source} names image '{name}', which {found[0]} and {found[1]} "
                     "both are: rename one, or set the data set's `img_suffix`"
@@ -137,7 +147,7 @@ def find_images(
             f"{source}. None of its {len(listed)} images exists; {folder or '.'} holds "
             f"{files.example()}. A line is a path within this folder, without suffix"
         )
-    return images
+    return FoundImages(images, missing)
 
 
 def find_masks(folder: str, names: Sequence[str], suffix: str) -> list[str]:
@@ -154,9 +164,27 @@ def find_masks(folder: str, names: Sequence[str], suffix: str) -> list[str]:
     paths = []
     for name in names:
         path = osp.join(folder, name + suffix)
-        found = files.find(name, suffix, any_case=True)
+        found = files.find(name, suffix)
         paths.append(path if path in found or not found else found[0])
     return paths
+
+
+def names_in_folders(folder: str, names: Iterable[str], suffix: Suffix) -> set[str]:
+    """Names of all images in the folders that some images are in.
+
+    Args:
+        folder: The folder of images, ``''`` for the current one, on this machine.
+        names: Names of images, which need not exist.
+        suffix: The suffixes of images.
+
+    Returns:
+        The names; hidden files are left out.
+    """
+    return {
+        image_name(path, folder, suffix)
+        for path in _FilesOf(folder, names).paths()
+        if has_image_suffix(path, suffix) and not osp.basename(path).startswith(".")
+    }
 
 
 class _FilesOf:
@@ -175,20 +203,23 @@ class _FilesOf:
                 name = _with_lower_suffix(clean_name(osp.join(within, file)))
                 self._paths[name].append(osp.join(place, file))
 
-    def find(self, name: str, suffix: str | None, any_case: bool = False) -> list[str]:
-        """Paths of the files of a name; None is any suffix of images, in any case."""
-        if suffix is None:
-            return [
-                path for end in IMAGE_SUFFIXES for path in self.find(name, end, True)
-            ]
-        paths = self._paths.get(_with_lower_suffix(name + suffix), [])
-        end = osp.splitext(name + suffix)[1]
-        return [path for path in paths if any_case or path.endswith(end)]
+    def find(self, name: str, suffix: Suffix) -> list[str]:
+        """Paths of the files of a name, by the order of suffixes, then by case."""
+        found = []
+        for end in all_suffixes(suffix):
+            file = name + end
+            paths = self._paths.get(_with_lower_suffix(file), [])
+            last = osp.splitext(file)[1]
+            found += sorted(paths, key=lambda path, last=last: not path.endswith(last))
+        return found
+
+    def paths(self) -> list[str]:
+        """Paths of all files."""
+        return [path for paths in self._paths.values() for path in paths]
 
     def example(self) -> str:
         """A few of the files."""
-        files = [osp.basename(path) for paths in self._paths.values() for path in paths]
-        return first_names(files, 3) or "no such file"
+        return first_names(list(map(osp.basename, self.paths())), 3) or "no such file"
 
 
 def _with_lower_suffix(file: str) -> str:

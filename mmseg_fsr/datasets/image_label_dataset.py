@@ -25,10 +25,23 @@ from mmseg_fsr.utils.pixel_range import check_pixel_range
 
 from .bad_images import BadImages
 from .image_file import MAX_PIXELS, decode_file, deep_picture, pixel_limit
-from .image_folder import find_images, find_masks, is_elsewhere, list_images
-from .label_file import read_label_file
+from .image_folder import (
+    find_images,
+    find_masks,
+    is_elsewhere,
+    list_images,
+    names_in_folders,
+)
+from .label_file import read_image_labels
+from .label_summary import summarize_labels
 from .mask_file import check_mask, read_mask
-from .split_file import IMAGE_SUFFIXES, image_name, read_split
+from .split_file import (
+    Suffix,
+    all_suffixes,
+    image_name,
+    read_split,
+    without_image_suffix,
+)
 from .transforms import ScaleTo8Bit
 
 
@@ -39,9 +52,10 @@ class ImageLabelDataset(BaseSegDataset):
     Classes and palette come from ``metainfo``, as in MMSegmentation; the first
     class is the background. Its ``pixel_range``, for images deeper than 8 bits, is
     that of :class:`ScaleTo8Bit`. Each item's ``data_info`` holds ``gt_label``, a
-    float32 multi-hot array (K,) over the K foreground classes. Masks are only looked
-    for where ``data_prefix`` has a ``seg_map_path``, and only loaded by the pipeline:
-    validation needs them, training does not.
+    float32 multi-hot array (K,) over the K foreground classes, -1 where nobody looked
+    for a class. For training the log says what the labels amount to. Masks are only
+    looked for where ``data_prefix`` has a ``seg_map_path``, and only loaded by the
+    pipeline: validation needs them, training does not.
 
     Ids in the label file are those of the masks, 1..K over all classes of the data
     set. Where ``metainfo`` chooses some of a data set's ``METAINFO`` classes, labels
@@ -59,16 +73,16 @@ class ImageLabelDataset(BaseSegDataset):
             configs. Defaults to 178956970, where Pillow raises an error by default; it
             warns from half of the limit on.
         on_bad_image: What to do in training with an image that is missing, cannot be
-            read or decoded to its end, or has too many pixels: ``'raise'`` an error, or
-            ``'skip'`` it. Another image, drawn at random, then takes its place, and a
-            warning names each skipped image once. All other errors are raised, those of
-            masks too. Defaults to 'raise'.
+            read or decoded to its end, or has too many pixels: ``'raise'`` an error, at
+            the start for what is missing, or ``'skip'`` it. Another image, drawn at
+            random, then takes its place, and a warning names each skipped image once.
+            All other errors are raised, those of masks too. Defaults to 'raise'.
         max_bad_share: The largest share of the data set's images, in 0..1, that
             ``'skip'`` may leave out. The workers of a data loader count together,
             each rank for itself, and a resumed run anew. Defaults to 0.01.
-        img_suffix: The suffix of the images, as the files have it; ``''`` if each name
-            has its own. Defaults to None: files of any usual suffix, ``.jpg``,
-            ``.PNG``, beside each other; ``.jpg`` alone where images have an address.
+        img_suffix: The suffix of the images, or several; files may have it in either
+            case. ``''`` if each name has its own. Where images have an address, the
+            first alone. Defaults to None: any usual suffix, ``.jpg`` before others.
         **kwargs: Further arguments of ``BaseSegDataset``.
 
     Attributes:
@@ -77,14 +91,14 @@ class ImageLabelDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: If the data root, split, image folder or label file is
-            missing.
+            missing, or an image for training, unless ``on_bad_image='skip'``.
         ValueError: If ``reduce_zero_label`` or an ``ignore_index`` but 255 is set,
             there are more than 254 foreground classes, ``data_prefix`` has an unknown
             key, the first class is not the background, the split or label
             file is wrong, ``max_pixels`` is not positive, ``on_bad_image`` is
             unknown or ``'skip'`` in ``test_mode``, ``max_bad_share`` is not in 0..1,
-            ``img_suffix`` is no text, or a pipeline lacks ``ScaleTo8Bit``, although
-            there is a ``pixel_range``.
+            ``img_suffix`` is no text or list of texts, or a pipeline lacks
+            ``ScaleTo8Bit``, although there is a ``pixel_range``.
             :meth:`prepare_data` says what access to an item raises.
 
     Examples:
@@ -106,7 +120,7 @@ class ImageLabelDataset(BaseSegDataset):
         max_pixels: int = MAX_PIXELS,
         on_bad_image: str = "raise",
         max_bad_share: float = 0.01,
-        img_suffix: str | None = None,
+        img_suffix: Suffix = None,
         **kwargs: Any,
     ) -> None:
         if max_pixels < 1:
@@ -126,10 +140,14 @@ class ImageLabelDataset(BaseSegDataset):
                 "max_bad_share must be a share of the images, in 0..1, got "
                 f"{max_bad_share}"
             )
-        if not isinstance(img_suffix, str | None):
+        if not isinstance(img_suffix, str | None) and not (
+            isinstance(img_suffix, Sequence)
+            and img_suffix
+            and all(isinstance(end, str) and end for end in img_suffix)
+        ):
             raise ValueError(
-                f"img_suffix={img_suffix!r}: expected one suffix, such as '.png', or "
-                "None, which takes files of any usual suffix"
+                f"img_suffix={img_suffix!r}: expected a suffix, such as '.png', a list "
+                "of suffixes, or None, which takes files of any usual suffix"
             )
         self.label_file = label_file if label_file is None else os.fspath(label_file)
         self.max_pixels = max_pixels
@@ -151,7 +169,7 @@ class ImageLabelDataset(BaseSegDataset):
         if kwargs.get("data_root") is not None:
             kwargs["data_root"] = os.fspath(kwargs["data_root"])
         super().__init__(
-            img_suffix=IMAGE_SUFFIXES[0] if img_suffix is None else img_suffix,
+            img_suffix=all_suffixes(img_suffix)[0],
             ann_file=os.fspath(ann_file),
             data_prefix={
                 key: path if path is None else os.fspath(path)
@@ -229,16 +247,14 @@ class ImageLabelDataset(BaseSegDataset):
                     "nothing says which image a row belongs to: give the list of "
                     "images as ann_file, or another kind of label file"
                 )
-            labels = read_label_file(
-                self.label_file,
-                names,
-                self._all_classes(),
-                all_images=not self.ann_file and not self.test_mode,
+            labels, others = read_image_labels(
+                self.label_file, names, self._all_classes()
             )
             labels = labels[:, columns]
             for info, label in zip(data_list, labels, strict=True):
                 info["gt_label"] = label
             if not self.test_mode:
+                self._summarize(labels, names, others)
                 self._warn_of_unlabelled(labels)
         elif not self.test_mode:
             raise ValueError(
@@ -247,10 +263,33 @@ class ImageLabelDataset(BaseSegDataset):
             )
         return data_list
 
+    def _summarize(
+        self, labels: np.ndarray, names: list[str], others: list[str]
+    ) -> None:
+        """Logs what the labels (N, K) of a training split amount to.
+
+        Names that the label file has and the split has not may be of another split.
+        """
+        folder = self.data_prefix.get("img_path", "")
+        unpaired = {}
+        if not is_elsewhere(folder, self.backend_args):
+            suffix = self._only_suffix
+            there = names_in_folders(folder, [*names, *others], suffix)
+            # As the label file may write them.
+            plain = {name: without_image_suffix(name, suffix) for name in others}
+            unpaired = dict(
+                without_image=[x for x in others if not {x, plain[x]} & there],
+                without_labels=sorted(there - {*names, *others, *plain.values()}),
+            )
+        classes = self._metainfo["classes"][1:]
+        print_log(
+            summarize_labels(self.label_file, labels, classes, **unpaired), "current"
+        )
+
     def _warn_of_unlabelled(self, labels: np.ndarray) -> None:
         """Names the classes that no image (N, K) of a training split has."""
         classes = self._metainfo["classes"]
-        absent = [classes[k + 1] for k in np.flatnonzero(~labels.any(0))]
+        absent = [classes[k + 1] for k in np.flatnonzero(~(labels > 0).any(0))]
         if absent:
             print_log(
                 f"label file {self.label_file} gives no image of the split the classes "
@@ -271,7 +310,7 @@ class ImageLabelDataset(BaseSegDataset):
                 f"{type(self).__name__} without `label_file` knows no classes of its "
                 "images, by which ClassBalancedDataset repeats them: give the file"
             )
-        return (np.flatnonzero(label) + 1).tolist()
+        return (np.flatnonzero(label > 0) + 1).tolist()
 
     def prepare_data(self, idx: int) -> Any:
         """Runs the pipeline on an item; an error names the file that is at fault.
@@ -380,7 +419,18 @@ class ImageLabelDataset(BaseSegDataset):
         names = read_split(self.ann_file, self.backend_args)
         if is_elsewhere(folder, self.backend_args):
             return {name: osp.join(folder, name + self.img_suffix) for name in names}
-        return find_images(folder, names, self._only_suffix, self.ann_file)
+        images, missing = find_images(folder, names, self._only_suffix, self.ann_file)
+        if missing:
+            # At the start, not when they are drawn.
+            said = (
+                f"image {missing[0]} does not exist: add it or remove its name from "
+                f"{self.ann_file} ({len(missing)} of its {len(names)} images are "
+                "missing)"
+            )
+            if self.on_bad_image == "raise" and not self.test_mode:
+                raise FileNotFoundError(said)
+            print_log(said, "current", logging.WARNING)
+        return images
 
     def _mask_paths(self, names: list[str]) -> list[str]:
         """The path of each image's mask."""

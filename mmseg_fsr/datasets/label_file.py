@@ -2,31 +2,33 @@
 
 Four layouts are read:
 
-- ``.json``: an object, name of the image to a list of class names or ids;
+- ``.json``: an object, name of the image to a list of class names or ids, or to an
+  object of them with 1, 0, or -1 or null where nobody looked;
 - ``.txt``: one image a line, its name and then its labels, split by white space;
 - ``.csv`` and ``.tsv``: the tables of :mod:`mmseg_fsr.datasets.label_table`;
-- ``.npy``: a multi-hot array (N, K), its rows in the order of the split list.
+- ``.npy``: an array (N, K) of 1, 0, and -1 or NaN where nobody looked, its rows in the
+  order of the split list.
 
 Class ids are those of the masks: 1..K, 0 being the background.
 """
 
 import difflib
 import json
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 import numpy as np
-from mmengine.logging import print_log
 
 from mmseg_fsr.utils.atomic_write import atomic_write
+from mmseg_fsr.utils.first_names import first_names
+from mmseg_fsr.utils.label_ids import UNKNOWN
 
+from .label_row import FLAGS, Label, LabelRow
 from .label_table import read_label_table
 from .split_file import check_image_name, clean_name, without_image_suffix
-
-Label = int | str
 
 # Column k of other programs' arrays is class k + 1 of masks.
 _CONVERT_PICKLE = """\
@@ -36,27 +38,41 @@ write_label_file("image_labels.json", \
 {{str(name): (np.flatnonzero(row) + 1).tolist() for name, row in rows.items()}})"""
 
 
+class ImageLabels(NamedTuple):
+    """What a label file says.
+
+    Attributes:
+        multi_hot: Labels of the N images of a split, float32 (N, K): 1 where an image
+            shows class id k + 1, 0 where it does not, -1 where nobody looked.
+        others: Names of the file's images that are not of the split.
+    """
+
+    multi_hot: np.ndarray
+    others: list[str]
+
+
 def read_label_file(
-    path: str | Path,
-    names: Sequence[str],
-    classes: Sequence[str],
-    all_images: bool = False,
+    path: str | Path, names: Sequence[str], classes: Sequence[str]
 ) -> np.ndarray:
+    """The labels of :func:`read_image_labels` alone, (N, K) float32."""
+    return read_image_labels(path, names, classes).multi_hot
+
+
+def read_image_labels(
+    path: str | Path, names: Sequence[str], classes: Sequence[str]
+) -> ImageLabels:
     """Reads the image-level labels of the named images.
 
-    Images of the file that are not in ``names`` are ignored, so one file serves
-    several splits. The file may name an image with its suffix, ``a.jpg``.
+    Other images may be in the file, so one file serves several splits. It may name an
+    image with its suffix, ``a.jpg``.
 
     Args:
         path: The label file, ``.json``, ``.csv``, ``.tsv``, ``.txt`` or ``.npy``.
         names: Names of the N images of the split, without suffix.
         classes: The data set's K + 1 class names, the background first.
-        all_images: Whether ``names`` are all images that there are. A warning then
-            counts those of the file that are not. Defaults to False.
 
     Returns:
-        Float32 multi-hot array (N, K), row i for ``names[i]``, column k for class
-        id k + 1.
+        The labels, row i for ``names[i]``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -74,11 +90,12 @@ def read_label_file(
         raise ValueError(f"label file {path} is empty: write it again")
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _read_multi_hot(path, len(names), len(classes) - 1)
+        return ImageLabels(_read_multi_hot(path, names, classes), [])
     if suffix == ".json":
         given = _read_json(path)
     elif suffix == ".txt":
         given = _read_text(path)
+        _require_white_space(given, names)
     elif suffix in (".csv", ".tsv"):
         given = read_label_table(path, classes)
     else:
@@ -90,21 +107,13 @@ def read_label_file(
         raise ValueError(f"label file {path} names no image: write it again")
     names = [clean_name(name) for name in names]
     labels = _by_name(given, names, path)
-    surplus = labels.keys() - set(names)
-    if all_images and surplus:
-        print_log(
-            f"label file {path} names {len(surplus)} images that are not in the "
-            f"folder, such as '{min(surplus)}'",
-            "current",
-            logging.WARNING,
-        )
-
     missing = [name for name in names if name not in labels]
     if missing and len(missing) == len(names):
         raise ValueError(
             f"label file {path} belongs to another data set: it names "
-            f"'{next(iter(labels))}' and others, but no image of the split, such as "
-            f"'{names[0]}'"
+            f"{_quoted(labels)}, but no image of the split, such as "
+            f"{_quoted(names)}: correct `label_file`, or write names as the "
+            "split and the folder of images have them"
         )
     if missing:
         raise ValueError(
@@ -114,10 +123,19 @@ def read_label_file(
         )
     ids = {normalize("NFC", name): index for index, name in enumerate(classes)}
     multi_hot = np.zeros((len(names), len(classes) - 1), dtype=np.float32)
-    for row, name in enumerate(names):
-        for label in labels[name]:
-            multi_hot[row, _class_id(label, ids, path, name) - 1] = 1
-    return multi_hot
+    for values, name in zip(multi_hot, names, strict=True):
+        row = labels[name]
+        place = f"{row.place}: image '{name}'"
+        shown = [_class_id(label, ids, place) - 1 for label in row.shown]
+        unknown = [_class_id(label, ids, place) - 1 for label in row.unknown]
+        if both := set(shown) & set(unknown):
+            raise ValueError(
+                f"{place} has class '{classes[min(both) + 1]}' twice, as shown and as "
+                "unknown: keep one"
+            )
+        values[shown], values[unknown] = 1, UNKNOWN
+    wanted = set(names)
+    return ImageLabels(multi_hot, [name for name in labels if name not in wanted])
 
 
 def require_writable_suffix(path: Path) -> None:
@@ -130,26 +148,33 @@ def require_writable_suffix(path: Path) -> None:
         raise ValueError(f"label file {path} must end in .json or .txt")
 
 
-def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) -> None:
+def write_label_file(
+    path: str | Path, labels: Mapping[str, Iterable[Label] | LabelRow]
+) -> None:
     """Writes a label file, sorted by name, under its name only once complete.
 
     Args:
         path: The file to write, ``.json`` or ``.txt``.
-        labels: Name of each image to its class ids or class names.
+        labels: Name of each image to its class ids or class names, or to a
+            :class:`~mmseg_fsr.datasets.label_row.LabelRow`.
 
     Raises:
         ValueError: If the suffix is neither of the two, there is no image, a name
             leads out of the folder of images, labels are no list of class names and ids
-            from 1, or a name or label has white space and the file is ``.txt``.
+            from 1, or a name or label has white space, or a class is unknown, and the
+            file is ``.txt``.
     """
     path = Path(path)
     require_writable_suffix(path)
     if not labels:
         raise ValueError(f"there is no image to write to label file {path}")
-    rows: dict[str, list[Label]] = {}
+    rows: dict[str, list[Label] | dict[Label, int | None]] = {}
     for name in sorted(labels):
         check_image_name(name, f"label file {path}")
         row = labels[name]
+        unknown: Sequence[Label] = ()
+        if isinstance(row, LabelRow):
+            row, unknown, _ = row
         if isinstance(row, str) or not isinstance(row, Iterable):
             raise ValueError(
                 f"label file {path}: image '{name}' has the labels {row!r}: expected a "
@@ -163,6 +188,13 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
                 "class names, or ids from 1; np.flatnonzero(row) + 1 makes ids of a "
                 "multi-hot row"
             )
+        if unknown and path.suffix == ".txt":
+            raise ValueError(
+                f"image '{name}' has the unknown labels {list(unknown)}, which a text "
+                f"label file, {path}, cannot say: use a .json file"
+            )
+        if unknown:
+            row = dict.fromkeys(row, 1) | dict.fromkeys(unknown)
         rows[name] = row
     if path.suffix == ".json":
         lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
@@ -184,9 +216,14 @@ def write_label_file(path: str | Path, labels: Mapping[str, Iterable[Label]]) ->
         file.write(text)
 
 
+def _quoted(names: Iterable[str]) -> str:
+    """A few names as an error shows them."""
+    return first_names([f"'{name}'" for name in names], 3)
+
+
 def _by_name(
-    given: Mapping[str, list[Label]], names: Iterable[str], path: Path
-) -> dict[str, list[Label]]:
+    given: Mapping[str, LabelRow], names: Iterable[str], path: Path
+) -> dict[str, LabelRow]:
     """The labels by clean name, without suffix where it is one of ``names`` then."""
     wanted = set(names)
     labels, origin = {}, {}
@@ -196,14 +233,28 @@ def _by_name(
             name = without_image_suffix(name)
         if name in origin:
             raise ValueError(
-                f"label file {path} names image '{name}' twice, as {origin[name]!r} "
-                f"and {key!r}: keep one entry"
+                f"{row.place} names image '{name}' twice, as {origin[name]!r} "
+                f"and {key!r}: keep one entry, or write names without suffix and "
+                "rename one of two images that differ by it alone"
             )
         labels[name], origin[name] = row, key
     return labels
 
 
-def _class_id(label: Label, ids: Mapping[str, int], path: Path, name: str) -> int:
+def _require_white_space(given: Mapping[str, LabelRow], names: Iterable[str]) -> None:
+    """Refuses lines of a text file where commas follow the name of an image."""
+    wanted = set(names)
+    for key, row in given.items():
+        name, *rest = re.split(r"[,;|]", key)
+        known = {clean_name(key), without_image_suffix(clean_name(key))} & wanted
+        if rest and not known and without_image_suffix(clean_name(name)) in wanted:
+            raise ValueError(
+                f"{row.place} has {key!r}: white space splits the name and the labels "
+                "of a text file; write spaces, or call the file .csv"
+            )
+
+
+def _class_id(label: Label, ids: Mapping[str, int], place: str) -> int:
     """The mask id 1..K of a label given as name or id."""
     last = len(ids) - 1
     if isinstance(label, str):
@@ -213,33 +264,35 @@ def _class_id(label: Label, ids: Mapping[str, int], path: Path, name: str) -> in
         if not re.fullmatch(r"-?[0-9]{1,9}", label):
             known = [known for known, index in ids.items() if index > 0]
             near = difflib.get_close_matches(label, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {known}"
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {known}."
+            if set(re.split(r"[,;|]", label)) & set(known):
+                hint = "write spaces between labels, or call the file .csv."
             raise ValueError(
-                f"label file {path}: image '{name}' has the unknown class "
-                f"'{label}': {hint}"
+                f"{place} has the unknown class '{label}': {hint} If it is right, add "
+                "it to the config's classes (metainfo)"
             )
         label = int(label)
     if isinstance(label, bool) or not isinstance(label, int):
         raise ValueError(
-            f"label file {path}: image '{name}' has the label {label!r}, expected a "
-            f"class name or an id from 1 to {last}"
+            f"{place} has the label {label!r}, expected a class name or an id from 1 "
+            f"to {last}"
         )
     if not 1 <= label <= last:
         raise ValueError(
-            f"label file {path}: image '{name}' has the class id {label}, out of the "
-            f"range 1 to {last}: ids are those of the masks, 0 is the background"
+            f"{place} has the class id {label}, out of the range 1 to {last}: ids are "
+            "those of the masks, 0 is the background"
         )
     return label
 
 
-def _read_json(path: Path) -> dict[str, list[Label]]:
+def _read_json(path: Path) -> dict[str, LabelRow]:
     """Name to labels of a JSON label file, labels unchecked."""
 
     def refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found: dict[str, object] = {}
         for name, value in pairs:
             if name in found:
-                raise ValueError(f"it names image '{name}' twice: keep one entry")
+                raise ValueError(f"it names '{name}' twice: keep one entry")
             found[name] = value
         return found
 
@@ -255,34 +308,70 @@ def _read_json(path: Path) -> dict[str, list[Label]]:
             f"label file {path} must hold an object of image names to lists of "
             f"labels, got {type(labels).__name__}"
         )
+    lines = _lines_of_keys(text, labels)
+    rows = {}
     for name, row in labels.items():
-        check_image_name(name, f"label file {path}")
-        if not isinstance(row, list):
+        place = f"label file {path}, line {lines[name]}"
+        check_image_name(name, f"{place},")
+        if isinstance(row, dict):
+            rows[name] = _row_of_object(row, f"{place}: image '{name}'", place)
+        elif isinstance(row, list):
+            rows[name] = LabelRow(row, place=place)
+        else:
             raise ValueError(
-                f"label file {path}: image '{name}' must have a list of labels, got "
-                f"{row!r}"
+                f"{place}: image '{name}' must have a list of labels, or an object of "
+                f"classes with 1, 0, or null where nobody looked, got {row!r}"
             )
-    return labels
+    return rows
 
 
-def _read_text(path: Path) -> dict[str, list[Label]]:
+def _lines_of_keys(text: str, keys: Iterable[str]) -> dict[str, int]:
+    """The line in which each key of a JSON text begins, in the text's order."""
+    lines, line, place = {}, 1, 0
+    for key in keys:
+        written = json.dumps(key, ensure_ascii=text.isascii())
+        # A key may be escaped in other ways, and then has the line before it. All of a
+        # large file is not to be searched for each.
+        at = max(text.find(written, place, place + 10_000), place)
+        line += text.count("\n", place, at)
+        lines[key], place = line, at
+    return lines
+
+
+def _row_of_object(row: dict[str, object], image: str, place: str) -> LabelRow:
+    """Labels of a JSON object of classes with 1, 0 or null."""
+    flags = {}
+    for label, value in row.items():
+        known = isinstance(value, int | float | str | None)
+        flag = "null" if value is None else str(value).lower()
+        if not known or flag not in FLAGS:
+            raise ValueError(
+                f"{image} has {value!r} for '{label}': expected 1 or 0, or null where "
+                "nobody looked"
+            )
+        flags[label] = FLAGS[flag]
+    return LabelRow.of_flags(flags)._replace(place=place)
+
+
+def _read_text(path: Path) -> dict[str, LabelRow]:
     """Name to labels of a text label file, labels unchecked."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(_not_text(path, error)) from error
-    labels: dict[str, list[Label]] = {}
+    labels: dict[str, LabelRow] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         name, *row = line.split()
-        check_image_name(name, f"label file {path}, line {number},")
+        place = f"label file {path}, line {number}"
+        check_image_name(name, f"{place},")
         if name in labels:
             raise ValueError(
                 f"label file {path} names image '{name}' twice, again in line "
                 f"{number}: keep one line"
             )
-        labels[name] = list(row)
+        labels[name] = LabelRow(row, place=place)
     return labels
 
 
@@ -291,8 +380,10 @@ def _not_text(path: Path, error: UnicodeDecodeError) -> str:
     return f"label file {path} is not UTF-8 text: save it as such ({error})"
 
 
-def _read_multi_hot(path: Path, images: int, num_classes: int) -> np.ndarray:
-    """A multi-hot array (images, num_classes), float32, checked."""
+def _read_multi_hot(
+    path: Path, names: Sequence[str], classes: Sequence[str]
+) -> np.ndarray:
+    """A multi-hot array (N, K), float32, checked; -1 where it is -1 or not a number."""
     try:
         # The file is mapped, not read: its shape is checked before memory is claimed.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -309,12 +400,20 @@ def _read_multi_hot(path: Path, images: int, num_classes: int) -> np.ndarray:
         raise ValueError(
             f"label file {path} must hold an array of numbers or booleans, got {kind}"
         )
-    if array.shape != (images, num_classes):
+    if array.shape != (len(names), len(classes) - 1):
         raise ValueError(
-            f"label file {path} must have shape ({images}, {num_classes}), a row for "
-            f"each image of the split in its order and a column for each class "
+            f"label file {path} must have shape ({len(names)}, {len(classes) - 1}), a "
+            f"row for each image of the split in its order and a column for each class "
             f"without the background, got {array.shape}"
         )
-    if not np.isin(array, (0, 1)).all():
-        raise ValueError(f"label file {path} must hold only 0 and 1")
-    return array.astype(np.float32)
+    array = array.astype(np.float32)
+    array[np.isnan(array)] = UNKNOWN
+    wrong = np.argwhere(~np.isin(array, (0, 1, UNKNOWN)))
+    if len(wrong):
+        row, column = wrong[0]
+        raise ValueError(
+            f"label file {path}, row {row}: image '{names[row]}' has "
+            f"{array[row, column]:g} for '{classes[column + 1]}': expected 0 or 1, or "
+            f"{UNKNOWN} where nobody looked"
+        )
+    return array

@@ -2,7 +2,8 @@
 
 The first column has the images' names. Three layouts are known:
 
-- a column for each class, which the header names, of 0 and 1;
+- a column for each class, which the header names, of 0 and 1, and of -1 or empty where
+  nobody looked; in a table without any 0 an empty cell is a 0;
 - one column of labels, which the header calls so if there are others; a cell has one
   label, or several split by ``;``, ``|``, commas or white space;
 - a label a cell, some of them empty.
@@ -14,25 +15,25 @@ from collections.abc import Collection
 from pathlib import Path
 from unicodedata import normalize
 
+from .label_row import FLAGS, LabelRow
 from .split_file import check_image_name, without_image_suffix
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 # Headers of a column that holds labels, whatever they are.
 _LABEL_TITLES = {"label", "labels", "class", "classes", "tag", "tags"}
-_SHOWN = {"": False, "0": False, "1": True, "0.0": False, "1.0": True}
-_SHOWN |= {"false": False, "true": True}
 
 Row = tuple[int, list[str]]
 """Number of a line and its cells."""
 
 
-def read_label_table(path: Path, classes: Collection[str]) -> dict[str, list[str]]:
+def read_label_table(path: Path, classes: Collection[str]) -> dict[str, LabelRow]:
     """Reads a table of image labels.
 
     Args:
         path: The file: UTF-8, cells split by commas, semicolons, tabs or bars, quoted
             by ``"`` if need be.
-        classes: The data set's class names, by which columns of classes are known.
+        classes: The data set's class names, by which columns of classes are known;
+            empty for any.
 
     Returns:
         Name of each image, as it stands there, to its labels, unchecked.
@@ -62,7 +63,7 @@ def read_label_table(path: Path, classes: Collection[str]) -> dict[str, list[str
         read = _read_flags(titles, rows, places)
     else:
         read = _read_labels(path, titles, rows, classes)
-    labels: dict[str, list[str]] = {}
+    labels: dict[str, LabelRow] = {}
     for (number, (name, *_)), row in zip(rows, read, strict=True):
         check_image_name(name, f"{places[number]},")
         if name in labels:
@@ -70,7 +71,7 @@ def read_label_table(path: Path, classes: Collection[str]) -> dict[str, list[str
                 f"{places[number]} names image '{name}' again: put all its labels into "
                 "one line"
             )
-        labels[name] = row
+        labels[name] = row._replace(place=places[number])
     return labels
 
 
@@ -141,15 +142,18 @@ def _are_flags(titles: list[str], rows: list[Row], classes: Collection[str]) -> 
         return True
     # Of another data set: then the labels are unknown classes, and named as such.
     cells = [cell.lower() for _, row in rows for cell in row[1:]]
-    flags = sum(cell in _SHOWN for cell in cells)
-    return any(x and _SHOWN.get(x) is False for x in cells) and 2 * flags > len(cells)
+    if (len(titles) > 1 or not classes) and all(cell in FLAGS for cell in cells):
+        return True
+    flags = sum(cell in FLAGS for cell in cells)
+    return any(FLAGS.get(cell) is False for cell in cells) and 2 * flags > len(cells)
 
 
 def _read_flags(
     titles: list[str], rows: list[Row], places: dict[int, str]
-) -> list[list[str]]:
-    """The titles whose cells are 1, of each line."""
+) -> list[LabelRow]:
+    """The titles whose cells are 1, and those that are unknown, of each line."""
     found = []
+    zeros = any(FLAGS.get(cell.lower()) is False for _, row in rows for cell in row[1:])
     for number, (name, *cells) in rows:
         place = f"{places[number]}: image '{name}'"
         if len(cells) != len(titles):
@@ -158,28 +162,27 @@ def _read_flags(
                 f"first line, names {len(titles)} classes: give a 0 or 1 for each"
             )
         for title, cell in zip(titles, cells, strict=True):
-            if cell.lower() not in _SHOWN:
+            if cell.lower() not in FLAGS:
                 raise ValueError(
                     f"{place} has {cell!r} for '{title}' of the header, the first "
-                    "line: expected 0 or 1"
+                    "line: expected 0 or 1, or -1 where nobody looked"
                 )
             if titles.count(title) > 1:
                 raise ValueError(
                     f"{place} has two cells for class '{title}': keep one column"
                 )
-        found.append(
-            [
-                title
-                for title, cell in zip(titles, cells, strict=True)
-                if _SHOWN[cell.lower()]
-            ]
-        )
+        # Who fills in alone what is shown leaves the rest empty.
+        flags = {
+            title: FLAGS[cell.lower()] if cell or zeros else False
+            for title, cell in zip(titles, cells, strict=True)
+        }
+        found.append(LabelRow.of_flags(flags))
     return found
 
 
 def _read_labels(
     path: Path, titles: list[str], rows: list[Row], classes: Collection[str]
-) -> list[list[str]]:
+) -> list[LabelRow]:
     """Labels of each line, of one column or of all."""
     columns = [i for i, title in enumerate(titles) if title.lower() in _LABEL_TITLES]
     cells = [row[1:] for _, row in rows]
@@ -187,7 +190,7 @@ def _read_labels(
         # Others say something else, such as a fold.
         cells = [row[columns[0] : columns[0] + 1] for row in cells]
     if max(map(len, cells)) == 1:
-        return [_split_labels("".join(row), classes) for row in cells]
+        return [LabelRow(_split_labels("".join(row), classes)) for row in cells]
     labels = [[cell for cell in row if cell] for row in cells]
     are_numbers = {label.isdecimal() for row in labels for label in row}
     if len(are_numbers) > 1:
@@ -195,7 +198,7 @@ def _read_labels(
             f"label file {path} has columns of names and of numbers: call the one of "
             "labels 'labels' in a header, or drop the others"
         )
-    return labels
+    return [LabelRow(row) for row in labels]
 
 
 def _split_labels(cell: str, classes: Collection[str]) -> list[str]:

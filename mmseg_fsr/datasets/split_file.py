@@ -5,7 +5,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from mmengine.fileio import list_from_file
@@ -16,6 +16,10 @@ from mmseg_fsr.utils.atomic_write import atomic_write
 # Images that are taken where a data set does not say its suffix, the usual one first.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
+Suffix = str | Sequence[str] | None
+"""The suffix of images, or several; ``''`` if names have their own, None for any usual
+one. Files may have it in either case."""
+
 
 def clean_name(name: str) -> str:
     """The one form of a name: no ``./``, slashes forward, letters as in Unicode's NFC.
@@ -25,33 +29,45 @@ def clean_name(name: str) -> str:
     return posixpath.normpath(unicodedata.normalize("NFC", name.replace("\\", "/")))
 
 
-def without_image_suffix(file: str, suffix: str | None = None) -> str:
+def all_suffixes(suffix: Suffix) -> tuple[str, ...]:
+    """The suffixes of images that a setting names, the one to take first first."""
+    if suffix is None:
+        return IMAGE_SUFFIXES
+    return (suffix,) if isinstance(suffix, str) else tuple(suffix)
+
+
+def without_image_suffix(file: str, suffix: Suffix = None) -> str:
     """A file without its suffix.
 
     Args:
         file: The file.
-        suffix: The suffix; None for any of ``IMAGE_SUFFIXES``, in upper or lower case.
-            Defaults to None.
+        suffix: The suffixes of images. Defaults to None, any usual one.
     """
-    if suffix is not None:
-        return file.removesuffix(suffix)
-    name, end = posixpath.splitext(file)
-    return name if end.lower() in IMAGE_SUFFIXES else file
+    for end in sorted(all_suffixes(suffix), key=len, reverse=True):
+        name = file[: len(file) - len(end)]
+        # A file that is a suffix alone has no name.
+        if posixpath.basename(name) and has_image_suffix(file, end):
+            return name
+    return file
 
 
-def has_image_suffix(file: str) -> bool:
-    """Whether a file's name says that it is an image."""
-    return file.lower().endswith(IMAGE_SUFFIXES)
+def has_image_suffix(file: str, suffix: Suffix = None) -> bool:
+    """Whether a file's name says that it is an image.
+
+    Args:
+        file: The file.
+        suffix: The suffixes of images. Defaults to None, any usual one.
+    """
+    return file.lower().endswith(tuple(end.lower() for end in all_suffixes(suffix)))
 
 
-def image_name(path: str, folder: str, suffix: str | None) -> str:
+def image_name(path: str, folder: str, suffix: Suffix) -> str:
     """The name of an image in split lists and label files.
 
     Args:
         path: The image's file.
         folder: The folder of images, ``''`` for the current one.
-        suffix: The suffix of all images; ``''`` if each name has its own, None for any
-            of ``IMAGE_SUFFIXES``.
+        suffix: The suffixes of images.
 
     Returns:
         The path within the folder, without suffix, as :func:`clean_name` has it.

@@ -12,6 +12,8 @@ from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.utils.run_log import log_to_file
 
+from .known_truth import known_truth
+
 # A pixel's ground truth, seen from the class of its strongest CAM.
 IS_BACKGROUND, IS_CLASS, IS_OTHER = range(3)
 
@@ -101,7 +103,8 @@ class CAMIoUMetric(IoUMetric):
 
     Data samples hold ``cams`` (or another ``field``), (K, H, W) float in 0..1 of the
     size of ``gt_sem_seg``, 0 for classes that the image does not have. The classes of
-    the data set are the background and these K.
+    the data set are the background and these K. Pixels of classes that ``gt_label``
+    calls unknown do not count.
 
     Args:
         field: Name of the CAMs in the data samples. Defaults to ``'cams'``.
@@ -160,6 +163,7 @@ class CAMIoUMetric(IoUMetric):
                     f"{num_classes} classes with background need "
                     f"{(num_classes - 1, *label.shape)}"
                 )
+            label = known_truth(label, data_sample)
             histogram = seed_histogram(
                 cams.float(),
                 label,

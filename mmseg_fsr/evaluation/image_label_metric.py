@@ -10,18 +10,24 @@ from torch import Tensor
 
 from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.models.segmentors import labels_of_mask
+from mmseg_fsr.utils.label_ids import UNKNOWN
+
+from .known_truth import unknown_ids
 
 
-def image_f1(predicted: Tensor, target: Tensor) -> Tensor:
+def image_f1(predicted: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """F1 of the classes of each image.
 
     Args:
         predicted: (..., K) bool.
         target: (..., K) bool.
+        known: (..., K) bool, which classes count. Defaults to None, all.
 
     Returns:
         (...) float32 in 0..1; 1 where an image has no class and none is predicted.
     """
+    if known is not None:
+        predicted, target = predicted & known, target & known
     correct = (predicted & target).sum(-1)
     total = predicted.sum(-1) + target.sum(-1)
     return torch.where(total > 0, 2 * correct / total.clamp(min=1), 1.0)
@@ -31,14 +37,16 @@ def image_f1(predicted: Tensor, target: Tensor) -> Tensor:
 class ImageLabelMetric(BaseMetric):
     """F1 and mAP of the predicted classes of images.
 
-    The classes of an image are its labels, where the sample has them, or else the
-    foreground classes in its mask. The predicted ones have a positive logit. F1 is the
+    The classes of an image are the foreground classes in its mask, or its labels, if it
+    has no mask. The predicted ones have a positive logit. F1 is the
     mean over images, as in FSR (AAAI 2024); mmpretrain's ``MultiLabelMetric`` averages
     over classes or over all decisions instead. mAP is the mean of mmpretrain's average
     precision over the classes that any image has.
 
     Data samples hold ``pred_label.score``, the logits (K,) of the foreground classes,
-    and ``gt_label.label``, multi-hot (K,), or ``gt_sem_seg`` (1, H, W).
+    and ``gt_sem_seg`` (1, H, W) or ``gt_label.label``, multi-hot (K,). Classes that
+    their ``gt_label`` calls unknown, -1, do not count; an image of which no class is
+    known has no F1.
 
     Args:
         collect_device: ``'cpu'`` or ``'gpu'``, where results of several processes are
@@ -67,27 +75,34 @@ class ImageLabelMetric(BaseMetric):
                     f"{tuple(logits.shape)}, but the data set has {num_classes - 1} "
                     "classes beside background: set num_classes of cam_head to that"
                 )
-            self._source = "label" if "gt_label" in data_sample else "mask"
-            if self._source == "label":
-                target = data_sample["gt_label"]["label"]
-            else:
+            self._source = "mask" if "gt_sem_seg" in data_sample else "label"
+            if self._source == "mask":
                 mask = data_sample["gt_sem_seg"]["data"].to(logits.device)
                 target = labels_of_mask(mask, num_classes)
+                target[[k - 1 for k in unknown_ids(data_sample)]] = UNKNOWN
+            else:
+                target = data_sample["gt_label"]["label"]
             self.results.append((logits.float().cpu(), target.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Scores all images by their logits and targets (K,).
+        """Scores all images by their logits and targets (K,), -1 where unknown.
 
         Raises:
             ValueError: If no mask shows, or no label names, a foreground class.
         """
         logits, target = map(torch.stack, zip(*results, strict=True))
         # Any number will do for the background, which has no label.
-        areas = [1, *target.sum(0).tolist()]
+        shown, known = target > 0, target != UNKNOWN
+        areas = [1, *shown.sum(0).tolist()]
         check_label_areas(areas, self.dataset_meta["classes"], self._source)
-        precision = AveragePrecision.calculate(logits, target, average=None)
+        f1 = image_f1(logits > 0, shown, known)[known.any(1)]
+        # A class of no image has no precision.
+        scored = shown.any(0)
+        # Targets of -1 are left out there, too.
+        precision = AveragePrecision.calculate(
+            logits[:, scored], target[:, scored], average=None
+        )
         return {
-            "f1": round(100 * image_f1(logits > 0, target > 0).mean().item(), 2),
-            # A class of no image has no precision.
-            "mAP": round(precision[target.any(0)].mean().item(), 2),
+            "f1": round(100 * f1.mean().item(), 2),
+            "mAP": round(precision.mean().item(), 2),
         }

@@ -11,6 +11,8 @@ from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 from mmseg_fsr.utils.run_log import log_to_file
 
+from .known_truth import known_truth
+
 
 def undecided_as_background(label: Tensor) -> Tensor:
     """A copy of class ids (..., H, W) with undecided pixels (255) as background (0).
@@ -34,6 +36,7 @@ class PseudoLabelIoUMetric(IoUMetric):
     - ``background_recall`` and ``background_precision``, likewise.
 
     Data samples hold ``pseudo_sem_seg`` (1, H, W) int64 of the size of ``gt_sem_seg``.
+    Pixels of classes that their ``gt_label`` calls unknown do not count.
     The arguments and the names of the other scores are those of mmseg's ``IoUMetric``;
     the prefix defaults to ``'pseudo_label'``. ``output_dir`` is refused: what it would
     write has lost the undecided pixels.
@@ -52,16 +55,25 @@ class PseudoLabelIoUMetric(IoUMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Counts the pixels of a batch of predictions with ground truth."""
         labels = [sample["pseudo_sem_seg"]["data"] for sample in data_samples]
+        truths = [
+            known_truth(sample["gt_sem_seg"]["data"], sample) for sample in data_samples
+        ]
         super().process(
             data_batch,
             [
-                {**sample, "pred_sem_seg": {"data": undecided_as_background(label)}}
-                for sample, label in zip(data_samples, labels, strict=True)
+                {
+                    **sample,
+                    "pred_sem_seg": {"data": undecided_as_background(label)},
+                    "gt_sem_seg": {"data": truth},
+                }
+                for sample, label, truth in zip(
+                    data_samples, labels, truths, strict=True
+                )
             ],
         )
         number = len(self.dataset_meta["classes"])
         for i, label in enumerate(labels, -len(labels)):
-            truth = data_samples[i]["gt_sem_seg"]["data"]
+            truth = truths[i]
             right, _, labelled, _ = self.intersect_and_union(
                 label, truth.to(label), number, self.ignore_index
             )

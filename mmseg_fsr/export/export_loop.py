@@ -28,7 +28,13 @@ from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 from mmseg_fsr.version import __version__
 
 from .label_folder import LabelFolder, config_sha256, file_sha256, labels_sha256
-from .label_maps import SOURCES, class_logits, ids_with_background, label_map
+from .label_maps import (
+    SOURCES,
+    class_logits,
+    hides_unknown,
+    ids_with_background,
+    label_map,
+)
 from .label_report import report_labels
 from .split_dataset import ReadableBatch, ReadableItems, collate_readable
 
@@ -183,12 +189,17 @@ class PseudoLabelExportLoop(TestLoop):
         if self.crf is None or len(classes) == 1:
             label = label_map(sample, labels, self.source, self.bkg_thr)
         else:
+            generator = unwrapped_model(self.runner).pseudo_label_generator
+            threshold = generator.low_thr if self.source == "par" else self.bkg_thr
+            doubtful = hides_unknown(sample, labels, self.source, threshold)
             logits = class_logits(sample, labels, self.source, self.bkg_thr)
             sample.seg_logits = PixelData(data=logits)
             sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
             pixel_range = self.dataset.metainfo.get("pixel_range")
             refine_sample(self.crf, sample, pixel_range)
             label = classes[sample.pred_sem_seg.data[0]]
+            # The CRF decides among the classes that the image is known to show.
+            label = label.masked_fill(doubtful, IGNORE_INDEX)
         self._write(self.dataset.image_name(sample.img_path), label)
 
     def _write(self, name: str, label: Tensor) -> None:

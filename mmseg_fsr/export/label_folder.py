@@ -45,12 +45,14 @@ def labels_sha256(names: Sequence[str], labels: Sequence[np.ndarray | None]) -> 
 
     Args:
         names: Names of the images.
-        labels: Multi-hot arrays (K,), or None for images whose labels come from masks.
+        labels: Multi-hot arrays (K,), -1 where unknown, or None for images whose labels
+            come from masks.
     """
     digest = hashlib.sha256()
     for name, label in zip(names, labels, strict=True):
-        classes = None if label is None else np.flatnonzero(label).tolist()
-        digest.update(f"{name} {classes}\n".encode())
+        classes = None if label is None else np.flatnonzero(label > 0).tolist()
+        unknown = [] if label is None else np.flatnonzero(label < 0).tolist()
+        digest.update(f"{name} {classes}{unknown or ''}\n".encode())
     return digest.hexdigest()
 
 

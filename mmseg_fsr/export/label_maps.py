@@ -1,11 +1,12 @@
 """Label maps of an image from a model's prediction, and logits for a CRF."""
 
 import torch
+import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_fsr.models.pseudo_labels import cams_to_label, present_classes
-from mmseg_fsr.utils.label_ids import BACKGROUND
+from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
 SOURCES = ("cam", "par", "seg")
 
@@ -18,9 +19,9 @@ def ids_with_background(labels: Tensor) -> Tensor:
     """Ids (P,) int64 of the background and then of an image's classes, ascending.
 
     Args:
-        labels: Multi-hot image labels (K,).
+        labels: Multi-hot image labels (K,), -1 where unknown.
     """
-    classes = labels.nonzero()[:, 0] + 1
+    classes = (labels > 0).nonzero()[:, 0] + 1
     return torch.cat([classes.new_tensor([BACKGROUND]), classes])
 
 
@@ -42,6 +43,33 @@ def label_probabilities(label: Tensor, classes: Tensor) -> Tensor:
     return torch.where(own.any(0), probabilities, 1 / count)
 
 
+def hides_unknown(
+    sample: SegDataSample, labels: Tensor, source: str, threshold: float | None
+) -> Tensor:
+    """Where a class that nobody looked for might be, so that no label is sure.
+
+    Args:
+        sample: A prediction of ``WeakSegmentor``; it needs CAMs unless ``source`` is
+            ``'seg'``.
+        labels: Multi-hot image labels (K,), -1 where unknown.
+        source: See :func:`label_map`. By ``'seg'`` the decoder prefers an unknown class
+            to the background and the image's classes; by the others its CAM is above
+            the threshold.
+        threshold: In 0..1, up to which a CAM says that its class is not there.
+
+    Returns:
+        (H, W) bool.
+    """
+    if source == "seg":
+        # The background and all classes that are not known to be absent.
+        possible = F.pad(labels != 0, (1, 0), value=True).nonzero()[:, 0]
+        strongest = possible[sample.seg_logits.data[possible].argmax(0)]
+        return F.pad(labels < 0, (1, 0))[strongest]
+    if "unknown_cams" in sample:
+        return sample.unknown_cams.data[0] > threshold
+    return torch.zeros_like(sample.cams.data[0], dtype=torch.bool)
+
+
 def label_map(
     sample: SegDataSample, labels: Tensor, source: str, bkg_thr: float | None = None
 ) -> Tensor:
@@ -50,7 +78,7 @@ def label_map(
     Args:
         sample: A prediction of ``WeakSegmentor``; it needs CAMs unless ``source`` is
             ``'seg'``.
-        labels: Multi-hot image labels (K,).
+        labels: Multi-hot image labels (K,), -1 where unknown.
         source: ``'cam'`` is the class of the strongest CAM if that exceeds ``bkg_thr``,
             else background. ``'par'`` is the refined pseudo label with its undecided
             pixels. ``'seg'`` is the decoder's strongest class among the background and
@@ -58,16 +86,20 @@ def label_map(
         bkg_thr: Background threshold of ``'cam'``, in 0..1. Defaults to None.
 
     Returns:
-        (H, W) int64: 0 background, k + 1 for class k, 255 undecided (``'par'`` only).
+        (H, W) int64: 0 background, k + 1 for class k, 255 undecided: by ``'par'``, and
+        where a class might be that nobody looked for, :func:`hides_unknown`.
     """
     if source == "cam":
         own = present_classes(labels[None])
         cams = own.select(sample.cams.data[None])
-        return cams_to_label(cams, own, bkg_thr, bkg_thr)[0]
-    if source == "par":
+        label = cams_to_label(cams, own, bkg_thr, bkg_thr)[0]
+    elif source == "par":
         return sample.pseudo_sem_seg.data[0]
-    classes = ids_with_background(labels)
-    return classes[sample.seg_logits.data[classes].argmax(0)]
+    else:
+        classes = ids_with_background(labels)
+        label = classes[sample.seg_logits.data[classes].argmax(0)]
+    doubtful = hides_unknown(sample, labels, source, bkg_thr)
+    return label.masked_fill(doubtful, IGNORE_INDEX)
 
 
 def class_logits(

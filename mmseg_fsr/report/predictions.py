@@ -17,6 +17,7 @@ from mmseg_fsr.datasets.foreground_check import can_be_scored
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.split_file import name_in_dataset
 from mmseg_fsr.evaluation import ClassScores
+from mmseg_fsr.evaluation.known_truth import known_truth
 from mmseg_fsr.evaluation.pseudo_label_iou_metric import undecided_as_background
 from mmseg_fsr.models.pseudo_labels import cams_to_label, present_classes
 from mmseg_fsr.utils.label_ids import BACKGROUND
@@ -66,7 +67,10 @@ def predict(
         scores = ClassScores(len(classes))
         if "gt_sem_seg" in sample:
             for name, label in scored_labels(sample, threshold).items():
-                scores.add(name, label, sample.gt_sem_seg.data[0])
+                truth = sample.gt_sem_seg.data[0]
+                if name != "prediction":
+                    truth = known_truth(truth, sample.to_dict())
+                scores.add(name, label, truth)
         total.include(scores)
         quality = scores.mean("prediction") if scores.by_name else None
         if can_be_compared(sample):

@@ -1,9 +1,11 @@
-"""Ids with a meaning of their own in label maps; class k is k + 1."""
+"""Ids with a meaning of their own in label maps and labels; class k is k + 1."""
 
 BACKGROUND = 0
 # Pixels that are undecided or do not count.
 IGNORE_INDEX = 255
 MAX_FOREGROUND = IGNORE_INDEX - 1
+# Image label, beside 0 and 1, of a class that nobody looked for.
+UNKNOWN = -1
 
 
 def check_id_settings(

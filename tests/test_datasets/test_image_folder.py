@@ -1,7 +1,12 @@
 import pytest
 
 from mmseg_fsr.datasets import image_folder
-from mmseg_fsr.datasets.image_folder import find_images, find_masks, list_images
+from mmseg_fsr.datasets.image_folder import (
+    find_images,
+    find_masks,
+    list_images,
+    names_in_folders,
+)
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
@@ -29,6 +34,7 @@ def said(monkeypatch):
 
 
 def files_of(images):
+    images = getattr(images, "paths", images)
     return {name: path.removeprefix("images/") for name, path in images.items()}
 
 
@@ -46,9 +52,10 @@ def test_labels_behind_the_names_of_a_list_are_named(folder, line):
 
 def test_a_list_may_write_a_suffix_in_the_other_case(folder):
     images = folder("a.JPG")
-    assert files_of(find_images(images, ["a.jpg"], None, "l.txt")) == {"a": "a.JPG"}
-    with pytest.raises(FileNotFoundError):
-        find_images(images, ["a.jpg"], ".jpg", "l.txt")
+    for suffix in (None, ".jpg", ".JPG", (".png", ".Jpg")):
+        found = find_images(images, ["a.jpg"], suffix, "l.txt")
+        assert files_of(found) == files_of(find_images(images, ["a"], suffix, "l"))
+        assert files_of(found) == {"a": "a.JPG"}
 
 
 # --- all images of a folder
@@ -72,11 +79,32 @@ def test_what_is_left_out_is_counted_and_named_once(folder, said):
     assert "(1.txt, 2.mp4, 3 and 1 more) and 2 hidden images (._a.jpg, .thumbs" in line
 
 
-def test_a_suffix_that_is_set_holds_to_the_letter(folder, said):
-    images = folder("a.jpg", "b.JPG", "c.png")
-    assert list(list_images(images, ".jpg")) == ["a"]
-    assert "2 files of other names than suffix '.jpg' (b.JPG, c.png)" in said[0]
-    assert list(list_images(images, "")) == ["a.jpg", "b.JPG", "c.png"]
+def test_suffixes_that_are_set_in_any_case(folder, said):
+    images = folder("a.jpg", "b.JPG", "c.png", "d_x.PNG", "e.tif")
+    assert list(list_images(images, ".JPG")) == ["a", "b"]
+    assert "3 files of other names than .JPG (c.png, d_x.PNG, e.tif)" in said[0]
+    assert list(list_images(images, [".jpg", ".Tif"])) == ["a", "b", "e"]
+    # The longer suffix is the one to cut off.
+    assert list(list_images(images, (".png", "_x.png"))) == ["c", "d"]
+    assert list(list_images(images, "")) == [
+        "a.jpg", "b.JPG", "c.png", "d_x.PNG", "e.tif",
+    ]  # fmt: skip
+
+
+def test_of_several_suffixes_the_first_is_taken(folder):
+    images = folder("a.jpg", "a.png", "a.PNG", "b.JPG")
+    for suffix, file in (((".png", ".jpg"), "a.png"), ((".jpg", ".png"), "a.jpg")):
+        found = files_of(find_images(images, ["b", "a"], suffix, "l.txt"))
+        assert found == {"b": "b.JPG", "a": file}
+    with pytest.raises(ValueError, match="both have the name 'a'"):
+        list_images(images, (".png", ".jpg"))
+
+
+def test_names_in_the_folders_of_some_images(folder):
+    images = folder("a.jpg", "b.PNG", "c.txt", "._a.jpg", "sub/d.jpg", "other/e.jpg")
+    assert names_in_folders(images, ["x", "sub/y"], None) == {"a", "b", "sub/d"}
+    assert names_in_folders(images, ["x"], ".png") == {"b"}
+    assert names_in_folders(images, ["lost/x"], None) == set()
 
 
 def test_two_files_of_one_name_are_both_named(folder):
@@ -97,7 +125,9 @@ def test_a_folder_without_images_says_what_it_holds(folder):
 def test_a_list_finds_images_of_any_suffix(folder):
     images = folder("a.jpg", "b.JPG", "sub/c.png", "d.png.jpg")
     listed = ["sub/c", "b", "a", "d.png", "none"]
-    assert files_of(find_images(images, listed, None, "l.txt")) == {
+    found = find_images(images, listed, None, "l.txt")
+    assert found.missing == ["images/none.jpg"]
+    assert files_of(found) == {
         "sub/c": "sub/c.png", "b": "b.JPG", "a": "a.jpg", "d.png": "d.png.jpg",
         "none": "none.jpg",
     }  # fmt: skip
@@ -115,7 +145,7 @@ def test_a_list_may_name_files(folder, suffix):
 def test_the_folder_may_be_the_current_one(folder, monkeypatch):
     monkeypatch.chdir(folder("a.jpg", "sub/b.png"))
     expected = {"a": "a.jpg", "sub/b": "sub/b.png"}
-    assert find_images("", list(expected), None, "l.txt") == expected
+    assert find_images("", list(expected), None, "l.txt") == (expected, [])
     assert list_images("", None) == expected
 
 

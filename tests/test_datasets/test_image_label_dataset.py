@@ -1,5 +1,7 @@
 import json
+import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 from mmengine.fileio import LocalBackend, register_backend
 from PIL import Image
 
-from mmseg_fsr.datasets import ImageLabelDataset, image_label_dataset, label_file
-from tests.support.voc_folder import WIDTH
+from mmseg_fsr.datasets import ImageLabelDataset, image_label_dataset
+from tests.support.voc_folder import HEIGHTS, WIDTH
 
 from .base import (
     CLASSES,
@@ -61,7 +63,7 @@ def test_folder_without_split_is_listed(voc_root):
     dataset = build(voc_root, ann_file="")
     assert dataset.image_names() == ["a", "c", "sub/b"]
     assert foreground(dataset) == [[8, 15], [], [12]]
-    with pytest.raises(ValueError, match=r"JPEGImages holds no image \(suffix '\.tif'"):
+    with pytest.raises(ValueError, match=r"JPEGImages holds no image \(\.tif\)"):
         build(voc_root, ann_file="", img_suffix=".tif")
 
 
@@ -119,17 +121,88 @@ def test_paths_may_be_objects(voc_root):
     assert foreground(dataset) == [[8, 15], [12], []]
 
 
-def test_several_suffixes_are_named(voc_root):
-    with pytest.raises(ValueError, match=r"img_suffix=\('\.jpg', '\.png'\): expected"):
-        build(voc_root, img_suffix=(".jpg", ".png"))
+@pytest.mark.parametrize("ann_file", ["", SPLIT])
+def test_several_suffixes(voc_root, ann_file):
+    images = voc_root / "JPEGImages"
+    os.rename(images / "a.jpg", images / "a.JPG")
+    os.rename(images / "c.jpg", images / "c.png")
+    Image.new("RGB", (2, 2)).save(images / "d.bmp")
+    dataset = build(voc_root, ann_file=ann_file, img_suffix=[".PNG", ".jpg"])
+    assert dataset.image_names() == ["a", "b", "c"]
+    assert len(dataset[0]["img"]) == HEIGHTS[0]
 
 
-def test_labels_without_their_image_are_counted(voc_root, monkeypatch):
-    said = []
-    monkeypatch.setattr(label_file, "print_log", lambda text, *_: said.append(text))
+@pytest.mark.parametrize("suffix", [3, [], [".jpg", ""], {".jpg": 1}])
+def test_what_is_no_suffix_is_named(voc_root, suffix):
+    with pytest.raises(ValueError, match="expected a suffix, such as"):
+        build(voc_root, img_suffix=suffix)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Lines that the data set logs, and their levels."""
+    lines = []
+    monkeypatch.setattr(
+        image_label_dataset,
+        "print_log",
+        lambda text, logger, level=logging.INFO: lines.append((level, text)),
+    )
+    return lines
+
+
+def test_training_begins_with_a_summary_of_the_labels(voc_root, said):
+    Image.new("RGB", (2, 2)).save(voc_root / "JPEGImages/e.png")
+    labels = {"a": [1, 2], "b.jpg": {"1": 1, "2": None}, "c": [], "lost": [], "d": []}
+    (voc_root / "image_labels.json").write_text(json.dumps(labels))
+    (voc_root / "JPEGImages/d.JPG").write_bytes(b"")
+    classes = dict(classes=("background", "cat", "dog"))
+    build(voc_root, metainfo=classes)
+    path = voc_root / "image_labels.json"
+    assert said == [
+        (
+            logging.INFO,
+            f"labels of {path}: 3 images\n"
+            "  cat                  2\n"
+            "  dog                  1, 1 unknown\n"
+            "  no class             1\n"
+            "  labels without an image: 1 (lost)\n"
+            "  images without labels: 1 (e)",
+        )
+    ]
+    build(voc_root, metainfo=classes, test_mode=True)
+    assert len(said) == 1
+
+
+def test_labels_without_their_image_are_counted(voc_root, said):
     os.remove(voc_root / "JPEGImages/b.jpg")
     assert build(voc_root, ann_file="").image_names() == ["a", "c"]
-    assert "1 images that are not in the folder, such as 'b'" in said[0]
+    assert "\n  labels without an image: 1 (b)\n" in said[0][1]
+
+
+def test_a_missing_image_is_found_at_the_start(voc_root, said):
+    os.remove(voc_root / "JPEGImages/b.jpg")
+    words = rf"b\.jpg does not exist: .*{SPLIT} \(1 of its 3 images are missing\)"
+    with pytest.raises(FileNotFoundError, match=words):
+        build(voc_root)
+    for settings in (dict(test_mode=True), dict(on_bad_image="skip")):
+        said.clear()
+        build(voc_root, **settings)
+        level, text = said[0]
+        assert level == logging.WARNING
+        assert re.search(words, text)
+
+
+def test_unknown_labels_reach_the_items(voc_root, said):
+    labels = np.zeros((3, 20))
+    labels[0, :2], labels[1, 0] = (-1, 1), np.nan
+    np.save(voc_root / "l.npy", labels)
+    dataset = build(voc_root, label_file="l.npy")
+    assert [item["gt_label"][:3].tolist() for item in dataset] == [
+        [-1, 1, 0], [-1, 0, 0], [0, 0, 0],
+    ]  # fmt: skip
+    assert [dataset.get_cat_ids(i) for i in range(3)] == [[2], [], []]
+    # A class that is unknown wherever it is not absent cannot be learnt.
+    assert f"the classes {CLASSES[1]}, {CLASSES[3]}, " in said[-1][1]
 
 
 class FarBackend(LocalBackend):
@@ -228,10 +301,11 @@ def test_linked_folders_and_files_are_followed(voc_root, tmp_path):
     ("split", "message"),
     [
         ("a\n../x\n", r"train\.txt, line 2, names image '\.\./x', which leads out"),
-        ("a\nz\n", "no line for image 'z'"),
+        ("a\nd\n", "no line for image 'd'"),
     ],
 )
 def test_bad_split_is_refused(voc_root, split, message):
+    (voc_root / "JPEGImages/d.jpg").touch()
     (voc_root / SPLIT).write_text(split)
     with pytest.raises(ValueError, match=message):
         build(voc_root)
@@ -328,18 +402,16 @@ def test_classes_of_an_item_by_which_images_can_be_repeated(voc_root):
         build_with_masks(voc_root, label_file=None).get_cat_ids(0)
 
 
-def test_classes_of_no_training_image_are_named(voc_root, monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        image_label_dataset, "print_log", lambda text, *_: said.append(text)
-    )
+def test_classes_of_no_training_image_are_named(voc_root, said):
     labels = np.ones((3, 20))
     np.save(voc_root / "l.npy", labels)
     build(voc_root, label_file="l.npy")
-    assert not said
+    assert [level for level, _ in said] == [logging.INFO]
+    said.clear()
     labels[:, [2, 4]] = 0
     np.save(voc_root / "l.npy", labels)
     build(voc_root, label_file="l.npy")
-    (line,) = said
+    (_, (level, line)) = said
+    assert level == logging.WARNING
     assert "l.npy gives no image of the split the classes " in line
     assert f"{CLASSES[3]}, {CLASSES[5]}: training" in line

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_fsr.datasets import label_file, read_label_file, write_label_file
+from mmseg_fsr.datasets import read_label_file, write_label_file
+from mmseg_fsr.datasets.label_file import read_image_labels
+from mmseg_fsr.datasets.label_row import LabelRow
 
 CLASSES = ("background", "cat", "dog", "hot dog")
 NAMES = ["one", "two", "sub/three"]
@@ -115,7 +117,7 @@ def test_write_refuses_what_cannot_be_read_again(tmp_path, name, labels, message
         ("l.txt", "a\n../x cat\n", r"line 2, names image '\.\./x', which leads out"),
         ("l.json", {"a": [], "/x": []}, "names image '/x', which leads out"),
         ("l.json", [1], "must hold an object"),
-        ("l.json", {"one": 3, **ALL}, "'one' must have a list of labels, got 3"),
+        ("l.json", {"one": 3, **ALL}, "line 1: image 'one' must have a list .*, got 3"),
         ("l.json", {"one": [None], **ALL}, "'one' has the label None"),
         ("l.json", {"one": [True], **ALL}, "'one' has the label True"),
         ("l.json", {"one": [1.0], **ALL}, "'one' has the label 1.0"),
@@ -126,8 +128,12 @@ def test_write_refuses_what_cannot_be_read_again(tmp_path, name, labels, message
         ("l.json", {"one": ["zebra"], **ALL}, "class 'zebra': known are"),
         ("l.json", {"one": ["background"], **ALL}, "class 'background'"),
         ("l.json", ALL, r"no line for image 'one' \(1 of 3 images"),
-        ("l.json", {"x": [], "y": []}, "another data set: it names 'x'"),
-        ("l.json", '{"one": [1], "one": [2]}', "names image 'one' twice"),
+        (
+            "l.json",
+            {"x": [], "y": []},
+            "another data set: it names 'x', 'y', but no .* 'one',",
+        ),
+        ("l.json", '{"one": [1], "one": [2]}', "names 'one' twice"),
         ("l.txt", "one 1\ntwo\none 2\n", "'one' twice, again in line 3"),
         ("l.xls", "one,1", r"must end in \.json, \.csv, .* or \.npy, got '\.xls'"),
         ("l.csv", "name,label\none,dogg\n", "no line for image 'two'"),
@@ -138,8 +144,7 @@ def test_write_refuses_what_cannot_be_read_again(tmp_path, name, labels, message
         ),
         ("l.npy", np.zeros((3, 4)), r"shape \(3, 3\), .* got \(3, 4\)"),
         ("l.npy", np.zeros((2, 3)), r"shape \(3, 3\), .* got \(2, 3\)"),
-        ("l.npy", np.full((3, 3), 2), "only 0 and 1"),
-        ("l.npy", np.full((3, 3), np.nan), "only 0 and 1"),
+        ("l.npy", EXPECTED * 2, "row 0: image 'one' has 2 for 'cat': expected"),
         ("l.npy", np.full((3, 3), "1"), "numbers or booleans"),
         ("l.npy", np.full((3, 3), None), "pickled objects are not"),
     ],
@@ -157,14 +162,69 @@ def test_names_and_classes_are_one_in_both_unicode_forms(tmp_path):
         assert read_label_file(path, [name], ("background", label)).all()
 
 
-def test_surplus_names_are_counted_where_all_images_are_known(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr(label_file, "print_log", lambda text, *_: said.append(text))
-    path = write(tmp_path / "l.json", {"b": [], "a": [1], "c": [2]})
-    read_label_file(path, ["b"], CLASSES)
-    assert not said
-    read_label_file(path, ["b"], CLASSES, all_images=True)
-    assert said[0].endswith("2 images that are not in the folder, such as 'a'")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.json", {"one": {"cat": 1, "dog": None}, "two": [], "sub/three": {"3": -1}}),
+        ("l.json", {"one": {"1": True, "2": "", "hot dog": False}, "two": {"cat": 0},
+                    "sub/three": {"hot dog": "null"}}),
+        ("l.csv", "image,cat,dog,hot dog\none,1,,0\ntwo,0,0,0\nsub/three,0,0,-1\n"),
+        ("l.tsv", "image\tcat\tdog\thot dog\none\t1.0\tnan\t0.0\n"
+                  "two\t0\t0\t0\nsub/three\t0\t0\t-1\n"),
+        ("l.npy", np.array([[1, -1, 0], [0, 0, 0], [0, 0, -1]], np.int8)),
+        ("l.npy", np.array([[1, np.nan, 0], [0, 0, 0], [0, 0, -1]])),
+    ],
+)  # fmt: skip
+def test_classes_that_nobody_looked_for(tmp_path, name, content):
+    labels = read_label_file(write(tmp_path / name, content), NAMES, CLASSES)
+    assert labels.tolist() == [[1, -1, 0], [0, 0, 0], [0, 0, -1]]
+
+
+def test_unknown_labels_are_written_and_read(tmp_path):
+    rows = {"one": LabelRow(["cat"], ["dog"]), "two": LabelRow([]), "sub/three": [3]}
+    write_label_file(tmp_path / "l.json", rows)
+    labels = read_label_file(tmp_path / "l.json", NAMES, CLASSES)
+    assert labels.tolist() == [[1, -1, 0], [0, 0, 0], [0, 0, 1]]
+    with pytest.raises(ValueError, match=r"'one' has the unknown labels \['dog'\]"):
+        write_label_file(tmp_path / "l.txt", rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("l.json", {"one": {"cat": 2}, **ALL}, r"line 1: image 'one' has 2 for 'cat'"),
+        ("l.json", {"one": {"cat": []}, **ALL}, r"has \[\] for 'cat': expected 1 or 0"),
+        ("l.json", {"one": {"cat": 1, "1": None}, **ALL}, "'cat' twice, as shown and"),
+        ("l.json", '{\n"two": [],\n"sub/three": [],\n"one": ["dogg"]\n}',
+         "line 4: image 'one' has the unknown class 'dogg'"),
+        ("l.json", '{\n"\\u006fne": [],\n"sub/three": [],\n"two": ["x"]\n}',
+         "line 4: image 'two'"),
+        ("l.json", '{\n"two": ["é"],\n"sub/three": [],\n"one": ["\\u00e9"]\n}',
+         "line 4: image 'one' has the unknown class 'é'"),
+        ("l.txt", "two\none dogg\nsub/three\n", "line 2: image 'one' has the unknown"),
+        ("l.csv", "a,b\ntwo,\none,dogg\nsub/three,\n", "line 3: image 'one' has the"),
+        ("l.npy", EXPECTED - 2, r"row 0: image 'one' has -2 for 'dog'"),
+        # commas where white space splits
+        ("l.txt", "two\none, cat\nsub/three\n", "line 2 has 'one,': white space"),
+        ("l.txt", "two\none.jpg,cat\n", "line 2 has 'one.jpg,cat': .* .csv"),
+        ("l.txt", "two\nsub/three\none cat,dog\n", "'cat,dog': write spaces between"),
+    ],
+)  # fmt: skip
+def test_the_line_is_named_in_every_format(tmp_path, name, content, message):
+    path = write(tmp_path / name, content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_label_file(path, NAMES, CLASSES)
+    assert str(path) in str(error.value)
+
+
+def test_a_name_in_a_text_file_may_have_commas(tmp_path):
+    path = write(tmp_path / "l.txt", "a,b cat\na\n")
+    assert read_label_file(path, ["a,b", "a"], CLASSES).sum() == 1
+
+
+def test_images_of_other_splits_are_named(tmp_path):
+    path = write(tmp_path / "l.json", {"b": [], "a.jpg": [1], "c": [2]})
+    assert read_image_labels(path, ["b"], CLASSES).others == ["a.jpg", "c"]
 
 
 def test_pickled_labels_of_other_programs_come_with_their_conversion(

@@ -11,10 +11,16 @@ EXPECTED = {"a.jpg": ["cat"], "sub/b.JPG": ["cat", "sea lion"], "c.png": []}
 CLASSES = ("background", "cat", "dog", "cow", "sea lion")
 
 
-def read(tmp_path, text, classes=CLASSES):
+def read_rows(tmp_path, text, classes=CLASSES):
     path = tmp_path / "labels.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_label_table(path, classes)
+
+
+def read(tmp_path, text, classes=CLASSES):
+    rows = read_rows(tmp_path, text, classes)
+    assert not any(row.unknown for row in rows.values())
+    return {name: row.shown for name, row in rows.items()}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,8 @@ def test_ids_are_labels_and_no_flags(tmp_path):
         # Only what is shown is filled in.
         "image;cat;dog\na;1;\nb;;1\n",
         "image,cat,dog\na,TRUE,\nb,,true\n",
+        "image;cat;dog\na;x;\nb;;X\n",
+        "image\tcat\tdog\na\tyes\tno\nb\tNo\tYes\n",
         "sep=;\nimage;cat;dog\na;1;0\nb;0;1\n",
         "image,cat,dog,,\na,1,0,,\nb,0,1,,\n",
         # Classes that the config lacks, all absent here.
@@ -67,6 +75,21 @@ def test_ids_are_labels_and_no_flags(tmp_path):
 )
 def test_flags_of_the_classes_of_the_data_set(tmp_path, text):
     assert read(tmp_path, text) == {"a": ["cat"], "b": ["dog"]}
+    # Without a config any will do.
+    assert read(tmp_path, text, ()) == {"a": ["cat"], "b": ["dog"]}
+
+
+@pytest.mark.parametrize("mark", ["-1", "", "null", "NaN", "-1.0"])
+@pytest.mark.parametrize("classes", [CLASSES, ()])
+def test_classes_that_nobody_looked_for(tmp_path, mark, classes):
+    text = f"image,cat,dog,cow\na,1,{mark},0\nb,{mark},0,{mark}\nc,0,1,0\n"
+    rows = read_rows(tmp_path, text, classes)
+    assert {name: row[:2] for name, row in rows.items()} == {
+        "a": (["cat"], ["dog"]),
+        "b": ([], ["cat", "cow"]),
+        "c": (["dog"], []),
+    }
+    assert rows["b"].place.endswith("labels.csv, line 3")
 
 
 def test_one_class_that_all_images_show(tmp_path):
@@ -117,7 +140,8 @@ def test_any_table_of_flags_that_python_writes(tmp_path):
             writer = csv.writer(file, delimiter=numbers.choice(",;\t|"))
             writer.writerow(["image", *classes])
             writer.writerows([name, *flags] for name, flags in table.items())
-        assert read_label_table(path, classes) == {
+        rows = read_label_table(path, classes)
+        assert {name: row.shown for name, row in rows.items()} == {
             name: [x for x, flag in zip(classes, flags, strict=True) if flag]
             for name, flags in table.items()
         }
@@ -134,7 +158,7 @@ def test_any_table_of_flags_that_python_writes(tmp_path):
         ("image,x,y\na,cat,2\nb,dog,1\n", "has columns of names and of numbers"),
         ("image,cat,cat\na,1,1\n", "line 2: .* two cells for class 'cat'"),
         ("one,cat\ntwo,dog\n", "'dog' for 'cat' of the header, the first line"),
-        ("image,cat\na,1\nb,0\nc,-1\nd,0\n", r"line 4: .* has '-1' for 'cat' of"),
+        ("image,cat\na,1\nb,0\nc,-2\nd,0\n", r"line 4: .* has '-2' for .* or -1 where"),
         ("image,cat,dog\na,1,0\nb,0\n", r"line 3: image 'b' has 1 cells after"),
         ("../a.jpg,cat\nb.jpg,dog\n", r"line 1, .*\.\./a\.jpg"),
         ("image,cat\n", "has a header alone"),

@@ -114,3 +114,25 @@ def test_labels_score_as_masks_that_show_the_same():
 def test_images_without_any_label_are_no_success():
     with pytest.raises(ValueError, match=r"no scored image has a label \(a, b, c\)"):
         evaluate([labelled([-1.0, -1.0, -1.0], [0.0, 0, 0])])
+
+
+def test_unknown_labels_do_not_count():
+    def sample(logits, mask, labels):
+        sample = make_sample(logits, mask)
+        sample.gt_label = LabelData(label=torch.tensor(labels))
+        return sample
+
+    scores = evaluate(
+        [
+            # Wrong about b, of which nobody knows.
+            sample([2.0, 9.0, -1.0], [1], [1.0, -1, 0]),
+            sample([1.0, -1.0, -1.0], [1, 3], [1.0, 0, 1]),
+            # Without a known class it has no F1.
+            sample([9.0, 9.0, 9.0], [0, 0], [-1.0, -1, -1]),
+            make_sample([3.0, 1.0, -2.0], [2]),
+        ]
+    )
+    assert scores["cls/f1"] == pytest.approx(100 * (1 + 2 / 3 + 2 / 3) / 3, abs=0.006)
+    # a: 3 wrong, then 2 and 1; b: 1 first; c: -1 before -2, one of two before it.
+    expected = [(1 / 2 + 2 / 3) / 2, 1, 1 / 2]
+    assert scores["cls/mAP"] == pytest.approx(100 * sum(expected) / 3, abs=0.006)

@@ -185,5 +185,6 @@ def test_labels_sha256_sees_names_order_and_labels():
         (names, labels[::-1]),
         (names, [None, None]),
         (names, [np.array([1, 0]), np.array([0, 0])]),
+        (names, [np.array([1, -1]), np.array([0, 1])]),
     ):
         assert labels_sha256(*other) != one

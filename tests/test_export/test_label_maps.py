@@ -93,3 +93,23 @@ def test_a_crf_gets_the_decoders_softmax_over_the_images_classes(sample):
     assert logits.dtype == torch.float32
     powers = sample.seg_logits.data.float().exp()[[0, 2, 4]]
     torch.testing.assert_close(logits.softmax(0), powers / powers.sum(0))
+
+
+# ------------------------------------------------------------- unknown labels
+
+UNKNOWN = torch.tensor([-1.0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("source", ["cam", "seg"])
+def test_where_an_unknown_class_might_be_no_label_is_sure(sample, source):
+    known = label_map(sample, LABELS, source, 0.5)
+    doubtful, logits = torch.rand(5, 6), sample.seg_logits.data.numpy()
+    sample.unknown_cams = PixelData(data=doubtful[None])
+    found = label_map(sample, UNKNOWN, source, 0.5)
+    assert ids_with_background(UNKNOWN).tolist() == [0, 2, 4]
+    for y, x in np.ndindex(5, 6):
+        hidden = doubtful[y, x] > 0.5
+        if source == "seg":
+            hidden = max((0, 1, 2, 4), key=lambda k: logits[k, y, x]) == 1
+        assert found[y, x] == (255 if hidden else known[y, x])
+    assert 0 < (found == 255).sum() < 30

@@ -1,5 +1,6 @@
 """What the tools for training and testing add to mmengine's runner."""
 
+import argparse
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmseg_fsr.cli.arguments import runner_config
 from mmseg_fsr.datasets.mask_file import read_mask
 from mmseg_fsr.evaluation import ClassScores
 from tests.support.project_files import TOOLS, load_tool
@@ -373,6 +375,24 @@ def test_a_scaled_run_keeps_its_length_when_it_resumes(tiny, tmp_path, capsys):
     said = capsys.readouterr()
     assert "Scaled to 2 steps:" in said.out + said.err
     assert not (tmp_path / "iter_4.pth").exists()
+
+
+def test_a_scaled_run_goes_without_the_hooks_that_are_removed(tiny, tmp_path):
+    options = {
+        "custom_hooks.EMATeacherHook": None,
+        "default_hooks.supervision": None,
+        "model.loss_begin.loss_seg": 3,
+    }
+    args = argparse.Namespace(
+        config=str(tiny), launcher="none", local_rank=0, work_dir=str(tmp_path),
+        cfg_options=options, max_iters=40, epochs=None,
+    )  # fmt: skip
+    cfg = runner_config(args)
+    load_tool("train").apply_length(cfg, args)
+    assert cfg.train_cfg.max_iters == 40
+    assert cfg.model.loss_begin.loss_seg == 3
+    assert cfg.custom_hooks == []
+    assert "supervision" not in cfg.default_hooks
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "two"])

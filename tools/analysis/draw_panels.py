@@ -86,7 +86,7 @@ def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
         raise ValueError("the model has no mask_generator: this config masks no blocks")
     batch = model.data_preprocessor(pseudo_collate([item]), False)
     images, (sample,) = batch["inputs"], batch["data_samples"]
-    labels = labels_of_sample(sample, model.num_classes)[None]
+    labels = (labels_of_sample(sample, model.num_classes)[None] > 0).float()
     cams = model.cams(images, top=False).aux
     size = tuple(images.shape[-2:])
     late = TrainingProgress(1, 1)

@@ -1,4 +1,4 @@
-r"""Writes the image-level label file of a data set.
+r"""Writes the image-level label file of a data set, and says what it amounts to.
 
 Examples:
     python tools/dataset_converters/image_labels.py xml \
@@ -10,6 +10,8 @@ Examples:
         SegmentationClass image_labels.json --split val.txt
     python tools/dataset_converters/image_labels.py folders \
         data/pets/images data/pets/image_labels.json --background none
+    python tools/dataset_converters/image_labels.py csv \
+        data/pets/_classes.csv data/pets/image_labels.json --images data/pets/images
 """
 
 import argparse
@@ -23,19 +25,22 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 from mmengine.utils import track_iter_progress
 
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
+from mmseg_fsr.datasets.image_folder import list_images
 from mmseg_fsr.datasets.label_file import require_writable_suffix, write_label_file
+from mmseg_fsr.datasets.label_row import LabelRow
+from mmseg_fsr.datasets.label_summary import label_array, summarize_labels
 from mmseg_fsr.datasets.preparation.label_sources import (
     files_in,
     labels_from_coco,
     labels_from_folders,
     labels_from_masks,
+    labels_from_table,
     labels_from_xml,
     require_any_class,
 )
 from mmseg_fsr.datasets.split_file import read_split, without_image_suffix, write_split
-from mmseg_fsr.utils.first_names import first_names
 
-Labels = dict[str, list[int]] | dict[str, list[str]]
+Labels = dict[str, list[int]] | dict[str, list[str]] | dict[str, LabelRow]
 
 # Kinds with a file for each image: its suffix, and what reads it.
 PER_IMAGE = {"xml": (".xml", labels_from_xml), "masks": (".png", labels_from_masks)}
@@ -47,8 +52,11 @@ def read_labels(
     """Labels of the named images, or of all."""
     if kind == "coco":
         return labels_from_coco(source, names)
-    if kind == "folders":
-        found = labels_from_folders(source, background)
+    if kind in ("folders", "csv"):
+        if kind == "folders":
+            found = labels_from_folders(source, background)
+        else:
+            found = labels_from_table(source)
         names = names and [without_image_suffix(name) for name in names]
         missing = set(names or ()) - found.keys()
         if missing:
@@ -97,13 +105,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "source_kind", choices=[*PER_IMAGE, "coco", "folders"], help="what to read"
+        "source_kind",
+        choices=[*PER_IMAGE, "coco", "folders", "csv"],
+        help="what to read",
     )
     parser.add_argument(
         "source",
         type=Path,
-        help="folder of XML files, of masks or of a folder for each class, or COCO's "
-        "JSON file",
+        help="folder of XML files, of masks or of a folder for each class, COCO's JSON "
+        "file, or a table (CSV, TSV)",
     )
     parser.add_argument("out", type=Path, help="label file to write, .json or .txt")
     parser.add_argument(
@@ -113,6 +123,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--background",
         help="of folders: the one whose images show no class (default: background, if "
         "there is one)",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        help="folder of the images, to say which of them lack labels and which labels "
+        "lack them (default: of folders, the source)",
     )
     parser.add_argument(
         "--write-split",
@@ -136,16 +152,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         labels = read_labels(args.source_kind, args.source, names, args.background)
         require_any_class(labels, args.source, args.source_kind == "masks")
+        folder = args.source if args.source_kind == "folders" else args.images
+        images = None if folder is None else set(list_images(str(folder), None))
         write_label_file(args.out, labels)
+        array, classes = label_array(labels)
         if args.write_split:
-            write_split(args.write_split, sorted(n for n in labels if labels[n]))
+            shown = zip(labels, (array > 0).any(1), strict=True)
+            write_split(args.write_split, sorted(name for name, any_ in shown if any_))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    classes = {label for row in labels.values() for label in row}
-    print(
-        f"wrote {args.out}: {len(labels)} images, {len(classes)} classes: "
-        f"{first_names(sorted(map(str, classes)), 10)}"
+    unpaired = (
+        [] if images is None else [labels.keys() - images, images - labels.keys()]
     )
+    print(summarize_labels(args.out, array, classes, *map(sorted, unpaired)))
 
 
 if __name__ == "__main__":

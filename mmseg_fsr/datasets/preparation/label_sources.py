@@ -1,4 +1,4 @@
-"""Image-level labels from annotations: VOC's XML, COCO's JSON, masks, folders."""
+"""Image-level labels from VOC's XML, COCO's JSON, masks, folders and tables."""
 
 import json
 import logging
@@ -12,8 +12,15 @@ from mmengine.fileio import list_dir_or_file
 from mmengine.logging import print_log
 
 from mmseg_fsr.datasets.image_folder import list_images
+from mmseg_fsr.datasets.label_row import LabelRow
+from mmseg_fsr.datasets.label_summary import label_array
+from mmseg_fsr.datasets.label_table import read_label_table
 from mmseg_fsr.datasets.mask_file import read_mask
-from mmseg_fsr.datasets.split_file import check_image_name, clean_name
+from mmseg_fsr.datasets.split_file import (
+    check_image_name,
+    clean_name,
+    without_image_suffix,
+)
 from mmseg_fsr.utils.first_names import first_names
 from mmseg_fsr.utils.label_ids import BACKGROUND, IGNORE_INDEX
 
@@ -204,8 +211,31 @@ def labels_from_folders(
     return {name: [x for x in row if x not in empty] for name, row in labels.items()}
 
 
+def labels_from_table(path: Path) -> dict[str, LabelRow]:
+    """Class names in a table of :mod:`mmseg_fsr.datasets.label_table`, of any classes.
+
+    Returns:
+        Name of each image, without suffix, to its labels.
+
+    Raises:
+        ValueError: If the file is no such table, or two of its images have one name.
+    """
+    labels: dict[str, LabelRow] = {}
+    for file, row in read_label_table(path, ()).items():
+        name = without_image_suffix(clean_name(file))
+        if name in labels:
+            raise ValueError(
+                f"{row.place} names {file!r}, but image '{name}' is there already, "
+                "perhaps with another suffix: rename one, and its line"
+            )
+        labels[name] = row
+    return labels
+
+
 def require_any_class(
-    labels: Mapping[str, Sequence[str | int]], source: str | Path, masks: bool = False
+    labels: Mapping[str, Sequence[str | int] | LabelRow],
+    source: str | Path,
+    masks: bool = False,
 ) -> None:
     """Refuses labels from which nothing can be learnt.
 
@@ -217,7 +247,7 @@ def require_any_class(
     Raises:
         ValueError: If no image has a class.
     """
-    if any(labels.values()):
+    if (label_array(labels)[0] > 0).any():
         return
     advice = "give annotations that name objects"
     if masks:

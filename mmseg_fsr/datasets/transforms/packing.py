@@ -11,9 +11,11 @@ from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_fsr.utils.label_ids import UNKNOWN
+
 
 def _gt_label(results: dict) -> Tensor:
-    """Multi-hot labels (K,) of an image, float32."""
+    """Multi-hot labels (K,) of an image, float32, -1 where unknown."""
     if "gt_label" not in results:
         raise ValueError(
             f"image {results.get('img_path')} comes without 'gt_label': set the "
@@ -22,12 +24,18 @@ def _gt_label(results: dict) -> Tensor:
     return torch.as_tensor(results["gt_label"], dtype=torch.float32)
 
 
+def _num_unknown(label: Tensor) -> int:
+    """Number of classes that nobody looked for."""
+    return int((label == UNKNOWN).sum())
+
+
 @TRANSFORMS.register_module()
 class PackImageLabelSegInputs(PackSegInputs):
     """mmseg's ``PackSegInputs``, with the image's labels in the sample.
 
-    Besides mmseg's keys it needs ``gt_label``, a multi-hot array (K,). The sample gets
-    ``gt_label.label``, float32 (K,), which says of which classes CAMs are computed.
+    Besides mmseg's keys it needs ``gt_label``, a multi-hot array (K,), -1 where nobody
+    looked. The sample gets ``gt_label.label``, float32 (K,), which says of which
+    classes CAMs are computed, and ``num_unknown``, how many labels are -1.
     Arguments are those of ``PackSegInputs``.
     """
 
@@ -40,6 +48,7 @@ class PackImageLabelSegInputs(PackSegInputs):
         label = _gt_label(results)
         packed = super().transform(results)
         packed["data_samples"].gt_label = LabelData(label=label)
+        packed["data_samples"].set_metainfo(dict(num_unknown=_num_unknown(label)))
         return packed
 
 
@@ -48,13 +57,14 @@ class PackMultiViewSegInputs(BaseTransform):
     """Packs the views that mmpretrain's ``MultiView`` made, and the image's labels.
 
     Required keys are ``img``, a list of arrays (H, W, 3), and ``gt_label``, a
-    multi-hot array (K,). The result is
+    multi-hot array (K,), -1 where nobody looked. The result is
 
     - ``inputs``: ``dict(view1=..., view2=...)``, tensors (3, H, W) of the views'
       dtype, numbered from 1;
     - ``data_samples``: a ``SegDataSample`` with ``gt_label.label``, float32 (K,),
       and the meta information. ``img_shape`` is that of the first view,
-      ``num_labels`` the number of the image's classes.
+      ``num_labels`` the number of the image's classes that are shown or unknown, and
+      ``num_unknown`` that of the unknown ones.
 
     Args:
         meta_keys: What to keep of the results as meta information. Defaults to
@@ -82,7 +92,8 @@ class PackMultiViewSegInputs(BaseTransform):
         label = _gt_label(results)
         results = {**results, "img_shape": views[0].shape[:2]}
         meta = {key: results[key] for key in self.meta_keys if key in results}
-        meta["num_labels"] = int(label.sum())
+        meta["num_labels"] = int((label != 0).sum())
+        meta["num_unknown"] = _num_unknown(label)
         sample = SegDataSample(metainfo=meta, gt_label=LabelData(label=label))
         inputs = {
             f"view{number}": torch.from_numpy(

@@ -1,5 +1,6 @@
 """Image-level classifiers whose weights give the class activation maps."""
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -23,6 +24,37 @@ def global_avg_pool(maps: Tensor) -> Tensor:
 
 
 _POOLINGS = {"max": global_max_pool, "avg": global_avg_pool}
+
+
+def known_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Multi-label soft-margin loss of the labels that are known.
+
+    The mean over the known classes of each image, and of these means over the images
+    that have any. Where all labels are known it is
+    ``F.multilabel_soft_margin_loss(logits, labels)``, to the last bit. The images are
+    those of this process.
+
+    Args:
+        logits: (B, K) float.
+        labels: (B, K) float: 1 shown, 0 not shown, -1 unknown.
+
+    Returns:
+        The loss, a scalar; 0, with a gradient of 0, if no label is known.
+    """
+    known = (labels >= 0).to(logits)
+    each = F.multilabel_soft_margin_loss(
+        logits, labels.clamp(min=0), weight=known, reduction="none"
+    )
+    counts = known.sum(1)
+    each = each * _times_fewer(labels.shape[1], counts)
+    return each.mean() * _times_fewer(len(labels), (counts > 0).sum())
+
+
+def _times_fewer(total: int, counts: Tensor) -> Tensor:
+    """``total / counts``, exactly 1 where they are equal; ``total`` where it is 0."""
+    counts = counts.clamp(min=1).float()
+    # Division of a number by a tensor multiplies by a rounded reciprocal.
+    return torch.full_like(counts, total) / counts
 
 
 @MODELS.register_module()
@@ -81,14 +113,13 @@ class CAMHead(BaseModule):
 
         Args:
             features: Features of the batch.
-            labels: Image labels (B, K), multi-hot, float.
+            labels: Image labels (B, K), multi-hot, float, -1 where unknown.
 
         Returns:
-            ``loss_cls`` and ``loss_cls_aux``, scalars.
+            ``loss_cls`` and ``loss_cls_aux``, scalars; see :func:`known_label_loss`.
         """
         top, aux = self(features)
         return {
-            name: self.loss_weight
-            * F.multilabel_soft_margin_loss(logits.float(), labels)
+            name: self.loss_weight * known_label_loss(logits.float(), labels)
             for name, logits in (("loss_cls", top), ("loss_cls_aux", aux))
         }

@@ -18,6 +18,9 @@ def cams_to_label(
 ) -> Tensor:
     """Labels pixels by two thresholds and leaves those in between undecided.
 
+    A class that nobody looked for is of no pixel. Where its CAM is above ``low_thr``
+    it might be there, and the pixel is undecided, whatever the other classes say.
+
     Args:
         cams: (B, M, H, W) float in 0..1, of the images' own classes.
         classes: The images' own classes. An image without any is all background.
@@ -30,7 +33,28 @@ def cams_to_label(
     shown = cams * classes.present.to(cams)[:, :, None, None]
     value, place = shown.max(1)
     label = torch.where(value > high_thr, classes.label_of(place + 1), IGNORE_INDEX)
-    return label.masked_fill(value <= low_thr, BACKGROUND)
+    label = label.masked_fill(value <= low_thr, BACKGROUND)
+    return without_unknown(label, cams, classes, low_thr)
+
+
+def without_unknown(
+    label: Tensor, cams: Tensor, classes: PresentClasses, low_thr: float
+) -> Tensor:
+    """Leaves pixels undecided where a class that nobody looked for might be.
+
+    Args:
+        label: (B, H, W) int64.
+        cams: (B, M, H, W) float in 0..1, of the images' own classes.
+        classes: The images' own classes.
+        low_thr: Up to this value a CAM says that its class is not there.
+
+    Returns:
+        (B, H, W) int64, 255 where the CAM of an unknown class is above ``low_thr``.
+    """
+    if classes.unknown is None:
+        return label
+    doubtful = (cams > low_thr) & classes.unknown[:, :, None, None]
+    return label.masked_fill(doubtful.any(1), IGNORE_INDEX)
 
 
 def quantized_half_images(images: Tensor) -> Tensor:
@@ -141,6 +165,9 @@ class CAMPseudoLabelGenerator(nn.Module):
     ) -> Tensor:
         """Refined labels of the pixels, where two thresholds agree.
 
+        The CAMs of classes that nobody looked for are not refined: where one is above
+        ``low_thr``, the pixel is undecided.
+
         Args:
             images: (B, 3, H, W) float RGB in 0..255, normalisation undone.
             cams: (B, M, H, W) float in 0..1, of the images' own classes.
@@ -175,4 +202,5 @@ class CAMPseudoLabelGenerator(nn.Module):
                 ).argmax(1)
                 for maps in refined.chunk(2, dim=1)
             )
-            return _merge_labels(low, classes.label_of(high))
+            label = _merge_labels(low, classes.label_of(high))
+            return without_unknown(label, cams, classes, self.low_thr)

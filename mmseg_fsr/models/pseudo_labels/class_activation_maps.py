@@ -44,12 +44,15 @@ class PresentClasses(NamedTuple):
 
     Attributes:
         present: Whether a place holds a class of the image, (B, M) bool.
-        index: The class at each place, ascending, (B, M) int64 in 0..K-1; arbitrary
-            where an image has fewer than M classes.
+        index: The class at each place, ascending, (B, M) int64 in 0..K-1, behind them
+            those that are unknown; arbitrary where an image has fewer than M of both.
+        unknown: Whether a place holds a class that nobody looked for in the image,
+            (B, M) bool. Defaults to None: no image has such a class.
     """
 
     present: Tensor
     index: Tensor
+    unknown: Tensor | None = None
 
     def select(self, maps: Tensor) -> Tensor:
         """Keeps the maps of the images' own classes.
@@ -76,24 +79,37 @@ class PresentClasses(NamedTuple):
         return labels.gather(1, places.flatten(1)).view_as(places)
 
 
-def present_classes(labels: Tensor, max_classes: int | None = None) -> PresentClasses:
-    """Finds the classes of each image.
+def present_classes(
+    labels: Tensor, max_classes: int | None = None, max_unknown: int | None = None
+) -> PresentClasses:
+    """Finds the classes of each image, and those that are unknown.
 
     Args:
-        labels: (B, K) multi-hot image labels.
-        max_classes: Largest number of classes of an image, if it is known without
-            asking the device. Defaults to None: counted where labels are on the CPU,
-            K elsewhere.
+        labels: (B, K) image labels: 1 shown, 0 not shown, -1 unknown.
+        max_classes: Largest number of classes of an image that are shown or unknown, if
+            it is known without asking the device. Defaults to None: counted where
+            labels are on the CPU, K elsewhere.
+        max_unknown: Largest number of unknown classes of an image, likewise; without
+            any there is nothing to look for. Defaults to None: counted where labels are
+            on the CPU, K elsewhere.
 
     Returns:
         The images' classes, M = ``max_classes``, at least 1.
     """
+    on_host = labels.device.type == "cpu"
     if max_classes is None:
-        on_host = labels.device.type == "cpu"
-        max_classes = int((labels > 0).sum(1).max()) if on_host else labels.shape[1]
-    present, index = (labels > 0).float().sort(dim=1, descending=True, stable=True)
+        max_classes = int((labels != 0).sum(1).max()) if on_host else labels.shape[1]
+    if max_unknown is None:
+        max_unknown = int((labels < 0).sum(1).max()) if on_host else labels.shape[1]
     kept = slice(max(max_classes, 1))
-    return PresentClasses(present[:, kept] > 0, index[:, kept])
+    if not max_unknown:
+        present, index = (labels > 0).float().sort(dim=1, descending=True, stable=True)
+        return PresentClasses(present[:, kept] > 0, index[:, kept])
+    # Shown, then unknown, then absent.
+    rank = (labels > 0) * 2.0 + (labels < 0)
+    rank, index = rank.sort(dim=1, descending=True, stable=True)
+    rank, index = rank[:, kept], index[:, kept]
+    return PresentClasses(rank == 2, index, rank == 1)
 
 
 def normalize_cams(maps: Tensor, eps: float = 1e-5) -> Tensor:

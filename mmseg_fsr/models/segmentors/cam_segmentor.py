@@ -64,7 +64,7 @@ def labels_of_sample(sample: SegDataSample, num_classes: int) -> Tensor:
         num_classes: Number of classes with background, K + 1.
 
     Returns:
-        Multi-hot labels (K,), float32.
+        Multi-hot labels (K,), float32, -1 where ``gt_label`` says that nobody looked.
     """
     if "gt_label" in sample:
         return sample.gt_label.label
@@ -269,15 +269,18 @@ class CAMSegmentor(EncoderDecoder):
         """Adds CAMs, pseudo label and class scores to predicted samples.
 
         They get ``cams`` and ``aux_cams`` (K, H, W), 0 for classes that are not in
-        the image, ``pseudo_sem_seg`` (1, H, W), 255 where undecided, all of the
-        original image's size and, if the input is its mirror image, mirrored back,
-        and ``pred_label.score`` (K,), logits.
+        the image or unknown, ``pseudo_sem_seg`` (1, H, W), 255 where undecided, and
+        where a label is unknown ``unknown_cams`` (1, H, W), the strongest top CAM of
+        such classes, all of the original image's size and, if the input is its mirror
+        image, mirrored back, and ``pred_label.score`` (K,), logits.
 
         Args:
             inputs: Images (B, 3, H, W), normalised.
-            data_samples: Their samples.
-            labels: Classes in the images, multi-hot (B, K) float. Defaults to None,
-                the predicted ones: those with a positive logit.
+            data_samples: Their samples; ``num_unknown`` says, so that the host need not
+                wait for the device, how many labels of an image are unknown. Without
+                it none is.
+            labels: Classes in the images, multi-hot (B, K) float, -1 where unknown.
+                Defaults to None, the predicted ones: those with a positive logit.
             features: The images' features, up to "feat", if they are there already.
                 Defaults to None.
             cams: The images' CAMs (B, K, H, W) in 0..1, if they are there already.
@@ -299,18 +302,24 @@ class CAMSegmentor(EncoderDecoder):
         if cams is None:
             cams = self.cams(inputs, features=features)
         rgb = self.data_preprocessor.denormalize(inputs)
-        classes = present_classes(labels)
+        num_unknown = [sample.get("num_unknown", 0) for sample in data_samples]
+        classes = present_classes(labels, max_unknown=max(num_unknown))
+        shown, unknown = (labels > 0).float(), (labels < 0).float()
         pseudo_labels = self.pseudo_label_generator.pseudo_label(
             rgb, classes.select(cams.top), classes
         )
         for i, sample in enumerate(data_samples):
             size = sample.ori_shape
-            for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):
+            fields = {
+                "cams": cams.top[i] * shown[i][:, None, None],
+                "aux_cams": cams.aux[i] * shown[i][:, None, None],
+            }
+            if num_unknown[i]:
+                doubtful = cams.top[i] * unknown[i][:, None, None]
+                fields["unknown_cams"] = doubtful.amax(0, keepdim=True)
+            for name, maps in fields.items():
                 maps = F.interpolate(
-                    (maps * labels[i][:, None, None])[None],
-                    size,
-                    mode="bilinear",
-                    align_corners=False,
+                    maps[None], size, mode="bilinear", align_corners=False
                 )
                 maps = flip_back(maps[0], sample.metainfo)
                 sample.set_field(PixelData(data=maps), name, dtype=PixelData)

@@ -120,9 +120,10 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
             inputs: ``view1`` and, for the self-distillation, ``view2``, both
                 (B, 3, H, W), normalised. Further views are local crops, all of one size
                 of their own.
-            data_samples: Samples whose ``gt_label.label`` is multi-hot (K,). They may
-                have ``num_labels``, their number of classes, so that the host need not
-                wait for the device.
+            data_samples: Samples whose ``gt_label.label`` is multi-hot (K,), -1 where
+                unknown. They may have ``num_labels`` and ``num_unknown``, their numbers
+                of classes that are shown or unknown, and unknown, so that the host need
+                not wait for the device.
 
         Returns:
             The losses of the parts that the config has, scalars, weighted; see
@@ -134,7 +135,11 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         view1, view2 = inputs["view1"], inputs.get("view2")
         labels = torch.stack([sample.gt_label.label for sample in data_samples])
         # CAMs and pseudo labels are made of the classes that an image shows.
-        classes = present_classes(labels, _max_num_labels(data_samples))
+        classes = present_classes(
+            labels,
+            _largest(data_samples, "num_labels"),
+            _largest(data_samples, "num_unknown"),
+        )
         active = self._active_losses()
 
         mask = self._choose_mask(view2, classes, active)
@@ -355,7 +360,7 @@ def _build(cfg: dict | None) -> nn.Module | None:
     return None if cfg is None else MODELS.build(cfg)
 
 
-def _max_num_labels(data_samples: list[SegDataSample]) -> int | None:
-    """Largest number of labels of an image; to count them, the host would wait."""
-    counts = [sample.get("num_labels") for sample in data_samples]
+def _largest(data_samples: list[SegDataSample], key: str) -> int | None:
+    """The largest count of an image's labels; to count them, the host would wait."""
+    counts = [sample.get(key) for sample in data_samples]
     return None if None in counts else max(counts)

@@ -60,9 +60,25 @@ def test_sample_has_meta_information():
     sample = pack_views(given)["data_samples"]
     assert isinstance(sample, SegDataSample)
     assert sample.metainfo == dict(
-        img_path="x.jpg", ori_shape=(9, 9), img_shape=(6, 5), num_labels=2
+        img_path="x.jpg",
+        ori_shape=(9, 9),
+        img_shape=(6, 5),
+        num_labels=2,
+        num_unknown=0,
     )
     assert "gt_sem_seg" not in sample
+
+
+def test_unknown_labels_are_counted():
+    given = results(2)
+    given["gt_label"] = np.array([1, -1, 0, -1])
+    sample = pack_views(given)["data_samples"]
+    assert sample.gt_label.label.tolist() == [1, -1, 0, -1]
+    assert (sample.num_labels, sample.num_unknown) == (3, 2)
+    given = results(img_shape=(6, 5)) | dict(gt_label=np.array([1, -1, 0, 1]))
+    sample = pack("PackImageLabelSegInputs", given)["data_samples"]
+    assert sample.gt_label.label.tolist() == [1, -1, 0, 1]
+    assert sample.num_unknown == 1
 
 
 def test_single_image_is_refused():

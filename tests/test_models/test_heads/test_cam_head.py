@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from mmseg_fsr.models.backbones import FSRFeatures
 from mmseg_fsr.models.heads import CAMHead
+from mmseg_fsr.models.heads.cam_head import known_label_loss
 
 from .base import HeadContract
 
@@ -105,3 +106,64 @@ def test_loss_is_computed_in_float32_under_autocast():
 def test_refuses_other_pooling():
     with pytest.raises(ValueError, match="pooling='median'"):
         CAMHead(3, in_channels=8, pooling="median")
+
+
+# ------------------------------------------------------------- unknown labels
+
+
+def loss_by_loop(logits, labels):
+    """Mean over the images that have a known class, of the means over these."""
+    means = []
+    for row, marks in zip(logits.tolist(), labels.tolist(), strict=True):
+        terms = [
+            math.log1p(math.exp(-logit if mark == 1 else logit))
+            for logit, mark in zip(row, marks, strict=True)
+            if mark != -1
+        ]
+        if terms:
+            means.append(sum(terms) / len(terms))
+    return sum(means) / len(means) if means else 0.0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize(("batch", "classes"), [(1, 1), (3, 7), (6, 20)])
+def test_loss_of_known_labels_against_a_loop(share, batch, classes):
+    logits = (4 * torch.randn(batch, classes)).requires_grad_()
+    labels = torch.randint(2, (batch, classes)).float()
+    labels[torch.rand(batch, classes) < share] = -1
+    labels[0] = -1 if batch > 1 and share else labels[0]
+    loss = known_label_loss(logits, labels)
+    assert loss.item() == pytest.approx(loss_by_loop(logits, labels), rel=1e-5)
+    loss.backward()
+    assert logits.grad.isfinite().all()
+    assert not logits.grad[labels == -1].any()
+    # The gradient of a known label, by a difference.
+    for place in (labels != -1).nonzero()[:3].tolist():
+        step = torch.zeros(batch, classes, dtype=torch.float64)
+        step[tuple(place)] = 1e-5
+        values = [
+            loss_by_loop(logits.detach().double() + sign * step, labels)
+            for sign in (1, -1)
+        ]
+        slope = (values[0] - values[1]) / 2e-5
+        assert logits.grad[tuple(place)].item() == pytest.approx(slope, rel=1e-3)
+
+
+def test_loss_of_labels_that_are_all_known_is_torchs_to_the_last_bit():
+    for classes in range(1, 90):
+        logits = torch.randn(classes % 11 + 1, classes, requires_grad=True)
+        labels = torch.randint(2, logits.shape).float()
+        pairs = []
+        for function in (known_label_loss, F.multilabel_soft_margin_loss):
+            loss = function(logits, labels)
+            pairs.append((loss, *torch.autograd.grad(loss, logits)))
+        for ours, theirs in zip(*pairs, strict=True):
+            assert torch.equal(ours, theirs), classes
+
+
+def test_a_batch_without_any_known_label_gives_0_and_gradients():
+    head = CAMHead(3, in_channels=8, aux_in_channels=5)
+    losses = head.loss(features(), torch.full((2, 3), -1.0))
+    assert [loss.item() for loss in losses.values()] == [0, 0]
+    sum(losses.values()).backward()
+    assert all((p.grad == 0).all() for p in head.parameters())

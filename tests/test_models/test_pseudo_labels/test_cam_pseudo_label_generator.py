@@ -176,3 +176,46 @@ def test_thresholds_match_slow_version(low, high):
     actual = cams_to_label(*own_cams(cams, LABELS), low, high)
     assert actual.dtype == torch.int64
     assert torch.equal(actual, expected)
+
+
+# ------------------------------------------------------------- unknown labels
+
+UNKNOWNS = torch.tensor(
+    [[0, 1.0, -1, 0, 1], [1, 0, 0, 0, 0], [-1, 0, 0, -1, 0], [0, 0, 0, 0, 0]]
+)
+
+
+def test_thresholds_with_unknown_classes_against_a_loop():
+    cams, low, high = torch.rand(4, 5, 9, 7), 0.4, 0.7
+    # Else a pixel has a CAM above the threshold almost everywhere.
+    cams[:, [0, 2, 3]] **= 3
+    found = cams_to_label(*own_cams(cams, UNKNOWNS), low, high)
+    assert found.dtype == torch.int64
+    expected = torch.zeros_like(found)
+    for b, y, x in torch.cartesian_prod(*map(torch.arange, found.shape)).tolist():
+        values = {k: cams[b, k, y, x].item() for k in range(5) if UNKNOWNS[b, k] == 1}
+        strongest = max(values, key=values.get, default=None)
+        label = 0
+        if values and values[strongest] > low:
+            label = strongest + 1 if values[strongest] > high else 255
+        for k in range(5):
+            if UNKNOWNS[b, k] == -1 and cams[b, k, y, x] > low:
+                label = 255
+        expected[b, y, x] = label
+    assert torch.equal(found, expected)
+    # Nothing has an unknown class, which hides pixels of all kinds.
+    assert set(found[0].unique().tolist()) == {0, 2, 5, 255}
+    assert set(found[2].unique().tolist()) == {0, 255}
+
+
+@pytest.mark.parametrize("refiner", [None, dict(type="PixelAdaptiveRefinement")])
+@pytest.mark.parametrize("max_classes", [None, 5])
+def test_unknown_classes_hide_pixels_and_change_no_other(refiner, max_classes):
+    generator = CAMPseudoLabelGenerator(low_thr=0.3, high_thr=0.6, refiner=refiner)
+    images, cams = torch.rand(4, 3, 24, 16) * 255, smooth_cams(4, 5, (24, 16))
+    absent = generator.pseudo_label(images, *own_cams(cams, UNKNOWNS.clamp(min=0)))
+    found = generator.pseudo_label(images, *own_cams(cams, UNKNOWNS, max_classes))
+    hidden = ((cams > 0.3) & (UNKNOWNS == -1)[:, :, None, None]).any(1)
+    assert torch.equal(found, absent.masked_fill(hidden, 255))
+    assert (absent[hidden] != 255).any()
+    assert torch.equal(found[1::2], absent[1::2])

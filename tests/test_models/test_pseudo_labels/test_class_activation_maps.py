@@ -159,7 +159,8 @@ LABELS = torch.tensor([[0, 1.0, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 0, 1, 0]])
 
 
 def test_classes_of_each_image_in_ascending_order():
-    present, index = present_classes(LABELS)
+    present, index, unknown = present_classes(LABELS)
+    assert unknown is None
     assert present.tolist() == [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
     found = [row[kept].tolist() for row, kept in zip(index, present, strict=True)]
     assert found == [[1, 4], [0, 2, 4], [3]]
@@ -172,9 +173,28 @@ def test_number_is_taken_as_known():
 
 
 def test_images_without_label_keep_one_place():
-    present, index = present_classes(torch.zeros(2, 3))
+    present, index, _ = present_classes(torch.zeros(2, 3))
     assert index.shape == (2, 1)
     assert not present.any()
+
+
+def test_unknown_classes_follow_those_that_are_shown():
+    labels = torch.tensor([[-1.0, 0, 1, -1, 1], [0, 0, 0, 0, 0], [0, -1, 0, 0, 0]])
+    present, index, unknown = present_classes(labels)
+    assert present.tolist() == [[1, 1, 0, 0], [0] * 4, [0] * 4]
+    assert unknown.tolist() == [[0, 0, 1, 1], [0] * 4, [1, 0, 0, 0]]
+    assert index[0].tolist() == [2, 4, 0, 3]
+    assert index[2, 0] == 1
+
+
+def test_known_labels_are_the_same_whatever_is_asked():
+    plain, asked = present_classes(LABELS, 3), present_classes(LABELS, 3, 1)
+    assert torch.equal(plain.present, asked.present)
+    assert torch.equal(plain.index[plain.present], asked.index[plain.present])
+    assert not asked.unknown.any()
+    # As above: on a device there may be some.
+    assert present_classes(LABELS.to("meta")).unknown is not None
+    assert present_classes(LABELS.to("meta"), 3, 0).unknown is None
 
 
 def test_selects_maps_of_any_number_of_versions():

@@ -92,6 +92,36 @@ def test_prediction_without_samples(segmentor):
     assert "cams" not in sample
 
 
+def test_unknown_classes_are_kept_apart(segmentor):
+    images, samples = torch.randn(2, 3, *SIZE), evaluation_samples(masks=False)
+    known = segmentor.predict(images, with_labels(samples, [1.0, 0, 1], [0.0, 1, 0]))
+    absent = [sample.pseudo_sem_seg.data for sample in known]
+    assert "unknown_cams" not in known[0]
+    samples = evaluation_samples(masks=False)
+    found = segmentor.predict(images, with_labels(samples, [1.0, -1, 1], [0.0, 1, 0]))
+    cams = segmentor.cams(images).top
+    for i, (one, other) in enumerate(zip(found, known, strict=True)):
+        # As if the image did not show them.
+        assert torch.equal(one.cams.data, other.cams.data)
+        assert torch.equal(one.aux_cams.data, other.aux_cams.data)
+        hidden = cams[i, 1] > segmentor.pseudo_label_generator.low_thr
+        hidden = F.interpolate(hidden[None, None].float(), (40, 60), mode="nearest")
+        hidden = hidden[0].bool() if i == 0 else torch.zeros(1, 40, 60).bool()
+        expected = absent[i].masked_fill(hidden, 255)
+        assert torch.equal(one.pseudo_sem_seg.data, expected)
+    assert not torch.equal(found[0].pseudo_sem_seg.data, absent[0])
+    maps = F.interpolate(cams, (40, 60), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found[0].unknown_cams.data, maps[0, 1:2])
+    assert "unknown_cams" not in found[1]
+
+
+def with_labels(samples, *labels):
+    for sample, label in zip(samples, labels, strict=True):
+        sample.gt_label = LabelData(label=torch.tensor(label))
+        sample.set_metainfo(dict(num_unknown=label.count(-1)))
+    return samples
+
+
 @pytest.mark.parametrize(
     ("mode", "passes"),
     [

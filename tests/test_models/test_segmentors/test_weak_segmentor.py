@@ -100,6 +100,62 @@ def test_cams_of_the_images_classes(counts, number, monkeypatch):
     assert given == [number]
 
 
+def with_unknown(samples, counts=None):
+    """The class of image 1 is unknown, and so is the one that image 0 lacks."""
+    for sample, labels in zip(samples, ([1.0, -1, 1], [0, -1, 0]), strict=True):
+        sample.gt_label.label = torch.tensor(labels)
+        if counts is not None:
+            sample.set_metainfo(dict(num_labels=counts[0], num_unknown=counts[1]))
+    return samples
+
+
+@pytest.mark.parametrize("counts", [None, (3, 1)])
+def test_unknown_classes_hide_pixels_and_cells(counts, monkeypatch):
+    segmentor = build_tiny().train()
+    inputs, samples = training_batch()
+    with_unknown(samples, counts)
+    made = {}
+    generator = segmentor.pseudo_label_generator
+    for name in ("pseudo_label", "label"):
+
+        def keep(*args, name=name, original=getattr(generator, name)):
+            made[name] = args[-2], original(*args)
+            return made[name][1]
+
+        monkeypatch.setattr(generator, name, keep)
+    losses = segmentor.loss(inputs, samples)
+    assert all(loss.isfinite() for loss in losses.values())
+    for cams, label in made.values():
+        # Image 1 is of no known class; its class 1 comes first.
+        hidden = cams[1, 0] > generator.low_thr
+        assert torch.equal(label[1], torch.where(hidden, 255, 0))
+        assert hidden.any()
+        assert not (label == 2).any()
+
+
+def test_unknown_classes_train_no_classifier():
+    segmentor = build_tiny(**NO_DISTILLATION).train()
+    inputs, samples = training_batch()
+    losses = segmentor.loss(inputs, with_unknown(samples))
+    (losses["loss_cls"] + losses["loss_cls_aux"]).backward()
+    for classifier in segmentor.cam_head.children():
+        grad = classifier.weight.grad
+        assert not grad[1].any()
+        assert grad[0].any()
+        assert grad[2].any()
+
+
+def test_no_label_known_still_trains_the_rest():
+    segmentor = build_tiny().train()
+    inputs, samples = training_batch()
+    for sample in samples:
+        sample.gt_label.label = torch.full((NUM_CLASSES,), -1.0)
+    losses = segmentor.loss(inputs, samples)
+    assert losses["loss_cls"].item() == losses["loss_cls_aux"].item() == 0
+    sum(losses.values()).backward()
+    assert all(grad.isfinite().all() for grad in gradients(segmentor))
+
+
 def test_a_phase_for_any_loss(training_step):
     inputs, samples = training_batch()
     begin = dict.fromkeys(LOSSES, 10)

@@ -44,7 +44,12 @@ def test_labels_and_split_go_to_new_folders(convert, tmp_path, capsys):
     convert("xml xml new/l.json --write-split other/new/train.txt")
     assert json.loads((tmp_path / "new/l.json").read_text()) == LABELS
     assert (tmp_path / "other/new/train.txt").read_text() == "x\n"
-    assert "2 images, 2 classes" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith(
+        "\nlabels of new/l.json: 2 images\n"
+        "  cat                  1\n"
+        "  dog                  1\n"
+        "  no class             1\n"
+    )
 
 
 def test_split_chooses_the_names(convert, tmp_path):
@@ -129,7 +134,9 @@ def test_a_background_in_any_case(convert, tmp_path, capsys):
     convert("folders p l.json --split s.txt")
     labels = json.loads((tmp_path / "l.json").read_text())
     assert labels == {"Background/b": [], "cat/a": ["cat"]}
-    assert "2 images, 1 classes: cat\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "  cat                  1\n  no class             1\n" in said
+    assert said.endswith(": 0\n  images without labels: 0\n")
 
 
 def write_pictures(*paths):
@@ -172,3 +179,40 @@ def test_folders_that_name_no_class_are_refused(convert, line, message):
     write_pictures("p/a.png", "q/cat/a.png")
     with pytest.raises(SystemExit, match=message):
         convert(line)
+
+
+TABLE = "file, cat, dog\na.jpg, 1, -1\nsub/b.PNG, 0, 0\nc.jpg, 0, 1\n"
+
+
+def test_a_table_with_the_images_that_it_is_for(convert, tmp_path, capsys):
+    write_pictures("p/a.jpg", "p/sub/b.png", "p/d.jpg")
+    (tmp_path / "t.csv").write_text(TABLE)
+    convert("csv t.csv l.json --images p --write-split s.txt")
+    assert json.loads((tmp_path / "l.json").read_text()) == {
+        "a": {"cat": 1, "dog": None},
+        "c": ["dog"],
+        "sub/b": [],
+    }
+    assert (tmp_path / "s.txt").read_text() == "a\nc\n"
+    assert capsys.readouterr().out == (
+        "labels of l.json: 3 images\n"
+        "  cat                  1\n"
+        "  dog                  1, 1 unknown\n"
+        "  no class             1\n"
+        "  labels without an image: 1 (c)\n"
+        "  images without labels: 1 (d)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (TABLE, "'a' has the unknown labels .'dog'., which a text label file, l.txt"),
+        ("file,labels\na.jpg,cat\na.png,dog\n", r"t.csv, line 3 names 'a\.png', but"),
+        ("file,cat\na,0\nb,-1\n", "none of 2 images shows a class"),
+    ],
+)
+def test_what_a_table_cannot_say_is_refused(convert, tmp_path, table, message):
+    (tmp_path / "t.csv").write_text(table)
+    with pytest.raises(SystemExit, match=message):
+        convert("csv t.csv l.txt")
