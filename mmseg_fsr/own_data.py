@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.config import Config
+
 from mmseg_fsr.utils.nested_dicts import type_name
+from mmseg_fsr.utils.pipeline_steps import map_steps, with_image_labels
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -40,8 +43,9 @@ def own_data_settings(
             once.
         metainfo: What the data set knows besides its classes: ``palette``,
             ``pixel_range``. Defaults to None.
-        **dataset: Other settings of all three data sets, such as ``label_file`` or
-            ``img_suffix``. See :class:`~mmseg_fsr.datasets.ImageLabelDataset`.
+        **dataset: Other settings of all three data sets, such as ``img_suffix``; the
+            ``label_file`` goes to those without masks. See
+            :class:`~mmseg_fsr.datasets.ImageLabelDataset`.
 
     Returns:
         Top-level settings, to be merged over those of ``base``. What the recipe asks
@@ -69,17 +73,22 @@ def own_data_settings(
     )
     settings = {"model": _model_settings(base, len(classes))}
     settings |= {loader: dict(dataset=dict(dataset)) for loader in _LOADERS}
-    if not masks:
+    if masks:
+        # Masks say which classes an image has.
+        for loader in _LOADERS[1:]:
+            settings[loader]["dataset"].pop("label_file", None)
+    else:
         _validate_by_labels(settings, base)
     if crop_size is not None:
         _set_crop_size(settings, base, crop_size)
     if oversample_thr is not None:
-        train = settings["train_dataloader"]
-        train["dataset"] = dict(
+        inner = Config(dict(train_dataloader=base["train_dataloader"]))
+        inner.merge_from_dict(dict(train_dataloader=settings["train_dataloader"]))
+        settings["train_dataloader"]["dataset"] = dict(
             _delete_=True,
             type="ClassBalancedDataset",
             oversample_thr=oversample_thr,
-            dataset={**base["train_dataloader"]["dataset"], **train["dataset"]},
+            dataset=inner.to_dict()["train_dataloader"]["dataset"],
         )
     return settings
 
@@ -101,7 +110,7 @@ def _model_settings(base: Mapping[str, Any], num_classes: int) -> dict:
 
 def _validate_by_labels(settings: dict, base: Mapping[str, Any]) -> None:
     """Validation and tests without masks: of image labels."""
-    pipeline = _without_masks(base["test_pipeline"])
+    pipeline = with_image_labels(base["test_pipeline"])
     train = base["train_dataloader"]["dataset"]
     for loader in _LOADERS[1:]:
         prefix = base[loader]["dataset"]["data_prefix"]
@@ -110,29 +119,10 @@ def _validate_by_labels(settings: dict, base: Mapping[str, Any]) -> None:
         dataset["data_prefix"] = dict(_delete_=True, img_path=prefix["img_path"])
         dataset["pipeline"] = pipeline
     settings["test_pipeline"] = pipeline
-    settings["tta_pipeline"] = _without_masks(base["tta_pipeline"])
+    settings["tta_pipeline"] = with_image_labels(base["tta_pipeline"])
     settings["val_evaluator"] = [dict(type="ImageLabelMetric")]
     settings["test_evaluator"] = settings["val_evaluator"]
     settings["default_hooks"] = dict(checkpoint=dict(save_best="cls/mAP"))
-
-
-def _without_masks(steps: Any) -> Any:
-    """Copies steps that pack image labels, and load no masks."""
-    if isinstance(steps, Mapping):
-        if type_name(steps) == "PackSegInputs":
-            return dict(type="PackImageLabelSegInputs")
-        return {key: _without_masks(value) for key, value in steps.items()}
-    if not isinstance(steps, list | tuple):
-        return steps
-    kept = [x for x in steps if not _loads_masks(x)]
-    return type(steps)(_without_masks(step) for step in kept)
-
-
-def _loads_masks(step: Any) -> bool:
-    """Whether a step, or a branch of one, does nothing but load masks."""
-    if isinstance(step, list | tuple):
-        return bool(step) and all(map(_loads_masks, step))
-    return isinstance(step, Mapping) and type_name(step) == "LoadAnnotations"
 
 
 def _set_crop_size(
@@ -163,18 +153,19 @@ def _set_crop_size(
         settings["model"]["mask_generator"] = dict(block_size=block)
 
 
-def _resized(steps: Any, former: tuple[int, int], size: tuple[int, int]) -> Any:
+def _resized(
+    steps: Sequence[dict], former: tuple[int, int], size: tuple[int, int]
+) -> list[dict]:
     """Copies steps with the new size for the former one: (height, width)."""
-    if isinstance(steps, list | tuple):
-        return type(steps)(_resized(step, former, size) for step in steps)
-    if not isinstance(steps, Mapping):
-        return steps
-    copy = {key: _resized(value, former, size) for key, value in steps.items()}
-    # mmcv's Resize takes width and height, mmpretrain's crops height and width.
-    order = -1 if type_name(copy) == "Resize" else 1
-    if copy.get("scale") == former[::order]:
-        copy["scale"] = size[::order]
-    return copy
+
+    def resize(step: dict) -> dict:
+        # mmcv's Resize takes width and height, mmpretrain's crops height and width.
+        order = -1 if type_name(step) == "Resize" else 1
+        if step.get("scale") == former[::order]:
+            step["scale"] = size[::order]
+        return step
+
+    return map_steps(steps, resize)
 
 
 def _pixels_per_cell(backbone: Mapping[str, Any]) -> int:

@@ -284,7 +284,9 @@ def test_own_images_without_masks_are_trained_on_and_get_masks(pets):
 
 
 def test_a_shorter_run_has_every_phase(pets):
-    (length,) = re.findall(r"--max-iters (\d+)", pages.block("bash", "--max-iters"))
+    (length,) = re.findall(
+        r"--max-iters (\d+)", pages.block("bash", "fsr_pets.py --max-iters")
+    )
     cfg, full = (Config.fromfile(pets / "fsr_pets.py") for _ in range(2))
     told = "\n  ".join([f"Scaled to {length} steps:", *set_length(cfg, int(length))])
     assert told in pages.block("", "Scaled to")

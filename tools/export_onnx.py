@@ -17,15 +17,14 @@ from pathlib import Path
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
 # isort: split
-from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmseg_fsr.apis import init_model
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     add_overwrite,
-    merge_options,
     positive_int,
+    read_config,
     require_file,
     require_new,
 )
@@ -95,8 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         import_onnx()
         read = [args.config, args.checkpoint, *(args.images or [])]
         require_new(args.out, args.overwrite, read)
-        cfg = Config.fromfile(args.config)
-        merge_options(cfg, args.cfg_options)
+        cfg = read_config(args.config, args.cfg_options)
         model = init_model(cfg, args.checkpoint, device="cpu")
         images = args.images or data_set_pictures(model)
         args.out.parent.mkdir(parents=True, exist_ok=True)

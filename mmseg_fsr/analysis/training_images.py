@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from mmseg_fsr.checkpoints.config_text import read_config_text
 from mmseg_fsr.datasets.split_file import read_split, without_image_suffix
+from mmseg_fsr.utils.nested_dicts import inner_dataset
 
 _KEYS = ("train_dataloader",)
 
@@ -22,15 +23,20 @@ class TrainingImages(NamedTuple):
     folder: str
     names: frozenset[str] | None
 
-    def include(self, name: str, dataset: Mapping[str, Any]) -> bool:
+    def include(self, name: str, dataset: Mapping[str, Any]) -> bool | None:
         """Whether an image is one of them.
 
         Args:
             name: Its name in split lists.
             dataset: Settings of its data set. The data's root may have moved since.
+
+        Returns:
+            None if that cannot be told: the folders may be one, written in two ways.
         """
-        if _image_folder(dataset) != self.folder:
-            return False
+        folders = _image_folder(dataset), self.folder
+        if folders[0] != folders[1]:
+            lasts = set(map(posixpath.basename, folders))
+            return None if len(lasts) == 1 or "." in lasts else False
         return self.names is None or without_image_suffix(name) in self.names
 
 
@@ -48,9 +54,7 @@ def training_images(meta: object) -> TrainingImages | None:
     text = meta.get("cfg") if isinstance(meta, dict) else None
     try:
         loader = read_config_text(text if isinstance(text, str) else "", _KEYS)
-        dataset = loader["train_dataloader"]["dataset"]
-        while "dataset" in dataset:
-            dataset = dataset["dataset"]
+        dataset = inner_dataset(loader["train_dataloader"]["dataset"])
         if "datasets" in dataset:
             return None
         folder, names = _image_folder(dataset), None

@@ -86,9 +86,10 @@ def _load_weights(model: BaseSegmentor, checkpoint: str | Path) -> None:
     compare_classes(
         ours.get("classes"), meta["classes"], "the config's data set", checkpoint
     )
-    # Checkpoints of older versions do not tell the range.
-    if "pixel_range" in ours:
-        meta.setdefault("pixel_range", ours["pixel_range"])
+    # Not every checkpoint tells both.
+    for key in ("palette", "pixel_range"):
+        if key in ours:
+            meta.setdefault(key, ours[key])
     model.dataset_meta = meta
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,8 @@ def predict(
             CAMs stay as they are without. Defaults to False.
         crf: Whether the config's CRF refines the segmentation. Defaults to False.
         cams: Whether CAMs are wanted: of the classes in ``labels``, else of those that
-            the classifier finds. Defaults to False.
+            the classifier finds; of a tile, always of those that it finds there.
+            Defaults to False.
         probabilities: Whether the classes' probabilities are wanted. Defaults to
             False.
         tile: Side of the square tiles that pictures with a longer side are cut into.
@@ -244,7 +246,8 @@ class _Predictor:
             self.crf = MODELS.build(cfg.crf)
         self.tile = default_tile(cfg, pipeline) if tile is None else tile
         self.tta, self.cams, self.probabilities = tta, cams, probabilities
-        self.amp = amp
+        device = next(model.parameters()).device.type
+        self.autocast = partial(autocast, device_type=device, enabled=amp)
 
     def ids(self, names: Sequence[str] | None) -> list[int]:
         """Ids of the background and of the classes that an image may have."""
@@ -343,7 +346,7 @@ class _Predictor:
         """Logits (C, H, W) of C classes, or probabilities that a CRF gives them."""
         # The steps replace the picture in what they are given.
         batch = pseudo_collate([self.steps(dict(results))])
-        with autocast(enabled=self.amp):
+        with self.autocast():
             (sample,) = self.segmentor.test_step(batch)
         logits = sample.seg_logits.data
         if len(ids) < self.num_classes:
@@ -360,7 +363,7 @@ class _Predictor:
         batch = self._plain_batch(results)
         inputs, samples = batch["inputs"], batch["data_samples"]
         model = self.model
-        with autocast(enabled=self.amp):
+        with self.autocast():
             if isinstance(model, CAMSegmentor) and model.test_cfg.mode == "whole":
                 return model.decode_head(model.extract_feat(inputs))[0].float()
             return model.inference(inputs, [s.metainfo for s in samples])[0].float()
@@ -370,7 +373,7 @@ class _Predictor:
     ) -> tuple[Tensor, list[int]]:
         """CAMs (K, h, w) in 0..1, 0 for classes not shown, and the ids of the shown."""
         inputs = self._plain_batch(results)["inputs"]
-        with autocast(enabled=self.amp):
+        with self.autocast():
             features = self.model.backbone(inputs, up_to="feat")
             scores, _ = self.model.cam_head(features)
             cams = self.model.cams(inputs, features=features).top[0].float()

@@ -181,12 +181,21 @@ def write_label_file(
                 f"list, [{row!r}]"
             )
         # JSON knows no numbers of NumPy and PyTorch.
-        row = [label.item() if hasattr(label, "item") else label for label in row]
-        if not all(isinstance(x, str) or (type(x) is int and x > 0) for x in row):
+        row, unknown = (
+            [label.item() if hasattr(label, "item") else label for label in part]
+            for part in (row, unknown)
+        )
+        both = [*row, *unknown]
+        if not all(isinstance(x, str) or (type(x) is int and x > 0) for x in both):
             raise ValueError(
-                f"label file {path}: image '{name}' has the labels {row}: expected "
+                f"label file {path}: image '{name}' has the labels {both}: expected "
                 "class names, or ids from 1; np.flatnonzero(row) + 1 makes ids of a "
                 "multi-hot row"
+            )
+        if not set(row).isdisjoint(unknown):
+            raise ValueError(
+                f"label file {path}: image '{name}' has the labels {row} and the "
+                f"unknown labels {unknown}: expected no label in both"
             )
         if unknown and path.suffix == ".txt":
             raise ValueError(

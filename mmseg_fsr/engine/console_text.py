@@ -26,11 +26,18 @@ def describe_data(dataset: Dataset) -> str:
         dataset: A data set of MMSegmentation, or one around it.
     """
     parts = [f"{len(dataset):,} images"]
+    number = len(dataset)
+    # A wrapper such as ClassBalancedDataset repeats some.
+    while hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    if len(dataset) != number:
+        parts = [f"{len(dataset):,} images, {number:,} with repeats"]
     classes = getattr(dataset, "metainfo", {}).get("classes")
     if classes:
         background = classes[0] == "background"
         end = " and background" if background else ""
-        parts.append(f"{len(classes) - background} classes{end}")
+        count = len(classes) - background
+        parts.append(f"{count} class{'' if count == 1 else 'es'}{end}")
     root = getattr(dataset, "data_root", None)
     return ", ".join([*parts, str(root)] if root else parts)
 

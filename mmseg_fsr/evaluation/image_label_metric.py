@@ -64,7 +64,8 @@ class ImageLabelMetric(BaseMetric):
         """Keeps logits and true classes of a batch of predictions with ground truth.
 
         Raises:
-            ValueError: If the logits are not one for each foreground class.
+            ValueError: If the logits are not one for each foreground class, or an image
+                has neither mask nor labels.
         """
         num_classes = len(self.dataset_meta["classes"])
         for data_sample in data_samples:
@@ -80,8 +81,13 @@ class ImageLabelMetric(BaseMetric):
                 mask = data_sample["gt_sem_seg"]["data"].to(logits.device)
                 target = labels_of_mask(mask, num_classes)
                 target[[k - 1 for k in unknown_ids(data_sample)]] = UNKNOWN
-            else:
+            elif "gt_label" in data_sample:
                 target = data_sample["gt_label"]["label"]
+            else:
+                raise ValueError(
+                    f"{data_sample.get('img_path', 'an image')} has neither a mask nor "
+                    "labels to be scored by: set the data set's label_file"
+                )
             self.results.append((logits.float().cpu(), target.cpu()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:

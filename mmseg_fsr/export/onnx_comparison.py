@@ -14,6 +14,7 @@ from mmengine.dataset import Compose
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 
+from mmseg_fsr.apis.prediction import inference_pipeline
 from mmseg_fsr.datasets.image_file import read_image
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def _batches(
 
 def _free_sizes(model: EncoderDecoder, picture: np.ndarray) -> list[tuple[int, int]]:
     """Height and width that the test pipeline makes of a picture, and others."""
-    resize = [step for step in model.cfg.test_pipeline if step["type"] == "Resize"]
+    steps = inference_pipeline(model.cfg)
+    resize = [step for step in steps if step["type"] == "Resize"]
     results = Compose(resize)(dict(img=picture, img_shape=picture.shape[:2]))
     height, width = results["img"].shape[:2]
     return [(height, width), (height * 3 // 4 + 1, width * 5 // 4 + 3)]

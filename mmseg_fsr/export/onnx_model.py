@@ -9,6 +9,7 @@ from mmengine.utils import to_2tuple
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import DATASETS
 
+from mmseg_fsr.apis.prediction import inference_pipeline
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.version import __version__
 
@@ -169,7 +170,7 @@ def import_onnx() -> tuple[ModuleType, ModuleType]:
 
 def _test_resize(model: EncoderDecoder) -> dict | None:
     """To what size the config's test pipeline brings pictures; None for their own."""
-    for step in model.cfg.test_pipeline:
+    for step in inference_pipeline(model.cfg):
         if step["type"] == "Resize" and step.get("scale"):
             width, height = to_2tuple(step["scale"])
             keep_ratio = bool(step.get("keep_ratio"))

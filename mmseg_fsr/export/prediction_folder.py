@@ -1,7 +1,7 @@
 """A folder of predictions: masks, painted pictures, CAMs and probabilities."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,26 @@ class PredictionFolder:
                 )
             known[name] = entry
         if overwrite:
-            for kind, name in itertools.product(_SUFFIXES, images):
-                self._path(kind, name).unlink(missing_ok=True)
+            self._remove(images)
         masks.origin = dict(self.origin, images=known)
         masks.begin(names, overwrite)
         return [name for name in images if name in todo]
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Removes what an earlier run wrote beside the masks of these names.
+
+        Raises:
+            FileExistsError: If no run has written to the folder.
+        """
+        paths = [self._path(*x) for x in itertools.product(_SUFFIXES, names)]
+        there = [path for path in paths if path.exists()]
+        if there and self._masks.manifest() is None:
+            raise FileExistsError(
+                f"{there[0]} is there, but no {MANIFEST}, so this tool did not write "
+                "it: choose another folder"
+            )
+        for path in there:
+            path.unlink()
 
     def write(self, name: str, prediction: Prediction) -> None:
         """Writes what there is of a prediction without a problem."""

@@ -11,25 +11,8 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmseg_fsr.datasets import ImageLabelDataset
-from mmseg_fsr.utils.pipeline_steps import map_steps, without_annotations
-
-
-def prediction_pipeline(pipeline: Sequence[dict]) -> list[dict]:
-    """Makes a test pipeline carry image labels instead of masks.
-
-    Args:
-        pipeline: Steps with mmseg's ``PackSegInputs``; may have ``TestTimeAug``.
-
-    Returns:
-        The steps without ``LoadAnnotations``, with ``PackImageLabelSegInputs``.
-    """
-
-    def with_labels(step: dict) -> dict:
-        if step["type"] == "PackSegInputs":
-            step["type"] = "PackImageLabelSegInputs"
-        return step
-
-    return map_steps(without_annotations(pipeline), with_labels)
+from mmseg_fsr.utils.nested_dicts import inner_dataset
+from mmseg_fsr.utils.pipeline_steps import with_image_labels
 
 
 def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
@@ -59,7 +42,7 @@ def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
     key = "val_dataloader" if split == "val" else "train_dataloader"
     if cfg.get(key) is None:
         raise ValueError(f"--split {split} needs {key} in the config {cfg.filename}")
-    dataset = cfg[key].dataset.to_dict()
+    dataset = inner_dataset(cfg[key].dataset.to_dict())
     kind = DATASETS.get(dataset["type"])
     if not (isinstance(kind, type) and issubclass(kind, ImageLabelDataset)):
         raise ValueError(
@@ -82,7 +65,7 @@ def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
             )
         dataset["pipeline"] = pipeline
     else:
-        dataset["pipeline"] = prediction_pipeline(pipeline)
+        dataset["pipeline"] = with_image_labels(pipeline)
     dataset["test_mode"] = True
     # Training may skip bad images; the export names each of them.
     dataset.pop("on_bad_image", None)

@@ -16,7 +16,9 @@ def is_report(path: Path) -> bool:
         return f'content="{_GENERATOR}"'.encode() in file.read(2000)
 
 
-def render_page(template: str = "report.html", **report: Any) -> str:
+def render_page(
+    template: str = "report.html", generator: str = _GENERATOR, **report: Any
+) -> str:
     """Fills a page's template with values, and gives its HTML.
 
     All values are shown as text and never run: the template escapes them. The page's
@@ -25,6 +27,8 @@ def render_page(template: str = "report.html", **report: Any) -> str:
 
     Args:
         template: Name of the template. Defaults to that of the report.
+        generator: What the page says made it. Defaults to that of the report, which
+            a new one may replace.
         **report: The values that it names.
 
     Raises:
@@ -43,7 +47,7 @@ def render_page(template: str = "report.html", **report: Any) -> str:
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
-        generator=_GENERATOR,
+        generator=generator,
         style=style,
         script=script,
         script_hash=f"sha256-{digest}",

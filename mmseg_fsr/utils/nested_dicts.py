@@ -23,3 +23,15 @@ def type_name(part: dict) -> str:
     """The type of a part, a class or its name, without a registry's scope."""
     kind = part.get("type", "")
     return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
+
+
+def inner_dataset(dataset: dict) -> dict:
+    """Settings of the data set within wrappers, or the settings themselves.
+
+    Args:
+        dataset: Settings of a data set, or of one around it, such as mmengine's
+            ``ClassBalancedDataset``.
+    """
+    while "dataset" in dataset:
+        dataset = dataset["dataset"]
+    return dataset

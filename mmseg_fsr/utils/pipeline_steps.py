@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from .nested_dicts import type_name
+
 
 def map_steps(
     pipeline: Sequence[dict], change: Callable[[dict], dict | None]
@@ -32,5 +34,23 @@ def map_steps(
 def without_annotations(pipeline: Sequence[dict]) -> list[dict]:
     """Takes the steps that load masks out of a pipeline, at any depth."""
     return map_steps(
-        pipeline, lambda step: None if step["type"] == "LoadAnnotations" else step
+        pipeline, lambda step: None if type_name(step) == "LoadAnnotations" else step
     )
+
+
+def with_image_labels(pipeline: Sequence[dict]) -> list[dict]:
+    """Makes a test pipeline carry image labels instead of masks.
+
+    Args:
+        pipeline: Steps with mmseg's ``PackSegInputs``; may have ``TestTimeAug``.
+
+    Returns:
+        The steps without ``LoadAnnotations``, with ``PackImageLabelSegInputs``.
+    """
+
+    def with_labels(step: dict) -> dict:
+        if type_name(step) == "PackSegInputs":
+            step["type"] = "PackImageLabelSegInputs"
+        return step
+
+    return map_steps(without_annotations(pipeline), with_labels)

@@ -23,8 +23,10 @@ def test_those_of_the_list(tmp_path):
         ]  # fmt: skip
         assert found.include("a.JPG", HERE)
         assert found.include("a", dict(data_prefix=dict(img_path="images/")))
-        assert not found.include("a", dict(data_prefix=dict(img_path="val")))
-        assert not found.include("a", {})
+        assert found.include("a", dict(data_prefix=dict(img_path="val"))) is False
+        # The same folder, if the root has the rest of the path.
+        for other in ("", "data/pets/images"):
+            assert found.include("a", dict(data_prefix=dict(img_path=other))) is None
 
 
 @pytest.mark.parametrize("settings", [HERE, HERE | dict(ann_file="")])

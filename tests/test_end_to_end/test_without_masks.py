@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
+from mmseg_fsr.apis import inference_cams, init_model, predict
 from mmseg_fsr.report import logged_scores
 from tests.support.project_files import TOOLS
 from tests.support.runs import run_tool
@@ -72,3 +74,14 @@ def test_the_report_shows_labels_and_scores(work_dir):
         assert words in page
     assert "It was trained on these labels" not in page
     assert '"truth"' not in page
+
+
+def test_pictures_without_labels_are_predicted(config, work_dir):
+    model = init_model(config, work_dir / "iter_4.pth", device="cpu")
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    for tta in (False, True):
+        (found,) = predict(model, image, tta=tta)
+        assert found.problem is None
+        assert found.label.shape == (50, 70)
+    sample = inference_cams(model, image, ["ball"])
+    assert sample.cams.data.shape[1:] == (50, 70)

@@ -136,3 +136,9 @@ def test_unknown_labels_do_not_count():
     # a: 3 wrong, then 2 and 1; b: 1 first; c: -1 before -2, one of two before it.
     expected = [(1 / 2 + 2 / 3) / 2, 1, 1 / 2]
     assert scores["cls/mAP"] == pytest.approx(100 * sum(expected) / 3, abs=0.006)
+
+
+def test_images_without_mask_and_labels_are_refused():
+    sample = SegDataSample(pred_label=LabelData(score=torch.zeros(3)))
+    with pytest.raises(ValueError, match="neither a mask nor labels"):
+        evaluate([sample])

@@ -120,11 +120,14 @@ def test_starting_over_leaves_nothing_of_other_settings(tmp_path, images):
     assert manifest(tmp_path)["settings"]["tta"] is True
 
 
-def test_files_of_others_are_not_replaced(tmp_path, images):
-    mask = tmp_path / "out" / "masks" / "a.png"
-    mask.parent.mkdir(parents=True)
-    mask.write_bytes(b"drawn by hand")
-    for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="they may be masks"):
-            folder(tmp_path).begin(images, overwrite=overwrite)
-    assert mask.read_bytes() == b"drawn by hand"
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("masks/a.png", "they may be masks"), ("overlays/a.jpg", "did not write it")],
+)
+def test_files_of_others_are_not_replaced(tmp_path, images, name, message):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"drawn by hand")
+    with pytest.raises(FileExistsError, match=message):
+        folder(tmp_path).begin(images, overwrite=True)
+    assert path.read_bytes() == b"drawn by hand"

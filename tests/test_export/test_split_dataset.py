@@ -7,7 +7,6 @@ from mmengine.config import ConfigDict
 from mmseg_fsr.export.split_dataset import (
     ReadableItems,
     collate_readable,
-    prediction_pipeline,
     split_dataset,
 )
 from tests.support.project_files import load_config
@@ -23,35 +22,6 @@ def _cfg():
 @pytest.fixture
 def cfg(_cfg):
     return copy.deepcopy(_cfg)
-
-
-def types(pipeline):
-    return [
-        types(step) if isinstance(step, list) else step["type"] for step in pipeline
-    ]
-
-
-def test_a_pipeline_carries_labels_and_loads_no_masks(cfg):
-    before = copy.deepcopy(cfg.test_pipeline)
-    pipeline = prediction_pipeline(cfg.test_pipeline)
-    assert types(pipeline) == [
-        "LoadImageFromFile",
-        "ScaleTo8Bit",
-        "Resize",
-        "PackImageLabelSegInputs",
-    ]
-    assert pipeline[2]["scale"] == (96, 96)
-    assert cfg.test_pipeline == before
-
-
-def test_so_does_that_of_augmented_tests(cfg):
-    load, depth, augment = prediction_pipeline(cfg.tta_pipeline)
-    assert types([load, depth]) == ["LoadImageFromFile", "ScaleTo8Bit"]
-    assert types(augment["transforms"]) == [
-        ["Resize"] * 3,
-        ["RandomFlip"] * 2,
-        ["PackImageLabelSegInputs"],
-    ]
 
 
 def test_the_training_images_come_whole_all_and_with_their_labels(cfg):
@@ -143,3 +113,12 @@ def test_a_batch_keeps_what_could_be_read_of_the_chosen_items():
 def test_mistakes_are_no_problem_of_a_file():
     with pytest.raises(TypeError, match="a mistake"):
         ReadableItems(Files(), [3])[0]
+
+
+def test_images_that_a_wrapper_repeats_come_once(cfg):
+    inner = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(
+        type="ClassBalancedDataset", oversample_thr=0.5, dataset=inner
+    )
+    dataset = split_dataset(cfg, "train")
+    assert (dataset["type"], dataset["ann_file"]) == (inner.type, inner.ann_file)

@@ -76,7 +76,9 @@ def test_the_authors_networks_fill_the_segmentor(
 
     weights = load_state_dict_file("new/fsr.pth")
     assert any(name.startswith("teacher.") for name in weights) == teacher
-    runner = SimpleNamespace(model=segmentor, _resume=False, _train_loop={})
+    runner = SimpleNamespace(
+        model=segmentor, cfg=Config(dict(model={})), _resume=False, _train_loop={}
+    )
     CheckpointGuardHook().after_load_checkpoint(runner, weights)
     assert not segmentor.load_state_dict(weights, strict=False).unexpected_keys
     for name in networks:

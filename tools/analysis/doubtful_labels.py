@@ -297,6 +297,7 @@ def write_doubtful_labels(args: argparse.Namespace) -> None:
     about = note(scorers.in_sample)
     page = render_page(
         "doubtful_labels.html",
+        "mmseg_fsr doubtful labels",
         title=Path(args.config).stem,
         facts=[
             f"{len(dataset)} images of {args.split}",

@@ -152,7 +152,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         labels = read_labels(args.source_kind, args.source, names, args.background)
         require_any_class(labels, args.source, args.source_kind == "masks")
-        folder = args.source if args.source_kind == "folders" else args.images
+        folder = args.images
+        if folder is None and args.source_kind == "folders":
+            folder = args.source
         images = None if folder is None else set(list_images(str(folder), None))
         write_label_file(args.out, labels)
         array, classes = label_array(labels)

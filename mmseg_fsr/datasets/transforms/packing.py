@@ -33,20 +33,18 @@ def _num_unknown(label: Tensor) -> int:
 class PackImageLabelSegInputs(PackSegInputs):
     """mmseg's ``PackSegInputs``, with the image's labels in the sample.
 
-    Besides mmseg's keys it needs ``gt_label``, a multi-hot array (K,), -1 where nobody
+    Besides mmseg's keys it takes ``gt_label``, a multi-hot array (K,), -1 where nobody
     looked. The sample gets ``gt_label.label``, float32 (K,), which says of which
-    classes CAMs are computed, and ``num_unknown``, how many labels are -1.
-    Arguments are those of ``PackSegInputs``.
+    classes CAMs are computed, and ``num_unknown``, how many labels are -1; images that
+    are predicted alone come without. Arguments are those of ``PackSegInputs``.
     """
 
     def transform(self, results: dict) -> dict:
-        """Packs one image, as mmseg does, and its labels.
-
-        Raises:
-            ValueError: If there is no label.
-        """
-        label = _gt_label(results)
+        """Packs one image, as mmseg does, and its labels, if it has some."""
         packed = super().transform(results)
+        if "gt_label" not in results:
+            return packed
+        label = _gt_label(results)
         packed["data_samples"].gt_label = LabelData(label=label)
         packed["data_samples"].set_metainfo(dict(num_unknown=_num_unknown(label)))
         return packed

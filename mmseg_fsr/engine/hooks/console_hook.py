@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from mmengine.device import get_max_cuda_memory, is_cuda_available
+import torch
+from mmengine.device import is_cuda_available
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
@@ -39,8 +40,9 @@ class ConsoleHook(Hook):
     ``LoggerHook``, at whose interval progress is told, and mmseg's tables.
     """
 
-    # After the hooks whose values and scores it shows.
-    priority = "BELOW_NORMAL"
+    # After the hooks whose values and scores it shows, and before mmengine's
+    # LoggerHook, which begins to measure the peak of the memory anew.
+    priority = 55
 
     def __init__(self) -> None:
         self._class_iou = NotedClassIoU()
@@ -86,7 +88,7 @@ class ConsoleHook(Hook):
         if decided := scalars.get(f"train/{DECIDED}"):
             values.append(f"pseudo labels decide {decided.current():.0%}")
         if is_cuda_available():
-            values.append(f"{get_max_cuda_memory():,} MB")
+            values.append(f"{torch.cuda.max_memory_allocated() >> 20:,} MB")
         self._tell_progress(runner, "step", step, runner.max_iters, values)
 
     def after_val_iter(

@@ -69,6 +69,10 @@ class PseudoLabelShareHook(Hook):
             if images:
                 update(f"train/class_share/{name}", share)
                 self._watch(runner, k, name, images, share)
+            else:
+                # LoggerHook would log what it was before.
+                scalars = runner.message_hub.log_scalars
+                scalars.pop(f"train/class_share/{name}", None)
 
     def _watch(
         self, runner: Runner, k: int, name: str, images: int, share: float

@@ -276,9 +276,9 @@ class CAMSegmentor(EncoderDecoder):
 
         Args:
             inputs: Images (B, 3, H, W), normalised.
-            data_samples: Their samples; ``num_unknown`` says, so that the host need not
-                wait for the device, how many labels of an image are unknown. Without
-                it none is.
+            data_samples: Their samples; ``num_unknown`` beside a ``gt_label`` says how
+                many labels of an image are unknown. Without it the host waits for the
+                device to count them.
             labels: Classes in the images, multi-hot (B, K) float, -1 where unknown.
                 Defaults to None, the predicted ones: those with a positive logit.
             features: The images' features, up to "feat", if they are there already.
@@ -302,7 +302,7 @@ class CAMSegmentor(EncoderDecoder):
         if cams is None:
             cams = self.cams(inputs, features=features)
         rgb = self.data_preprocessor.denormalize(inputs)
-        num_unknown = [sample.get("num_unknown", 0) for sample in data_samples]
+        num_unknown = _numbers_of_unknown(data_samples, labels)
         classes = present_classes(labels, max_unknown=max(num_unknown))
         shown, unknown = (labels > 0).float(), (labels < 0).float()
         pseudo_labels = self.pseudo_label_generator.pseudo_label(
@@ -329,6 +329,12 @@ class CAMSegmentor(EncoderDecoder):
             pseudo_label = flip_back(pseudo_label[0].long(), sample.metainfo)
             sample.pseudo_sem_seg = PixelData(data=pseudo_label)
             sample.pred_label = LabelData(score=scores[i])
+
+
+def _numbers_of_unknown(samples: list[SegDataSample], labels: Tensor) -> list[int]:
+    """How many of the labels (B, K) of each image are unknown."""
+    counts = [x.get("num_unknown") if "gt_label" in x else 0 for x in samples]
+    return (labels < 0).sum(1).tolist() if None in counts else counts
 
 
 def _is_labelled(sample: SegDataSample) -> bool:

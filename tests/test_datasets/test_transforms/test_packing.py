@@ -26,14 +26,22 @@ def pack_views(given):
     ("kind", "views"),
     [("PackImageLabelSegInputs", None), ("PackMultiViewSegInputs", 2)],
 )
-def test_labels_are_a_float_tensor_and_required(kind, views):
+def test_labels_are_a_float_tensor(kind, views):
     label = pack(kind, results(views))["data_samples"].gt_label.label
     assert label.dtype == torch.float32
     assert label.tolist() == [1, 0, 1]
-    given = results(views)
+
+
+def test_training_needs_labels_and_prediction_does_not():
+    given = results(2)
     del given["gt_label"]
     with pytest.raises(ValueError, match=r"x\.jpg comes without 'gt_label': set the"):
-        pack(kind, given)
+        pack_views(given)
+    given = results()
+    del given["gt_label"]
+    sample = pack("PackImageLabelSegInputs", given)["data_samples"]
+    assert "gt_label" not in sample
+    assert "num_unknown" not in sample
 
 
 def test_image_is_packed_as_by_mmseg():
