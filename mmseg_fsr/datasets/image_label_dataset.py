@@ -255,7 +255,7 @@ class ImageLabelDataset(BaseSegDataset):
                 info["gt_label"] = label
             if not self.test_mode:
                 self._summarize(labels, names, others)
-                self._warn_of_unlabelled(labels)
+                self._warn_of_unlearnable(labels)
         elif not self.test_mode:
             raise ValueError(
                 f"{type(self).__name__} needs `label_file` for training (only "
@@ -286,17 +286,26 @@ class ImageLabelDataset(BaseSegDataset):
             summarize_labels(self.label_file, labels, classes, **unpaired), "current"
         )
 
-    def _warn_of_unlabelled(self, labels: np.ndarray) -> None:
-        """Names the classes that no image (N, K) of a training split has."""
-        classes = self._metainfo["classes"]
-        absent = [classes[k + 1] for k in np.flatnonzero(~(labels > 0).any(0))]
-        if absent:
-            print_log(
-                f"label file {self.label_file} gives no image of the split the classes "
-                f"{first_names(absent)}: training cannot learn them",
-                "current",
-                logging.WARNING,
-            )
+    def _warn_of_unlearnable(self, labels: np.ndarray) -> None:
+        """Names the classes that no image (N, K) of a training split has, or all."""
+        classes, shown = self._metainfo["classes"], labels > 0
+        for which, of_what, problem in (
+            (~shown.any(0), "no image", "training cannot learn them"),
+            (
+                shown.all(0),
+                "every image",
+                "training needs some without them, or it cannot tell them from the "
+                "background",
+            ),
+        ):
+            names = [classes[k + 1] for k in np.flatnonzero(which)]
+            if names:
+                print_log(
+                    f"label file {self.label_file} gives {of_what} of the split the "
+                    f"classes {first_names(names)}: {problem}",
+                    "current",
+                    logging.WARNING,
+                )
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Ids of the classes in an item's ``gt_label``, for ``ClassBalancedDataset``.

@@ -402,16 +402,18 @@ def test_classes_of_an_item_by_which_images_can_be_repeated(voc_root):
         build_with_masks(voc_root, label_file=None).get_cat_ids(0)
 
 
-def test_classes_of_no_training_image_are_named(voc_root, said):
-    labels = np.ones((3, 20))
+@pytest.mark.parametrize(("value", "which"), [(0, "no"), (1, "every")])
+def test_classes_of_no_or_every_training_image_are_named(voc_root, said, value, which):
+    labels = np.eye(3, 20) + (np.arange(20) > 2)
+    labels[1, 3:] = 0
     np.save(voc_root / "l.npy", labels)
     build(voc_root, label_file="l.npy")
     assert [level for level, _ in said] == [logging.INFO]
     said.clear()
-    labels[:, [2, 4]] = 0
+    labels[:, [2, 4]] = value
     np.save(voc_root / "l.npy", labels)
     build(voc_root, label_file="l.npy")
     (_, (level, line)) = said
     assert level == logging.WARNING
-    assert "l.npy gives no image of the split the classes " in line
+    assert f"l.npy gives {which} image of the split the classes " in line
     assert f"{CLASSES[3]}, {CLASSES[5]}: training" in line
