@@ -20,6 +20,7 @@ def own_data_settings(
     masks: bool = True,
     oversample_thr: float | None = None,
     metainfo: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     **dataset: Any,
 ) -> dict[str, Any]:
     """Settings that follow from folder, classes and crop size, for a config file.
@@ -43,6 +44,9 @@ def own_data_settings(
             once.
         metainfo: What the data set knows besides its classes: ``palette``,
             ``pixel_range``. Defaults to None.
+        settings: All other settings of the config, by key or dotted key. They cannot
+            stand in the file itself, where ``model = ...`` replaces what this function
+            says of the model. Defaults to None.
         **dataset: Other settings of all three data sets, such as ``img_suffix``; the
             ``label_file`` goes to those without masks. See
             :class:`~mmseg_fsr.datasets.ImageLabelDataset`.
@@ -53,8 +57,8 @@ def own_data_settings(
 
     Raises:
         TypeError: If ``classes`` is no list of names.
-        ValueError: If no block fits ``crop_size``, or the recipe's pipelines do not
-            have its size.
+        ValueError: If another argument is out of range, no block fits ``crop_size``, or
+            the recipe's pipelines do not have its size.
 
     Example:
         >>> _base_ = ["./_base_/models/fsr_r50.py", "./_base_/recipes/small_data.py"]
@@ -63,7 +67,9 @@ def own_data_settings(
         ...     own_data_settings(
         ...         _base_, data_root="data/pets/", classes=("background", "cat")))
     """
-    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+    if not isinstance(classes, list | tuple) or not all(
+        isinstance(name, str) for name in classes
+    ):
         raise TypeError(
             f"classes={classes!r}: expected names, the background first, such as "
             "('background', 'cat')"
@@ -71,26 +77,33 @@ def own_data_settings(
     dataset.update(
         data_root=data_root, metainfo=dict(metainfo or {}, classes=tuple(classes))
     )
-    settings = {"model": _model_settings(base, len(classes))}
-    settings |= {loader: dict(dataset=dict(dataset)) for loader in _LOADERS}
+    if oversample_thr is not None and not 0 < oversample_thr <= 1:
+        raise ValueError(
+            f"oversample_thr={oversample_thr}: expected a share of images in 0..1, or "
+            "None"
+        )
+    derived = {"model": _model_settings(base, len(classes))}
+    derived |= {loader: dict(dataset=dict(dataset)) for loader in _LOADERS}
     if masks:
         # Masks say which classes an image has.
         for loader in _LOADERS[1:]:
-            settings[loader]["dataset"].pop("label_file", None)
+            derived[loader]["dataset"].pop("label_file", None)
     else:
-        _validate_by_labels(settings, base)
+        _validate_by_labels(derived, base)
     if crop_size is not None:
-        _set_crop_size(settings, base, crop_size)
+        _set_crop_size(derived, base, crop_size)
     if oversample_thr is not None:
         inner = Config(dict(train_dataloader=base["train_dataloader"]))
-        inner.merge_from_dict(dict(train_dataloader=settings["train_dataloader"]))
-        settings["train_dataloader"]["dataset"] = dict(
+        inner.merge_from_dict(dict(train_dataloader=derived["train_dataloader"]))
+        derived["train_dataloader"]["dataset"] = dict(
             _delete_=True,
             type="ClassBalancedDataset",
             oversample_thr=oversample_thr,
             dataset=inner.to_dict()["train_dataloader"]["dataset"],
         )
-    return settings
+    merged = Config(derived)
+    merged.merge_from_dict(dict(settings or {}))
+    return merged.to_dict()
 
 
 def _model_settings(base: Mapping[str, Any], num_classes: int) -> dict:
@@ -113,8 +126,8 @@ def _validate_by_labels(settings: dict, base: Mapping[str, Any]) -> None:
     pipeline = with_image_labels(base["test_pipeline"])
     train = base["train_dataloader"]["dataset"]
     for loader in _LOADERS[1:]:
-        prefix = base[loader]["dataset"]["data_prefix"]
         dataset = settings[loader]["dataset"]
+        prefix = base[loader]["dataset"]["data_prefix"] | dataset.get("data_prefix", {})
         dataset.setdefault("label_file", train["label_file"])
         dataset["data_prefix"] = dict(_delete_=True, img_path=prefix["img_path"])
         dataset["pipeline"] = pipeline
@@ -129,7 +142,16 @@ def _set_crop_size(
     settings: dict, base: Mapping[str, Any], crop_size: int | tuple[int, int]
 ) -> None:
     """Sets the size of the pipelines and of the masked blocks."""
-    size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
+    size = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+    if (
+        not isinstance(size, list | tuple)
+        or [type(side) for side in size] != [int, int]
+        or min(size) < 1
+    ):
+        raise ValueError(
+            f"crop_size={crop_size!r}: expected pixels, or (height, width) in pixels"
+        )
+    size = tuple(size)
     former = tuple(base["crop_size"])
     settings["crop_size"] = size
     for key in ("train_pipeline", "test_pipeline"):

@@ -188,3 +188,56 @@ def test_without_masks_image_labels_are_scored(tmp_path):
     assert cfg.test_evaluator == cfg.val_evaluator
     assert cfg.default_hooks.checkpoint.save_best == "cls/mAP"
     assert cfg.default_hooks.checkpoint.interval == 1000
+
+
+def test_other_settings_change_nothing_else(tmp_path):
+    settings = {
+        "train_dataloader.batch_size": 4,
+        "model": dict(loss_begin=dict(loss_seg=0)),
+        "default_hooks.logger.interval": 10,
+    }
+    cfg = small_data(tmp_path, "fsr_vit-b", f", masks=False, settings={settings}")
+    former = small_data(tmp_path, "fsr_vit-b", ", masks=False")
+    assert cfg.train_dataloader.pop("batch_size") == 4
+    assert cfg.model.loss_begin.pop("loss_seg") == 0
+    assert cfg.default_hooks.logger.pop("interval") == 10
+    for part in (former.train_dataloader, former.model, former.default_hooks):
+        assert part
+    former.train_dataloader.pop("batch_size")
+    former.model.loss_begin.pop("loss_seg")
+    former.default_hooks.logger.pop("interval")
+    assert cfg.to_dict() == former.to_dict()
+
+
+def test_without_masks_the_folder_of_images_is_one(tmp_path):
+    more = ", masks=False, data_prefix=dict(img_path='photos')"
+    cfg = small_data(tmp_path, more=more)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.data_prefix == dict(img_path="photos")
+
+
+def test_a_label_file_is_for_images_without_masks(tmp_path):
+    files = [
+        [
+            cfg[loader].dataset.get("label_file")
+            for loader in ("train_dataloader", "val_dataloader")
+        ]
+        for cfg in (
+            small_data(tmp_path, more=", label_file='a.csv'"),
+            small_data(tmp_path, more=", label_file='a.csv', masks=False"),
+        )
+    ]
+    assert files == [["a.csv", None], ["a.csv", "a.csv"]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "crop_size=0", "crop_size=(96,)", "crop_size='96'", "crop_size=96.0",
+        "oversample_thr=0", "oversample_thr=2",
+    ],
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused(wrong, tmp_path):
+    name = wrong.partition("=")[0]
+    with pytest.raises(ValueError, match=rf"{name}=.*: expected"):
+        small_data(tmp_path, more=f", {wrong}")

@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             folder.write(name, prediction)
             tiled += prediction.num_tiles > 1
         folder.complete(dict(problems=problems))
-    except OSError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     before = len(images) - len(todo)
     print(

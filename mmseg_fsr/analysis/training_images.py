@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,8 @@ def training_images(meta: object) -> TrainingImages | None:
 
     Returns:
         None if that cannot be told: there is no config, as in a published checkpoint,
-        its training joins several data sets, or the list is gone or wrong.
+        its training joins several data sets, or the list is gone, wrong or newer than
+        the checkpoint.
     """
     text = meta.get("cfg") if isinstance(meta, dict) else None
     try:
@@ -61,12 +63,19 @@ def training_images(meta: object) -> TrainingImages | None:
         if dataset.get("ann_file"):
             path = Path(dataset.get("data_root") or "", dataset["ann_file"])
             # No pipe or device, from which reading would not end.
-            if not path.is_file():
+            if not path.is_file() or _is_newer(path, meta.get("time")):
                 return None
             names = frozenset(map(without_image_suffix, read_split(path)))
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return None
     return TrainingImages(folder, names)
+
+
+def _is_newer(path: Path, time: object) -> bool:
+    """Whether a file was changed after a time, written as mmengine does."""
+    if not isinstance(time, str):
+        return False
+    return path.stat().st_mtime > datetime.strptime(time, "%Y%m%d_%H%M%S").timestamp()
 
 
 def _image_folder(dataset: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
@@ -13,6 +14,28 @@ from mmseg_fsr.datasets.image_file import check_bgr
 from mmseg_fsr.models.segmentors import CAMSegmentor
 from mmseg_fsr.utils.pipeline_steps import without_annotations
 from mmseg_fsr.utils.pixel_range import PixelRange
+
+
+def inference_pipeline(cfg: Config) -> list[dict]:
+    """The pipeline that test images of a config go through.
+
+    Args:
+        cfg: The config; the data set of its ``test_dataloader`` may have others around
+            it.
+
+    Raises:
+        ValueError: If the config has none.
+    """
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset", {})
+    while "dataset" in dataset or "datasets" in dataset:
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    pipeline = dataset.get("pipeline") or cfg.get("test_pipeline")
+    if pipeline is None:
+        raise ValueError(
+            f"{cfg.filename} has neither a test_dataloader nor a test_pipeline, which "
+            "says how images reach the model"
+        )
+    return pipeline
 
 
 def prepare_image(
@@ -138,7 +161,7 @@ def inference_cams(
         multi_hot[0, [index - 1 for index in class_ids(labels, model)]] = 1
         multi_hot = multi_hot.to(next(model.parameters()).device)
     pixel_range = getattr(model, "dataset_meta", {}).get("pixel_range")
-    item = prepare_image(image, model.cfg.test_pipeline, pixel_range)
+    item = prepare_image(image, inference_pipeline(model.cfg), pixel_range)
     batch = model.data_preprocessor(pseudo_collate([item]), False)
     samples = model.predict(**batch)
     model.add_cams(batch["inputs"], samples, multi_hot)

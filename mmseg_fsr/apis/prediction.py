@@ -21,7 +21,7 @@ from mmseg_fsr.models.segmentors import CAMSegmentor, require_merged_logits
 from mmseg_fsr.utils.label_ids import BACKGROUND
 from mmseg_fsr.utils.pipeline_steps import map_steps, without_annotations
 
-from .inference import class_ids, load_image
+from .inference import class_ids, inference_pipeline, load_image
 from .init_model import init_model
 from .tiles import blended_bands
 
@@ -107,8 +107,8 @@ def predict(
 
     Raises:
         ValueError: At once, if the model or its config lacks what an argument needs;
-            while iterating, if labels are unknown to the model, or are not as many as
-            the images.
+            while iterating, if labels are unknown to the model or are not as many as
+            the images, or the network gives no numbers.
 
     Example:
         >>> model = init_model("configs/fsr/fsr_vit-b_voc.py", "fsr_vit-b_voc.pth")
@@ -122,18 +122,6 @@ def predict(
         images = [images]
     predictor = _Predictor(model, tta, crf, cams, probabilities, tile, amp)
     return _predictions(predictor, images, labels)
-
-
-def inference_pipeline(cfg: Config) -> list[dict]:
-    """The pipeline that test images of a config go through."""
-    loader = cfg.get("test_dataloader") or {}
-    pipeline = loader.get("dataset", {}).get("pipeline") or cfg.get("test_pipeline")
-    if pipeline is None:
-        raise ValueError(
-            f"{cfg.filename} has neither a test_dataloader nor a test_pipeline, which "
-            "says how images reach the model"
-        )
-    return pipeline
 
 
 def default_tile(cfg: Config, pipeline: Sequence[dict]) -> int | None:
@@ -425,6 +413,10 @@ def _read_out(
         else:
             winner.masked_fill_(scores > best, k)
             torch.maximum(best, scores, out=best)
+    if not torch.isfinite(best).all():
+        raise ValueError(
+            "the network's scores are no finite numbers: its weights may be broken"
+        )
     label[:] = winner.cpu().numpy()
     if probabilities is None:
         return

@@ -126,6 +126,8 @@ def plain_dataset_meta(meta: object) -> dict[str, Any]:
     plain = {key: found[key] for key in _DATA_KEYS if _is_plain(found.get(key))}
     if not _is_pixel_range(plain.get("pixel_range")):
         del plain["pixel_range"]
+    if not _is_palette(plain.get("palette"), len(plain.get("classes") or ())):
+        plain.pop("palette", None)
     return plain
 
 
@@ -141,6 +143,17 @@ def plain_supervision(meta: object) -> list[str]:
     lines = meta.get("supervision") if isinstance(meta, dict) else None
     is_text = isinstance(lines, list) and all(isinstance(line, str) for line in lines)
     return lines if is_text else []
+
+
+def _is_palette(value: object, length: int) -> bool:
+    """Whether a value is a list of RGB colours, 0..255."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == length
+        and all(isinstance(colour, list | tuple) for colour in value)
+        and all([type(x) for x in colour] == [int] * 3 for colour in value)
+        and all(0 <= x <= 255 for colour in value for x in colour)
+    )
 
 
 def _is_pixel_range(value: object) -> bool:

@@ -124,6 +124,12 @@ def set_length(cfg: Config, max_iters: int) -> list[str]:
     if not changed["model"]["loss_begin"]:
         del changed["model"]
     cfg.merge_from_dict(changed)
+    # A short run is logged, too.
+    logger = (cfg.get("default_hooks") or {}).get("logger") or {}
+    interval = min(logger.get("interval", 10), max(max_iters // 10, 1))
+    if logger and interval != logger.get("interval", 10):
+        logger["interval"] = interval
+        changed["default_hooks"]["logger"] = logger
     cfg[_SCALED] = max_iters
     lines = [
         f"train_cfg.max_iters={max_iters}",

@@ -163,6 +163,11 @@ def array_of_picture(picture: Image.Image) -> np.ndarray:
         picture = ImageOps.exif_transpose(picture)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
             return np.asarray(picture)
+        if picture.mode == "LA":
+            # As mmcv reads such a file.
+            layers = picture.convert("RGBA")
+            picture = Image.new("RGB", picture.size, (124, 117, 104))
+            picture.paste(layers, mask=layers.getchannel("A"))
         return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[..., ::-1])
     # Pillow raises errors of many kinds.
     except Exception as error:

@@ -7,8 +7,8 @@ Label = int | str
 
 # How files write whether an image shows a class; pandas makes "1.0" and "nan" of it.
 FLAGS: dict[str, bool | None] = {
-    **dict.fromkeys(("0", "0.0", "false", "no"), False),
-    **dict.fromkeys(("1", "1.0", "true", "yes", "x"), True),
+    **dict.fromkeys(("0", "0.0", "false", "no", "n"), False),
+    **dict.fromkeys(("1", "1.0", "true", "yes", "y", "x"), True),
     **dict.fromkeys(("", "-1", "-1.0", "null", "none", "nan"), None),
 }
 

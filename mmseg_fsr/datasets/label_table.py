@@ -22,6 +22,8 @@ DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 # Headers of a column that holds labels, whatever they are.
 _LABEL_TITLES = {"label", "labels", "class", "classes", "tag", "tags"}
 
+_MARKS = re.compile(r"\s*[;|,]\s*")
+
 Row = tuple[int, list[str]]
 """Number of a line and its cells."""
 
@@ -66,6 +68,11 @@ def read_label_table(path: Path, classes: Collection[str]) -> dict[str, LabelRow
     labels: dict[str, LabelRow] = {}
     for (number, (name, *_)), row in zip(rows, read, strict=True):
         check_image_name(name, f"{places[number]},")
+        if not name:
+            raise ValueError(
+                f"{places[number]} has no name of an image: write it, or put all "
+                "labels of an image into one line"
+            )
         if name in labels:
             raise ValueError(
                 f"{places[number]} names image '{name}' again: put all its labels into "
@@ -136,9 +143,19 @@ def _is_file(cell: str) -> bool:
 
 def _are_flags(titles: list[str], rows: list[Row], classes: Collection[str]) -> bool:
     """Whether cells say which of the header's classes an image shows."""
-    if not titles or {title.lower() for title in titles} & _LABEL_TITLES:
+    if not titles:
         return False
-    if any(title in classes for title in titles):
+    # A class may be called "tag", and a column beside those of classes "class".
+    of_classes = [
+        all(cell.lower() in FLAGS for _, row in rows for cell in row[i : i + 1])
+        for i, title in enumerate(titles, 1)
+        if title in classes
+    ]
+    if of_classes and all(of_classes):
+        return True
+    if {title.lower() for title in titles} & _LABEL_TITLES:
+        return False
+    if of_classes:
         return True
     # Of another data set: then the labels are unknown classes, and named as such.
     cells = [cell.lower() for _, row in rows for cell in row[1:]]
@@ -165,7 +182,8 @@ def _read_flags(
             if cell.lower() not in FLAGS:
                 raise ValueError(
                     f"{place} has {cell!r} for '{title}' of the header, the first "
-                    "line: expected 0 or 1, or -1 where nobody looked"
+                    "line: expected 0 or 1, or -1 where nobody looked; remove a column "
+                    "that is no class"
                 )
             if titles.count(title) > 1:
                 raise ValueError(
@@ -187,10 +205,21 @@ def _read_labels(
     columns = [i for i, title in enumerate(titles) if title.lower() in _LABEL_TITLES]
     cells = [row[1:] for _, row in rows]
     if len(columns) == 1:
+        for number, row in rows:
+            if len(row) > 1 + len(titles):
+                raise ValueError(
+                    f"label file {path}, line {number}: image '{row[0]}' has "
+                    f"{len(row)} cells, but the header, the first line, has "
+                    f"{1 + len(titles)}: quote the labels of one cell, or split them "
+                    "by ;"
+                )
         # Others say something else, such as a fold.
         cells = [row[columns[0] : columns[0] + 1] for row in cells]
     if max(map(len, cells)) == 1:
-        return [LabelRow(_split_labels("".join(row), classes)) for row in cells]
+        column = ["".join(row) for row in cells]
+        # Of unknown classes: where other cells have marks, white space is of a name.
+        spaces = bool(classes) or not any(map(_MARKS.search, column))
+        return [LabelRow(_split_labels(cell, classes, spaces)) for cell in column]
     labels = [[cell for cell in row if cell] for row in cells]
     are_numbers = {label.isdecimal() for row in labels for label in row}
     if len(are_numbers) > 1:
@@ -201,9 +230,10 @@ def _read_labels(
     return [LabelRow(row) for row in labels]
 
 
-def _split_labels(cell: str, classes: Collection[str]) -> list[str]:
-    """The labels of a cell; a class may have spaces in its name."""
+def _split_labels(cell: str, classes: Collection[str], spaces: bool) -> list[str]:
+    """The labels of a cell, which white space may split."""
     if cell in classes:
         return [cell]
-    marks = r"\s*[;|,]\s*" if re.search(r"[;|,]", cell) else r"\s+"
-    return [label for label in re.split(marks, cell) if label]
+    if spaces and not _MARKS.search(cell):
+        return cell.split()
+    return [label for label in _MARKS.split(cell) if label]

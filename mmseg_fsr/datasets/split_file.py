@@ -100,8 +100,14 @@ def check_image_name(name: str, where: str) -> None:
 
     Raises:
         ValueError: If it is an absolute path or an address, has a part ``..``, or has a
-            null character or a byte-order mark.
+            null character, a byte-order mark or half of a character.
     """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where} names image {name!r}, which is no text: write it again ({error})"
+        ) from error
     if "\ufeff" in name:
         raise ValueError(
             f"{where} has a byte-order mark, which editors do not show, within its "

@@ -14,7 +14,7 @@ from mmengine.dataset import Compose
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 
-from mmseg_fsr.apis.prediction import inference_pipeline
+from mmseg_fsr.apis.inference import inference_pipeline
 from mmseg_fsr.datasets.image_file import read_image
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from mmengine.utils import to_2tuple
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import DATASETS
 
-from mmseg_fsr.apis.prediction import inference_pipeline
+from mmseg_fsr.apis.inference import inference_pipeline
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.version import __version__
 

@@ -16,6 +16,8 @@ from mmseg_fsr.visualization import overlay_labels
 from .label_folder import MANIFEST, LabelFolder
 
 _JPEG_QUALITY = 90
+# The format has no longer sides.
+_JPEG_LONGEST = 65500
 # Beside the masks.
 _SUFFIXES = dict(overlays=".jpg", cams=".npz", probabilities=".npz")
 
@@ -80,12 +82,16 @@ class PredictionFolder:
         names = [f"masks/{name}" for name in images]
         masks, listed = self._masks, list(images)
         todo = {listed[i] for i in masks.missing(names, overwrite)}
-        # Of what is replaced, masks of other names are none of this run.
-        known = {} if overwrite else (masks.manifest() or {}).get("images", {})
+        known = {}
+        if overwrite:
+            self._remove(images)
+        else:
+            known = (masks.manifest() or {}).get("images", {})
         for name, file in images.items():
             entry = dict(
                 file=str(file.resolve()),
                 bytes=file.stat().st_size if file.is_file() else None,
+                changed=file.stat().st_mtime_ns if file.is_file() else None,
                 labels=None if labels is None else list(labels[name]),
             )
             if name not in todo and known.get(name) != entry:
@@ -95,21 +101,25 @@ class PredictionFolder:
                     "--overwrite"
                 )
             known[name] = entry
-        if overwrite:
-            self._remove(images)
         masks.origin = dict(self.origin, images=known)
         masks.begin(names, overwrite)
         return [name for name in images if name in todo]
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Removes what an earlier run wrote beside the masks of these names.
+        """Removes what an earlier run wrote, but for masks of these names.
+
+        :class:`LabelFolder` removes those.
 
         Raises:
             FileExistsError: If no run has written to the folder.
         """
-        paths = [self._path(*x) for x in itertools.product(_SUFFIXES, names)]
+        manifest = self._masks.manifest()
+        earlier = set((manifest or {}).get("images", {}))
+        masks = [self._masks.path(f"masks/{x}") for x in earlier - set(names)]
+        others = itertools.product(_SUFFIXES, earlier.union(names))
+        paths = [*masks, *(self._path(*x) for x in others)]
         there = [path for path in paths if path.exists()]
-        if there and self._masks.manifest() is None:
+        if there and manifest is None:
             raise FileExistsError(
                 f"{there[0]} is there, but no {MANIFEST}, so this tool did not write "
                 "it: choose another folder"
@@ -119,9 +129,12 @@ class PredictionFolder:
 
     def write(self, name: str, prediction: Prediction) -> None:
         """Writes what there is of a prediction without a problem."""
-        overlay = overlay_labels(prediction.image, prediction.label, self.palette)
+        overlay = Image.fromarray(
+            overlay_labels(prediction.image, prediction.label, self.palette)
+        )
+        overlay.thumbnail((_JPEG_LONGEST, _JPEG_LONGEST))
         with atomic_write(self._new_path("overlays", name), "wb") as file:
-            Image.fromarray(overlay).save(file, "JPEG", quality=_JPEG_QUALITY)
+            overlay.save(file, "JPEG", quality=_JPEG_QUALITY)
         if prediction.cams is not None:
             ids = np.array(prediction.cam_ids, np.uint8)
             with atomic_write(self._new_path("cams", name), "wb") as file:

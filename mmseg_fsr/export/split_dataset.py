@@ -10,6 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
+from mmseg_fsr.apis.inference import inference_pipeline
 from mmseg_fsr.datasets import ImageLabelDataset
 from mmseg_fsr.utils.nested_dicts import inner_dataset
 from mmseg_fsr.utils.pipeline_steps import with_image_labels
@@ -38,7 +39,7 @@ def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
             f"{cfg.filename} has no test_dataloader, whose pipeline loads the images: "
             "keep it, and without masks set only val_dataloader to None"
         )
-    pipeline = cfg.test_dataloader.dataset.pipeline
+    pipeline = inference_pipeline(cfg)
     key = "val_dataloader" if split == "val" else "train_dataloader"
     if cfg.get(key) is None:
         raise ValueError(f"--split {split} needs {key} in the config {cfg.filename}")

@@ -16,7 +16,8 @@ from mmseg_fsr.apis import (
     prediction,
     prepare_image,
 )
-from mmseg_fsr.apis.prediction import default_tile, inference_pipeline
+from mmseg_fsr.apis.inference import inference_pipeline
+from mmseg_fsr.apis.prediction import default_tile
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.models.postprocessing import DenseCRF
 from tests.support.broken_files import half_png, missing
@@ -323,3 +324,12 @@ def test_models_without_cams_or_with_one_output(model, monkeypatch):
     monkeypatch.setattr(other, "out_channels", 1)
     with pytest.raises(ValueError, match="one output for two classes"):
         predict(other, [])
+
+
+def test_scores_that_are_no_numbers_are_an_error(model, photo, monkeypatch):
+    weight = model.decode_head.conv_seg.weight
+    broken = weight.detach().clone()
+    broken[2] = float("nan")
+    monkeypatch.setattr(weight, "data", broken)
+    with pytest.raises(ValueError, match="no finite numbers: its weights may be"):
+        list(predict(model, photo))

@@ -175,3 +175,32 @@ def test_mistakes_name_file_and_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as error:
         read(tmp_path, text)
     assert "labels.csv" in str(error.value)
+
+
+def test_a_class_may_be_called_as_a_column_of_labels(tmp_path):
+    classes = ("background", "tag", "cat")
+    text = "name,tag,cat\na,1,\nb,,1\nc,1,1\n"
+    expected = {"a": ["tag"], "b": ["cat"], "c": ["tag", "cat"]}
+    assert read(tmp_path, text, classes) == expected
+
+
+def test_a_column_of_groups_beside_those_of_classes_is_refused(tmp_path):
+    text = "name,class,cat,dog\na,1,0,1\nb,2,1,0\n"
+    with pytest.raises(ValueError, match=r"line 3.*'2' for 'class' of the header"):
+        read(tmp_path, text)
+
+
+def test_labels_beyond_the_header_are_not_dropped(tmp_path):
+    with pytest.raises(ValueError, match=r"line 2: image 'a' has 3 cells.*has 2: q"):
+        read(tmp_path, "name,labels\na,cat,dog\nb,dog\n")
+
+
+def test_names_with_spaces_are_kept_where_other_cells_have_marks(tmp_path):
+    text = 'name,labels\na.jpg,polar bear\nb.jpg,"dog, polar bear"\n'
+    expected = {"a.jpg": ["polar bear"], "b.jpg": ["dog", "polar bear"]}
+    assert read(tmp_path, text, ()) == expected
+
+
+def test_a_line_without_a_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="line 3 has no name of an image"):
+        read(tmp_path, "image,labels\na,cat\n,dog\nb,dog\n")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -131,3 +132,35 @@ def test_files_of_others_are_not_replaced(tmp_path, images, name, message):
     with pytest.raises(FileExistsError, match=message):
         folder(tmp_path).begin(images, overwrite=True)
     assert path.read_bytes() == b"drawn by hand"
+
+
+def test_another_picture_of_as_many_bytes_is_not_taken_for_the_first(tmp_path, images):
+    written = folder(tmp_path)
+    written.begin(images)
+    written.write("a", prediction())
+    images["a"].write_bytes(b"z")
+    os.utime(images["a"], ns=(0, 1))
+    with pytest.raises(FileExistsError, match=r"a\.png is of .*choose another folder"):
+        folder(tmp_path).begin(images)
+
+
+def test_starting_over_leaves_nothing_of_the_earlier_run(tmp_path, images):
+    written = folder(tmp_path)
+    written.begin(images)
+    for name in images:
+        written.write(name, prediction())
+    folder(tmp_path, tta=True).begin({"a": images["a"]}, overwrite=True)
+    left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert left == ["manifest.json"]
+
+
+def test_a_picture_longer_than_jpeg_can_be_is_painted_smaller(tmp_path, images):
+    written = folder(tmp_path)
+    written.begin(images)
+    label = np.zeros((1, 70000), np.uint8)
+    image = np.zeros((1, 70000, 3), np.uint8)
+    written.write("a", Prediction(image=image, label=label, num_tiles=1))
+    with Image.open(tmp_path / "out/overlays/a.jpg") as overlay:
+        assert overlay.size == (65500, 1)
+    with Image.open(tmp_path / "out/masks/a.png") as mask:
+        assert mask.size == (70000, 1)

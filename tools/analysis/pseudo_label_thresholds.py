@@ -74,7 +74,10 @@ def parse_args() -> argparse.Namespace:
 
 @torch.no_grad()
 def score_thresholds(
-    model: CAMSegmentor, dataset: Dataset, pairs: Sequence[tuple[float, float]]
+    model: CAMSegmentor,
+    dataset: Dataset,
+    number: int,
+    pairs: Sequence[tuple[float, float]],
 ) -> list[dict[str, float]]:
     """Scores of a model's pseudo labels for each pair of thresholds.
 
@@ -82,18 +85,27 @@ def score_thresholds(
         model: What :func:`~mmseg_fsr.apis.init_model` gives; its generator is left with
             the last pair.
         dataset: Images with masks.
+        number: How many of them count, from the first on.
         pairs: Values of ``low_thr`` and ``high_thr``.
 
     Returns:
         What :class:`~mmseg_fsr.evaluation.PseudoLabelIoUMetric` gives, in percent.
+
+    Raises:
+        ValueError: If an image has no mask.
     """
     generator, metrics = model.pseudo_label_generator, []
     for _ in pairs:
         metrics.append(PseudoLabelIoUMetric())
         metrics[-1].dataset_meta = dataset.metainfo
-    for index in track_iter_progress(range(len(dataset)), file=sys.stderr):
+    for index in track_iter_progress(range(number), file=sys.stderr):
         batch = model.data_preprocessor(pseudo_collate([dataset[index]]), False)
         images, (sample,) = batch["inputs"], batch["data_samples"]
+        if "gt_sem_seg" not in sample:
+            raise ValueError(
+                f"image {sample.img_path} comes without a mask: each image of "
+                "val_dataloader needs one here"
+            )
         classes = present_classes(labels_of_sample(sample, model.num_classes)[None])
         cams = classes.select(model.cams(images).top)
         rgb = model.data_preprocessor.denormalize(images)
@@ -103,7 +115,7 @@ def score_thresholds(
             label = F.interpolate(label.float(), sample.ori_shape, mode="nearest")
             sample.pseudo_sem_seg = PixelData(data=label[0].long())
             metric.process({}, [sample.to_dict()])
-    return [metric.evaluate(len(dataset)) for metric in metrics]
+    return [metric.evaluate(number) for metric in metrics]
 
 
 def main() -> None:
@@ -114,8 +126,7 @@ def main() -> None:
     MMLogger.get_instance("mmengine", log_level="WARNING").setLevel("WARNING")
     try:
         dataset = build_val_dataset(cfg)
-        if args.num is not None:
-            dataset = dataset.get_subset(min(args.num, len(dataset)))
+        number = min(args.num or len(dataset), len(dataset))
         model = init_model(cfg, args.checkpoint)
         ours, theirs = dataset.metainfo["classes"], model.dataset_meta["classes"]
         compare_classes(ours, theirs, "val_dataloader.dataset", args.checkpoint)
@@ -127,7 +138,7 @@ def main() -> None:
                 f"--low {lows} and --high {highs}: expected values in 0..1, and a pair "
                 "whose lower one is not above the higher"
             )
-        scores = score_thresholds(model, dataset, pairs)
+        scores = score_thresholds(model, dataset, number, pairs)
     except (ValueError, OSError) as error:
         sys.exit(f"\nerror: {error}")
     head = ["low_thr", "high_thr", *(name.replace("_", " ") for name in _SCORES)]
@@ -135,7 +146,7 @@ def main() -> None:
         [*pair, *(score[f"pseudo_label/{name}"] for name in _SCORES)]
         for pair, score in zip(pairs, scores, strict=True)
     ]
-    print(f"\n{len(dataset)} images, percent:\n\n{markdown_table(head, rows)}")
+    print(f"\n{number} images, percent:\n\n{markdown_table(head, rows)}")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ def taught_share(health: DistillationHealth, outputs: int) -> tuple[float, float
     return entropy - health.cross_entropy, entropy - health.teacher_entropy
 
 
+# The shortest time without teaching that is warned of.
+_MIN_STEPS = 50
+
+
 @HOOKS.register_module()
 class DistillationHealthHook(Hook):
     """Logs the health of the :class:`~mmseg_fsr.models.heads.SelfDistillHead`.
@@ -41,7 +45,8 @@ class DistillationHealthHook(Hook):
     ``distill/class_*``, of the images of the first rank; see
     :class:`~mmseg_fsr.models.losses.DistillationHealth`. If for a tenth of a run the
     student knows nothing of the targets of masked patches, a warning says what to
-    change, once. The first tenth does not count.
+    change, once. The first tenth does not count. A tenth has 50 steps at least: fewer
+    say nothing.
 
     Args:
         interval: Steps from one measurement to the next, each of which the host waits
@@ -79,7 +84,7 @@ class DistillationHealthHook(Hook):
         health: DistillationHealth,
     ) -> None:
         """Warns after a tenth of the run in which nothing was taught."""
-        step, tenth = runner.iter + 1, runner.max_iters / 10
+        step, tenth = runner.iter + 1, max(runner.max_iters / 10, _MIN_STEPS)
         outputs = head.patch_center.value.numel()
         taught, possible = taught_share(health, outputs)
         if taught > MIN_TAUGHT or step <= tenth:

@@ -86,15 +86,21 @@ def test_each_interval_is_measured_and_logged():
 
 @pytest.mark.parametrize("measured", [DEAD, COLLAPSED])
 def test_a_tenth_of_the_run_that_teaches_nothing_is_warned_of_once(measured):
-    run = Run(400)
-    run.steps(1, 80, measured)
+    run = Run(600)
+    run.steps(1, 120, measured)
     assert not run.warnings
-    run.steps(81, 400, measured)
+    run.steps(121, 600, measured)
     (warning,) = run.warnings
-    assert "since step 50" in warning
+    assert "since step 70" in warning
     assert "model.distill_head.teacher_temp, now 0.07" in warning
     assert "knows 0.000 of ln 16" in warning
     assert "docs/shorter_run.md" in warning
+
+
+def test_a_run_of_some_steps_is_not_judged():
+    run = Run(90)
+    run.steps(1, 90, DEAD)
+    assert not run.warnings
 
 
 def test_what_teaches_now_and_then_is_not_warned_of():
