@@ -1,5 +1,6 @@
 """Image-level labels from VOC's XML, COCO's JSON, masks, folders and tables."""
 
+import filecmp
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -185,11 +186,13 @@ def labels_from_folders(
 
     Raises:
         FileNotFoundError: If there is no such folder, or none for the background.
-        ValueError: If it holds no image, or one beside the folders.
+        ValueError: If it holds no image, one beside the folders, or copies of one in
+            several: as two images they would contradict each other.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     labels = {}
+    of_name: dict[tuple[str, ...], str] = {}
     for name, path in list_images(str(folder), None).items():
         label, *rest = PurePosixPath(name).parts
         if not rest:
@@ -198,6 +201,12 @@ def labels_from_folders(
                 "into 'background' if it shows none"
             )
         labels[name] = [label]
+        other = of_name.setdefault(tuple(rest), path)
+        if other != path and filecmp.cmp(other, path, shallow=False):
+            raise ValueError(
+                f"{path} is a copy of {other}: keep one, and name all classes of an "
+                "image in a table or a JSON file instead"
+            )
     found = {row[0] for row in labels.values()}
     if background is None:
         empty = {label for label in found if label.lower() == "background"}

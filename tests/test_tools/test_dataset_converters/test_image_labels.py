@@ -149,11 +149,11 @@ def write_pictures(*paths):
     ("background", "classes"), [("", ["cat", "none"]), ("none", ["cat"])]
 )
 def test_a_folder_for_each_class(convert, tmp_path, background, classes):
-    write_pictures("p/cat/a.png", "p/cat/deep/b.JPG", "p/none/a.png")
+    write_pictures("p/cat/a.png", "p/cat/deep/b.JPG", "p/none/c.png")
     option = f"--background {background}" if background else ""
     convert(f"folders p l.json {option}")
     none = [] if background else ["none"]
-    expected = {"cat/a": ["cat"], "cat/deep/b": ["cat"], "none/a": none}
+    expected = {"cat/a": ["cat"], "cat/deep/b": ["cat"], "none/c": none}
     assert json.loads((tmp_path / "l.json").read_text()) == expected
     dataset = ImageLabelDataset(
         label_file=str(tmp_path / "l.json"),
@@ -172,11 +172,12 @@ def test_a_folder_for_each_class(convert, tmp_path, background, classes):
         ("folders x.txt l.json", "x.txt is not a folder"),
         ("folders empty l.json", "holds no image"),
         ("folders q l.json --split x.txt", "q lacks image 'x' of the split"),
+        ("folders r l.json", r"r/dog/a\.png is a copy of r/cat/a\.png: keep one"),
         ("folders q l.json --background none", "q has no folder 'none' .* but cat"),
     ],
 )
 def test_folders_that_name_no_class_are_refused(convert, line, message):
-    write_pictures("p/a.png", "q/cat/a.png")
+    write_pictures("p/a.png", "q/cat/a.png", "r/cat/a.png", "r/dog/a.png")
     with pytest.raises(SystemExit, match=message):
         convert(line)
 
