@@ -41,9 +41,11 @@ def test_inferencer_paints_the_image(run, tmp_path):
     assert (tmp_path / "out" / "vis" / "val_00000.jpg").is_file()
 
 
-def test_a_folder_gets_masks(run, tmp_path):
-    run("glob")
-    assert len(list((tmp_path / "masks").glob("val_*.png"))) == 4
+def test_files_and_pictures_are_predicted(run, capsys):
+    found = run("no_such_file.jpg")["found"]
+    *lines, problem = capsys.readouterr().out.splitlines()
+    assert problem == f"problem: {found.problem}"
+    assert "(64, 64) (6, 64, 64) (" in lines[-1]
 
 
 def test_attention_of_a_layer(run):
