@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from mmseg_fsr.checkpoints.names import is_of_teacher
 from mmseg_fsr.engine.runner_access import unwrapped_model
-from mmseg_fsr.utils.score_names import TEACHER_SCORES, metric_title
+from mmseg_fsr.utils.score_names import TEACHER_SCORES, metric_title, score_owners
 
 # Scores that the log file alone has, by the end of their names.
 _FILE_ONLY = ("aAcc", "mAcc", "best_thr", "recall", "precision")
@@ -104,18 +104,13 @@ def score_table(scores: Mapping[str, float]) -> str:
         scores: Scores of one validation, in percent, by logged name. Accuracies,
             precision, recall and thresholds are left out.
     """
-    prefixes = [
-        prefix
-        for prefix in ("", TEACHER_SCORES)
-        if any(name.startswith(TEACHER_SCORES) == bool(prefix) for name in scores)
-    ]
+    owners = score_owners(scores, "Score")
     names = dict.fromkeys(name.removeprefix(TEACHER_SCORES) for name in scores)
-    heads = {"": "Student" if len(prefixes) > 1 else "Score", TEACHER_SCORES: "Teacher"}
-    table = _table(["", *(heads[prefix] for prefix in prefixes)])
+    table = _table(["", *(owner for owner, _ in owners)])
     for name in names:
         if not name.endswith(_FILE_ONLY):
             score = name.rpartition("/")[2].replace("_", " ").replace("f1", "F1")
-            values = [scores.get(prefix + name, math.nan) for prefix in prefixes]
+            values = [scores.get(prefix + name, math.nan) for _, prefix in owners]
             table.add_row([f"{metric_title(name)}, {score}", *map(_shown, values)])
     return table.get_string()
 

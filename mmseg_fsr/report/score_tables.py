@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mmseg_fsr.evaluation import ClassScores
-from mmseg_fsr.utils.score_names import TEACHER_SCORES, metric_title
+from mmseg_fsr.utils.score_names import TEACHER_SCORES, metric_title, score_owners
 
 # Names of the scored label maps in tables.
 COLUMN_TITLES = {
@@ -15,15 +15,6 @@ COLUMN_TITLES = {
 # The headline score of each metric, in the order of the page.
 _HEADLINES = ("mIoU", "cam/mIoU", "pseudo_label/mIoU", "cls/f1", "cls/mAP")
 _UNITS = {"mIoU": "mIoU, %", "f1": "F1, %", "mAP": "mAP, %"}
-
-
-def _owners(scores: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Pairs of title and name prefix, for student and teacher as scored."""
-    owners = [("Student", ""), ("Teacher", TEACHER_SCORES)]
-    teachers = [name for name in scores if name.startswith(TEACHER_SCORES)]
-    if not teachers:
-        return [("Model", "")]
-    return owners if len(teachers) < len(scores) else owners[1:]
 
 
 def score_tiles(scores: Mapping[str, float]) -> list[dict]:
@@ -39,7 +30,7 @@ def score_tiles(scores: Mapping[str, float]) -> list[dict]:
     for name in _HEADLINES:
         values = [
             (owner, scores[prefix + name])
-            for owner, prefix in _owners(scores)
+            for owner, prefix in score_owners(scores, "Model")
             if prefix + name in scores
         ]
         if values:
@@ -57,7 +48,7 @@ def score_table(scores: Mapping[str, float]) -> dict:
     Returns:
         ``columns``, and ``rows`` with ``name`` and ``values``; None was not scored.
     """
-    owners = _owners(scores)
+    owners = score_owners(scores, "Model")
     names = dict.fromkeys(name.removeprefix(TEACHER_SCORES) for name in scores)
     return dict(
         columns=[owner for owner, _ in owners],

@@ -1,4 +1,6 @@
-"""What the scores of a validation measure."""
+"""What the scores of a validation measure, and whose they are."""
+
+from collections.abc import Iterable
 
 TEACHER_SCORES = "teacher/"
 
@@ -19,3 +21,20 @@ def metric_title(name: str) -> str:
     """
     prefix = name.rpartition("/")[0]
     return _METRIC_TITLES.get(prefix, prefix)
+
+
+def score_owners(names: Iterable[str], alone: str) -> list[tuple[str, str]]:
+    """Whose scores a validation has.
+
+    Args:
+        names: Logged names of its scores.
+        alone: Title of a network without a teacher.
+
+    Returns:
+        Pairs of title and prefix of names, for student and teacher as scored.
+    """
+    of_teacher = [name.startswith(TEACHER_SCORES) for name in names]
+    if not any(of_teacher):
+        return [(alone, "")]
+    owners = [("Student", ""), ("Teacher", TEACHER_SCORES)]
+    return owners[1:] if all(of_teacher) else owners
