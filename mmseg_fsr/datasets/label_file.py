@@ -80,33 +80,11 @@ def read_image_labels(
             lacks an image, repeats a name, has a name that leads out of the folder of
             images, or holds an unknown label.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"label file {path} does not exist: write it with "
-            "tools/dataset_converters/image_labels.py or correct `label_file`"
-        )
-    if path.stat().st_size == 0:
-        raise ValueError(f"label file {path} is empty: write it again")
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return ImageLabels(_read_multi_hot(path, names, classes), [])
-    if suffix == ".json":
-        given = _read_json(path)
-    elif suffix == ".txt":
-        given = _read_text(path)
-        _require_white_space(given, names)
-    elif suffix in (".csv", ".tsv"):
-        given = read_label_table(path, classes)
-    else:
-        raise ValueError(
-            f"label file {path} must end in .json, .csv, .tsv, .txt or .npy, got "
-            f"'{path.suffix}'"
-        )
-    if not given:
-        raise ValueError(f"label file {path} names no image: write it again")
     names = [clean_name(name) for name in names]
-    labels = _by_name(given, names, path)
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        return ImageLabels(_read_multi_hot(path, names, classes), [])
+    labels = read_label_rows(path, names, classes)
     missing = [name for name in names if name not in labels]
     if missing and len(missing) == len(names):
         raise ValueError(
@@ -136,6 +114,57 @@ def read_image_labels(
         values[shown], values[unknown] = 1, UNKNOWN
     wanted = set(names)
     return ImageLabels(multi_hot, [name for name in labels if name not in wanted])
+
+
+def read_label_rows(
+    path: str | Path, names: Sequence[str], classes: Sequence[str] = ()
+) -> dict[str, LabelRow]:
+    """Reads the labels of all images that a label file names, of any classes.
+
+    Args:
+        path: The label file, see :func:`read_image_labels`.
+        names: Names of images without suffix, to which those of the file are likened;
+            of an array the names of its rows.
+        classes: The data set's class names, by which columns of tables and of arrays
+            are known. Defaults to none: columns are what a table's header says, and
+            columns of an array are ids from 1 on.
+
+    Returns:
+        Labels by the image's name, clean and without suffix where ``names`` have it so.
+        Names and ids of classes are unchecked.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty or broken, repeats a name, or has a name that
+            leads out of the folder of images.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    names = [clean_name(name) for name in names]
+    if suffix == ".npy":
+        rows = _read_multi_hot(path, names, classes)
+        ids = range(1, rows.shape[1] + 1)
+        flags = {0: False, 1: True, UNKNOWN: None}
+        return {
+            name: LabelRow.of_flags(dict(zip(ids, map(flags.get, row), strict=True)))
+            for name, row in zip(names, rows.tolist(), strict=True)
+        }
+    _require_content(path)
+    if suffix == ".json":
+        given = _read_json(path)
+    elif suffix == ".txt":
+        given = _read_text(path)
+        _require_white_space(given, names)
+    elif suffix in (".csv", ".tsv"):
+        given = read_label_table(path, classes)
+    else:
+        raise ValueError(
+            f"label file {path} must end in .json, .csv, .tsv, .txt or .npy, got "
+            f"'{path.suffix}'"
+        )
+    if not given:
+        raise ValueError(f"label file {path} names no image: write it again")
+    return _by_name(given, names, path)
 
 
 def require_writable_suffix(path: Path) -> None:
@@ -223,6 +252,17 @@ def write_label_file(
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "w") as file:
         file.write(text)
+
+
+def _require_content(path: Path) -> None:
+    """Refuses a label file that is missing or empty."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"label file {path} does not exist: write it with "
+            "tools/dataset_converters/image_labels.py or correct `label_file`"
+        )
+    if path.stat().st_size == 0:
+        raise ValueError(f"label file {path} is empty: write it again")
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -393,6 +433,7 @@ def _read_multi_hot(
     path: Path, names: Sequence[str], classes: Sequence[str]
 ) -> np.ndarray:
     """A multi-hot array (N, K), float32, checked; -1 where it is -1 or not a number."""
+    _require_content(path)
     try:
         # The file is mapped, not read: its shape is checked before memory is claimed.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -409,20 +450,23 @@ def _read_multi_hot(
         raise ValueError(
             f"label file {path} must hold an array of numbers or booleans, got {kind}"
         )
-    if array.shape != (len(names), len(classes) - 1):
+    num_columns = len(classes) - 1 if classes else (*array.shape, 0, 0)[1]
+    if array.shape != (len(names), num_columns):
         raise ValueError(
-            f"label file {path} must have shape ({len(names)}, {len(classes) - 1}), a "
-            f"row for each image of the split in its order and a column for each class "
-            f"without the background, got {array.shape}"
+            f"label file {path} must have shape ({len(names)}, "
+            f"{num_columns if classes else 'classes'}), a row for each image of the "
+            "split in its order and a column for each class without the background, "
+            f"got {array.shape}"
         )
     array = array.astype(np.float32)
     array[np.isnan(array)] = UNKNOWN
     wrong = np.argwhere(~np.isin(array, (0, 1, UNKNOWN)))
     if len(wrong):
         row, column = wrong[0]
+        label = classes[column + 1] if classes else column + 1
         raise ValueError(
             f"label file {path}, row {row}: image '{names[row]}' has "
-            f"{array[row, column]:g} for '{classes[column + 1]}': expected 0 or 1, or "
+            f"{array[row, column]:g} for '{label}': expected 0 or 1, or "
             f"{UNKNOWN} where nobody looked"
         )
     return array

@@ -19,13 +19,15 @@ def label_array(
         rows: Labels of N images, class names or ids.
 
     Returns:
-        Array (N, K) float32 of 1, 0, and -1 where nobody looked, and the K names or
-        ids, sorted.
+        Array (N, K) float32 of 1, 0, and -1 where nobody looked, and the K ids and
+        names, sorted.
     """
     given = [
         row if isinstance(row, LabelRow) else LabelRow(row) for row in rows.values()
     ]
-    classes = sorted({x for row in given for x in (*row.shown, *row.unknown)})
+    named = {x for row in given for x in (*row.shown, *row.unknown)}
+    # Ids by number, also those of a text, and before names.
+    classes = sorted(named, key=lambda x: (*_number(x), str(x)))
     places = {label: k for k, label in enumerate(classes)}
     labels = np.zeros((len(given), len(classes)), np.float32)
     for values, row in zip(labels, given, strict=True):
@@ -81,3 +83,9 @@ def summarize_labels(
             examples = f" ({first_names(sorted(names), 3)})" if names else ""
             lines.append(f"  {title}: {len(names)}{examples}")
     return "\n".join(lines)
+
+
+def _number(label: Label) -> tuple[bool, int]:
+    """Whether a label is no id, and the id."""
+    is_id = str(label).isdecimal()
+    return not is_id, int(label) if is_id else 0

@@ -62,17 +62,18 @@ def check_mask(
         ValueError: If the image cannot be decoded or has another size, or the mask
             has ids other than those of the classes and 255.
     """
-    unknown = set(np.unique(mask).tolist()) - {*range(num_classes), IGNORE_INDEX}
-    if unknown:
+    unknown = mask[(mask < 0) | ((mask >= num_classes) & (mask != IGNORE_INDEX))]
+    if unknown.size:
         raise ValueError(
-            f"{title} has class ids {sorted(unknown)}: expected 0 to "
-            f"{num_classes - 1}, and {IGNORE_INDEX} for pixels that do not count"
+            f"{title} has class ids {np.unique(unknown).tolist()}: expected 0 to "
+            f"{num_classes - 1}, and {IGNORE_INDEX} for pixels that do not count; "
+            f"{unknown.size} of {mask.size} pixels have others"
         )
     height, width = size or read_image(image).shape[:2]
     if mask.shape != (height, width):
         raise ValueError(
             f"{title} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} "
-            f"{width} x {height}"
+            f"{width} x {height}: save the mask in the size of the image"
         )
 
 

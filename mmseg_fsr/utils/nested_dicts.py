@@ -35,3 +35,16 @@ def inner_dataset(dataset: dict) -> dict:
     while "dataset" in dataset:
         dataset = dataset["dataset"]
     return dataset
+
+
+def inner_datasets(dataset: dict) -> list[dict]:
+    """Settings of all data sets within wrappers, or the settings themselves.
+
+    Args:
+        dataset: Settings of a data set, or of one around it or several, such as
+            mmengine's ``ConcatDataset``.
+    """
+    dataset = inner_dataset(dataset)
+    if "datasets" not in dataset:
+        return [dataset]
+    return [inner for part in dataset["datasets"] for inner in inner_datasets(part)]

@@ -13,6 +13,9 @@ def test_rows_of_any_kind_become_an_array():
     assert classes == ["ant", "cat", "dog"]
     assert labels.tolist() == [[0, 1, 0], [-1, 0, 1], [0, 0, 0]]
     assert label_array({"a": [3, 1], "b": []})[1] == ["1", "3"]
+    # Ids by number, of texts, too, and before names.
+    assert label_array({"a": ["10", "9"], "b": ["9"]})[1] == ["9", "10"]
+    assert label_array({"a": ["cat", 20], "b": [3]})[1] == ["3", "20", "cat"]
 
 
 def test_the_example_is_what_is_said():

@@ -5,7 +5,7 @@ Examples:
         VOC2012/Annotations VOC2012/image_labels.json
     python tools/dataset_converters/image_labels.py coco \
         instances_train2014.json coco2014/image_labels.json \
-        --write-split coco2014/train.txt
+        --write-split coco2014/train.txt --drop-empty
     python tools/dataset_converters/image_labels.py masks \
         SegmentationClass image_labels.json --split val.txt
     python tools/dataset_converters/image_labels.py folders \
@@ -15,6 +15,7 @@ Examples:
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -133,10 +134,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--write-split",
         type=Path,
-        help="also write a list of the names of images that show any class",
+        help="also write a list of the images' names",
+    )
+    parser.add_argument(
+        "--drop-empty",
+        action="store_true",
+        help="leave images that show no class out of that list; training on one class "
+        "needs them",
     )
     add_overwrite(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.drop_empty and args.write_split is None:
+        parser.error("--drop-empty is for --write-split")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -159,8 +169,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_label_file(args.out, labels)
         array, classes = label_array(labels)
         if args.write_split:
-            shown = zip(labels, (array > 0).any(1), strict=True)
-            write_split(args.write_split, sorted(name for name, any_ in shown if any_))
+            listed = (array > 0).any(1) if args.drop_empty else [True] * len(labels)
+            write_split(args.write_split, sorted(itertools.compress(labels, listed)))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     unpaired = (

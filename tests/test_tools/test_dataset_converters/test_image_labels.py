@@ -43,7 +43,8 @@ def convert(tmp_path, monkeypatch):
 def test_labels_and_split_go_to_new_folders(convert, tmp_path, capsys):
     convert("xml xml new/l.json --write-split other/new/train.txt")
     assert json.loads((tmp_path / "new/l.json").read_text()) == LABELS
-    assert (tmp_path / "other/new/train.txt").read_text() == "x\n"
+    # y shows nothing, which one class is learned from.
+    assert (tmp_path / "other/new/train.txt").read_text() == "x\ny\n"
     assert capsys.readouterr().out.endswith(
         "\nlabels of new/l.json: 2 images\n"
         "  cat                  1\n"
@@ -71,7 +72,7 @@ def test_masks_of_0_and_255_show_no_class(convert, tmp_path):
 
 
 def test_the_data_set_takes_cocos_labels(convert, tmp_path):
-    convert("coco coco.json l.json --write-split train.txt")
+    convert("coco coco.json l.json --write-split train.txt --drop-empty")
     assert (tmp_path / "train.txt").read_text() == "n5\n"
     classes = COCO2014ImageLabelDataset.METAINFO["classes"]
     labels = read_label_file(tmp_path / "l.json", ["n5"], classes)
@@ -85,7 +86,7 @@ def test_a_file_is_only_replaced_on_request(convert, tmp_path, name):
     with pytest.raises(SystemExit, match=rf"{name} exists: .* --overwrite"):
         convert("xml nowhere l.json --write-split split.txt")
     assert (tmp_path / name).read_text() == "mine"
-    convert("xml xml l.json --write-split split.txt --overwrite")
+    convert("xml xml l.json --write-split split.txt --drop-empty --overwrite")
     assert (tmp_path / "split.txt").read_text() == "x\n"
     assert json.loads((tmp_path / "l.json").read_text()) == LABELS
 
@@ -194,7 +195,7 @@ def test_a_table_with_the_images_that_it_is_for(convert, tmp_path, capsys):
         "c": ["dog"],
         "sub/b": [],
     }
-    assert (tmp_path / "s.txt").read_text() == "a\nc\n"
+    assert (tmp_path / "s.txt").read_text() == "a\nc\nsub/b\n"
     assert capsys.readouterr().out == (
         "labels of l.json: 3 images\n"
         "  cat                  1\n"

@@ -1,0 +1,276 @@
+"""Reads all images and masks of a config's data sets, and says which are bad."""
+
+import os.path as osp
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader, Dataset
+
+from mmseg_fsr.cli.arguments import collecting_problems
+from mmseg_fsr.datasets import ImageLabelDataset
+from mmseg_fsr.datasets.foreground_check import check_label_areas
+from mmseg_fsr.datasets.image_folder import is_elsewhere
+from mmseg_fsr.datasets.label_summary import summarize_labels
+from mmseg_fsr.utils.first_names import first_names
+from mmseg_fsr.utils.nested_dicts import inner_datasets, nested_dicts, type_name
+from mmseg_fsr.utils.pipeline_steps import without_annotations
+
+# An image with so many times the crop's pixels loses its small objects there.
+_FAR_LARGER = 16
+
+
+@dataclass
+class DataReport:
+    """What reading the data sets has brought.
+
+    Attributes:
+        sizes: Height and width of each image that is right, and its mask, too.
+        masks: Number of masks that are right.
+        problems: One line for each thing that is wrong.
+        notes: Lines about what is there.
+    """
+
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    masks: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class FilesRead(NamedTuple):
+    """An image that was read, and its mask.
+
+    Attributes:
+        size: Height and width of the image.
+        areas: Pixels of each of K + 1 classes in the mask; None without a mask.
+    """
+
+    size: tuple[int, int]
+    areas: np.ndarray | None
+
+
+class ReadFiles(Dataset):
+    """Reads items of data sets; an error's message stands for one that fails.
+
+    Args:
+        items: Data set and index of each item.
+    """
+
+    def __init__(self, items: Sequence[tuple[ImageLabelDataset, int]]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> FilesRead | str:
+        dataset, place = self.items[index]
+        with warnings.catch_warnings():
+            # Of mmseg, about a mask of several channels, which is an error here.
+            warnings.filterwarnings("ignore", "Please pay attention your ground truth")
+            try:
+                sample = dataset.prepare_data(place)["data_samples"]
+            except (ValueError, OSError) as error:
+                return str(error)
+        areas = None
+        if "gt_sem_seg" in sample:
+            ids = sample.gt_sem_seg.data.numpy().astype(np.uint8).ravel()
+            num_classes = len(dataset.metainfo["classes"])
+            areas = np.bincount(ids, minlength=256)[:num_classes]
+        return FilesRead(tuple(sample.ori_shape[:2]), areas)
+
+
+def build_datasets(
+    cfg: Config, split: str, problems: list[str]
+) -> list[ImageLabelDataset]:
+    """Builds the data sets of a split with the steps that load files alone.
+
+    Those of training log what their labels amount to. A missing image is no error yet.
+
+    Args:
+        cfg: The config.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        problems: Gets a line for each data set that cannot be built, or has no mask.
+
+    Returns:
+        The data sets within those that wrap them; none without such a data loader.
+
+    Raises:
+        ValueError: If a data set is no ``ImageLabelDataset``.
+    """
+    loader = cfg.get(f"{split}_dataloader")
+    datasets = []
+    for settings in [] if loader is None else inner_datasets(loader.dataset.to_dict()):
+        kind = DATASETS.get(settings["type"])
+        if not (isinstance(kind, type) and issubclass(kind, ImageLabelDataset)):
+            raise ValueError(
+                f"{split}_dataloader.dataset of {cfg.filename} is a "
+                f"{settings['type']}: expected an ImageLabelDataset or one derived "
+                "from it"
+            )
+        settings["pipeline"] = _loading_steps(settings.get("pipeline", []))
+        if not settings.get("test_mode"):
+            settings["on_bad_image"] = "skip"
+        with collecting_problems(problems):
+            dataset = DATASETS.build(settings)
+            if problem := _no_masks(dataset):
+                problems.append(f"{split}: {problem}")
+                settings["pipeline"] = without_annotations(settings["pipeline"])
+                settings["data_prefix"].pop("seg_map_path")
+                dataset = DATASETS.build(settings)
+            # Bad images are errors from here on, each by its name.
+            dataset.bad_images = None
+            datasets.append(dataset)
+    return datasets
+
+
+def check_data(
+    datasets: Mapping[str, Sequence[ImageLabelDataset]],
+    crop_size: tuple[int, int] | None = None,
+    workers: int = 0,
+    track: Callable[[DataLoader], Iterable] = iter,
+) -> DataReport:
+    """Reads every image and mask of the data sets once, and judges them.
+
+    Args:
+        datasets: The data sets of each split, from :func:`build_datasets`.
+        crop_size: Height and width of training views. Defaults to None, unknown.
+        workers: Number of processes that read; 0 for this one. Defaults to 0.
+        track: Goes through the results, to show progress. Defaults to ``iter``.
+
+    Returns:
+        The report. A warning in the log names classes that no mask of a data set shows,
+        or no label of one for validation.
+    """
+    report = DataReport()
+    names: dict[str, dict[str, str]] = {}
+    items: dict[tuple[str, str | None], tuple[ImageLabelDataset, int]] = {}
+    for split, parts in datasets.items():
+        names[split] = {}
+        for dataset in parts:
+            for index in range(len(dataset)):
+                info = dataset.get_data_info(index)
+                image = osp.realpath(info["img_path"])
+                names[split][image] = dataset.image_name(info["img_path"])
+                # Test images are mostly those of validation.
+                items.setdefault((image, info.get("seg_map_path")), (dataset, index))
+        if parts:
+            report.notes.append(f"{split}: {len(names[split])} images")
+    _require_apart(names, report.problems)
+    with_mask = {image for image, mask in items if mask is not None}
+    chosen = [
+        item
+        for (image, mask), item in items.items()
+        if mask is not None or image not in with_mask
+    ]
+    loader = DataLoader(
+        ReadFiles(chosen), batch_size=None, num_workers=workers, collate_fn=_unchanged
+    )
+    areas: dict[int, np.ndarray] = {}
+    for (dataset, _), files in zip(chosen, track(loader), strict=True):
+        if isinstance(files, str):
+            report.problems.append(files)
+            continue
+        report.sizes.append(files.size)
+        if files.areas is not None:
+            report.masks += 1
+            areas[id(dataset)] = areas.get(id(dataset), 0) + files.areas
+    read = {id(dataset): dataset for dataset, _ in chosen}
+    for key, dataset in read.items():
+        classes = dataset.metainfo["classes"]
+        with collecting_problems(report.problems):
+            if dataset.test_mode and dataset.label_file:
+                report.notes.append(_judge_labels(dataset))
+            if key in areas:
+                check_label_areas(areas[key], classes)
+    report.notes += _describe_sizes(report.sizes, crop_size)
+    return report
+
+
+def _loading_steps(pipeline: Sequence[Any]) -> list[dict]:
+    """The steps of a pipeline that read files, and one that packs what they give."""
+    steps = [
+        step
+        for step in nested_dicts(pipeline)
+        if type_name(step).startswith("Load") or type_name(step) == "ScaleTo8Bit"
+    ]
+    return [*steps, dict(type="PackSegInputs")]
+
+
+def _unchanged(item: Any) -> Any:
+    """Makes a data loader give items as they are."""
+    return item
+
+
+def _no_masks(dataset: ImageLabelDataset) -> str | None:
+    """Says so if a data set is to have masks, and not one is there."""
+    folder = dataset.data_prefix.get("seg_map_path")
+    if folder is None or is_elsewhere(folder, dataset.backend_args):
+        return None
+    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+    paths = [info["seg_map_path"] for info in infos]
+    if any(map(osp.exists, paths)):
+        return None
+    return (
+        f"none of the {len(paths)} images has a mask in {folder}, such as {paths[0]}: "
+        "add masks, correct seg_map_path or seg_map_suffix, or validate by image "
+        "labels (docs/data.md)"
+    )
+
+
+def _require_apart(names: Mapping[str, Mapping[str, str]], problems: list[str]) -> None:
+    """Adds a problem if images of training are of another split, too.
+
+    Args:
+        names: Name of each image by its path, by split.
+        problems: The problems.
+    """
+    train = names.get("train", {})
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for split in [split for split in names if split != "train"]:
+        both = tuple(
+            sorted(name for path, name in train.items() if path in names[split])
+        )
+        if both:
+            shared.setdefault(both, []).append(split)
+    for both, splits in shared.items():
+        problems.append(
+            f"images in train and also in {' and '.join(splits)}: {len(both)} "
+            f"({first_names(both, 20)}): remove each from one of the lists; scores of "
+            "images that were trained on say too much"
+        )
+
+
+def _judge_labels(dataset: ImageLabelDataset) -> str:
+    """What the labels of a data set for validation amount to."""
+    classes = dataset.metainfo["classes"]
+    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+    labels = np.stack([info["gt_label"] for info in infos])
+    check_label_areas([len(labels), *(labels > 0).sum(0)], classes, "label")
+    return summarize_labels(dataset.label_file, labels, classes[1:])
+
+
+def _describe_sizes(
+    sizes: Sequence[tuple[int, int]], crop_size: tuple[int, int] | None
+) -> list[str]:
+    """The smallest, median and largest image, and whether they are too large."""
+    if not sizes:
+        return []
+    by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    least, median, most = (
+        f"{by_area[index][1]} x {by_area[index][0]}"
+        for index in (0, len(by_area) // 2, -1)
+    )
+    lines = [f"sizes in pixels: {least} to {most}, the median is {median}"]
+    if crop_size is not None:
+        times = np.prod(by_area[len(by_area) // 2]) / np.prod(crop_size)
+        if times >= _FAR_LARGER:
+            lines.append(
+                f"the median image has {times:.0f} times the pixels of the crop, "
+                f"{crop_size[1]} x {crop_size[0]}, to which it is shrunk: small "
+                "objects vanish. Cut images into tiles, or raise crop_size"
+            )
+    return lines

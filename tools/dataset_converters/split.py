@@ -1,0 +1,192 @@
+r"""Splits labelled images into training and validation, and writes train.txt, val.txt.
+
+Each class, and the images that show none, has about the same share in both lists. Only
+images with masks go into val.txt where there is a folder of masks. Labels of a NumPy
+array, or of a folder for each class, also go to image_labels.json, for the training.
+
+Examples:
+    python tools/dataset_converters/split.py data/pets
+    python tools/dataset_converters/split.py data/pets --labels _classes.csv --masks ''
+    python tools/dataset_converters/split.py data/pets --labels images
+    python tools/dataset_converters/split.py data/pets --labels labels.npy \
+        --names names.txt --val-share 0.1 --seed 1
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
+
+# isort: split
+import numpy as np
+from prettytable import PrettyTable
+
+from mmseg_fsr.cli.arguments import add_overwrite, positive_float, require_new
+from mmseg_fsr.datasets.image_folder import find_masks, list_images
+from mmseg_fsr.datasets.label_file import read_label_rows, write_label_file
+from mmseg_fsr.datasets.label_row import LabelRow
+from mmseg_fsr.datasets.label_summary import label_array
+from mmseg_fsr.datasets.preparation.label_sources import (
+    labels_from_folders,
+    require_any_class,
+)
+from mmseg_fsr.datasets.preparation.stratification import choose_val_images
+from mmseg_fsr.datasets.split_file import read_split, without_image_suffix, write_split
+from mmseg_fsr.utils.first_names import first_names
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "root", type=Path, help="folder of the data set, to which the lists go"
+    )
+    parser.add_argument(
+        "--labels",
+        default="image_labels.json",
+        help="label file within it (.json, .csv, .tsv, .txt, .npy), or the folder of "
+        "images if that has a folder for each class (default: image_labels.json)",
+    )
+    parser.add_argument(
+        "--images",
+        default="images",
+        help="folder of images within it (default: images)",
+    )
+    parser.add_argument(
+        "--masks",
+        help="folder of masks within it; '' if validation is not to use any (default: "
+        "masks, if there is one)",
+    )
+    parser.add_argument(
+        "--names",
+        type=Path,
+        help="list of the images to split, for .npy in the order of its rows (default: "
+        "all of the folder)",
+    )
+    parser.add_argument(
+        "--val-share",
+        type=positive_float,
+        default=0.2,
+        help="share of the images for validation (default: 0.2)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another one splits otherwise (default: 0)"
+    )
+    add_overwrite(parser)
+    return parser.parse_args(argv)
+
+
+def read_labels(
+    path: Path, names: Sequence[str], listed: bool
+) -> dict[str, LabelRow] | dict[str, list[str]]:
+    """Labels by the names of images, of a file or of a folder for each class."""
+    if path.is_dir():
+        return labels_from_folders(path)
+    if path.suffix.lower() == ".npy" and not listed:
+        raise ValueError(
+            f"label file {path} has no names: give the list of its rows' images with "
+            "--names"
+        )
+    return read_label_rows(path, names)
+
+
+def masked_images(folder: Path, names: Sequence[str], images: Path) -> np.ndarray:
+    """Which of the images have a mask, bool (N,).
+
+    Raises:
+        FileNotFoundError: If none has.
+    """
+    paths = find_masks(str(folder), names, ".png")
+    found = np.array([Path(path).is_file() for path in paths])
+    if not found.any():
+        raise FileNotFoundError(
+            f"{folder} has no mask of an image of {images}, such as {paths[0]}: "
+            "correct --masks, or give --masks '' to validate by image labels"
+        )
+    return found
+
+
+def count_table(
+    array: np.ndarray, classes: Sequence[str], is_val: np.ndarray
+) -> PrettyTable:
+    """Images of each class in both parts, and the share of the second."""
+    shown = array > 0
+    members = np.column_stack([np.ones(len(shown), bool), shown, ~shown.any(1)])
+    val, total = members[is_val].sum(0), members.sum(0)
+    table = PrettyTable(["", "train", "val", "val share"], align="r")
+    table.align[""] = "l"
+    for row in zip(["images", *classes, "no class"], total, val, strict=True):
+        name, of_both, of_val = row
+        share = f"{of_val / of_both:.0%}" if of_both else "-"
+        table.add_row([name, of_both - of_val, of_val, share])
+    return table
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the labels, and writes both lists."""
+    args = parse_args(argv)
+    root, images_folder = args.root, args.root / args.images
+    label_path, lists = root / args.labels, [root / "train.txt", root / "val.txt"]
+    outputs, notes = list(lists), []
+    try:
+        if args.val_share >= 1:
+            raise ValueError(f"--val-share {args.val_share}: expected a share below 1")
+        if label_path.is_dir() or label_path.suffix.lower() == ".npy":
+            outputs.append(root / "image_labels.json")
+        for path in outputs:
+            require_new(path, args.overwrite, filter(None, [label_path, args.names]))
+        if not images_folder.is_dir():
+            raise FileNotFoundError(f"--images {images_folder} is not a folder")
+        images = list_images(str(images_folder), None)
+        names = read_split(args.names) if args.names else list(images)
+        names = [x if x in images else without_image_suffix(x) for x in names]
+        rows = read_labels(label_path, names, args.names is not None)
+        both = [name for name in names if name in images and name in rows]
+        if not both:
+            raise ValueError(
+                f"{label_path} names {first_names(list(rows), 3)}, but none of the "
+                f"images, such as {first_names(names, 3)}: correct --labels or --images"
+            )
+        for title, left_out in (
+            ("images without labels", [x for x in names if x not in rows]),
+            ("labels without an image", [x for x in rows if x not in images]),
+        ):
+            if left_out:
+                notes.append(
+                    f"left out, {title}: {len(left_out)} ({first_names(left_out, 3)})"
+                )
+        labels = {name: rows[name] for name in both}
+        require_any_class(labels, label_path)
+        array, classes = label_array(labels)
+        masks = root / ("masks" if args.masks is None else args.masks)
+        may_be_val = None
+        if args.masks or (args.masks is None and masks.is_dir()):
+            may_be_val = masked_images(masks, both, images_folder)
+            notes.append(
+                f"val.txt has images with masks alone, of which {masks} has "
+                f"{may_be_val.sum()}; --masks '' splits all images alike"
+            )
+        is_val = choose_val_images(array > 0, args.val_share, may_be_val, args.seed)
+        if is_val.all() or not is_val.any():
+            raise ValueError(
+                f"--val-share {args.val_share} of {len(both)} images leaves "
+                f"{lists[int(is_val.all()) - 1].name} empty: give another share"
+            )
+        if outputs != lists:
+            write_label_file(outputs[-1], labels)
+        for path, part in zip(lists, (~is_val, is_val), strict=True):
+            write_split(path, [both[index] for index in np.flatnonzero(part)])
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(count_table(array, classes, is_val))
+    for note in notes:
+        print(note)
+    print(f"wrote {', '.join(map(str, outputs))}")
+
+
+if __name__ == "__main__":
+    main()
