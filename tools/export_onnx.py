@@ -10,7 +10,6 @@ Example:
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from mmseg_fsr.cli.arguments import (
     require_file,
     require_new,
 )
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.export.onnx_comparison import Comparison
 from mmseg_fsr.export.onnx_graph import OPSET, OUTPUTS
 from mmseg_fsr.export.onnx_model import data_set_pictures, export_onnx, import_onnx
@@ -87,21 +87,19 @@ def table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
+@one_line_errors(ImportError)
 def main(argv: Sequence[str] | None = None) -> None:
     """Exports, compares, and prints what was found and written."""
     args = parse_args(argv)
-    try:
-        import_onnx()
-        read = [args.config, args.checkpoint, *(args.images or [])]
-        require_new(args.out, args.overwrite, read)
-        cfg = read_config(args.config, args.cfg_options)
-        model = init_model(cfg, args.checkpoint, device="cpu")
-        images = args.images or data_set_pictures(model)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        size = tuple(args.size) if args.size else None
-        comparisons = export_onnx(model, args.out, images, args.output, size)
-    except (ImportError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    import_onnx()
+    read = [args.config, args.checkpoint, *(args.images or [])]
+    require_new(args.out, args.overwrite, read)
+    cfg = read_config(args.config, args.cfg_options)
+    model = init_model(cfg, args.checkpoint, device="cpu")
+    images = args.images or data_set_pictures(model)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    size = tuple(args.size) if args.size else None
+    comparisons = export_onnx(model, args.out, images, args.output, size)
     print(table(comparisons))
     if max(x.labels for x in comparisons) == 1:
         print_log(

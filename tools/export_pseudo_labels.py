@@ -9,7 +9,6 @@ Example:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,10 +28,10 @@ from mmseg_fsr.cli.arguments import (
     runner_config,
 )
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.cli.output_folder import refuse_data_folder
 from mmseg_fsr.cli.run_options import (
     enable_tta,
-    require_keys,
     warn_of_unasked_options,
 )
 from mmseg_fsr.cli.runner import build_runner
@@ -41,6 +40,7 @@ from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
 from mmseg_fsr.export.split_dataset import split_dataset
+from mmseg_fsr.utils.config_keys import require_keys
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -184,23 +184,21 @@ def load_checkpoint(runner: Runner, filename: str) -> None:
     unwrapped_model(runner).load_state_dict(tensors, strict=False)
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Exports, prints what was written, and ends with 1 if images are missing."""
     args = parse_args(argv)
-    try:
-        # The runner writes the config there: the training keeps its own.
-        cfg = runner_config(args, subfolder="export")
-        warn_of_unasked_options(args)
-        refuse_data_folder("--out", args.out, cfg)
-        if args.masks and Path(args.out).resolve() == Path(args.masks).resolve():
-            raise ValueError(f"--out {args.out} is the folder of --masks: name another")
-        prepare_export(cfg, args)
-        prepare_cpu_distributed(cfg)
-        runner = build_runner(cfg)
-        load_checkpoint(runner, args.checkpoint)
-        runner.test()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    # The runner writes the config there: the training keeps its own.
+    cfg = runner_config(args, subfolder="export")
+    warn_of_unasked_options(args)
+    refuse_data_folder("--out", args.out, cfg)
+    if args.masks and Path(args.out).resolve() == Path(args.masks).resolve():
+        raise ValueError(f"--out {args.out} is the folder of --masks: name another")
+    prepare_export(cfg, args)
+    prepare_cpu_distributed(cfg)
+    runner = build_runner(cfg)
+    load_checkpoint(runner, args.checkpoint)
+    runner.test()
     if not is_main_process():
         return
     loop = runner.test_loop

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from mmseg_fsr.cli.arguments import (
     require_file,
 )
 from mmseg_fsr.cli.image_arguments import named_images
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.cli.output_folder import refuse_data_folder
 from mmseg_fsr.cli.run_options import warn_of_unasked_options
 from mmseg_fsr.datasets.label_file import read_label_file
@@ -154,35 +154,33 @@ def settings_of(args: argparse.Namespace, cfg: Config, model: BaseSegmentor) -> 
     )
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Predicts, says what was written, and ends with 1 if an image failed."""
     args = parse_args(argv)
-    try:
-        cfg = read_config(args.config, args.cfg_options)
-        warn_of_unasked_options(args)
-        refuse_data_folder("--out", args.out, cfg)
-        images = named_images(args.images, args.out)
-        model = init_model(cfg, args.checkpoint, args.device)
-        classes = getattr(model, "dataset_meta", {}).get("classes")
-        if classes is None:
-            raise ValueError(
-                "neither the checkpoint nor the config names the classes: set metainfo "
-                "of the config's data set"
-            )
-        allowed = allowed_classes(args.labels, list(images), classes)
-        folder = PredictionFolder(
-            args.out,
-            settings_of(args, cfg, model),
-            dict(config=args.config, checkpoint=args.checkpoint, classes=list(classes)),
-            classes,
-            model.dataset_meta.get("palette") or voc_palette(len(classes)),
+    cfg = read_config(args.config, args.cfg_options)
+    warn_of_unasked_options(args)
+    refuse_data_folder("--out", args.out, cfg)
+    images = named_images(args.images, args.out)
+    model = init_model(cfg, args.checkpoint, args.device)
+    classes = getattr(model, "dataset_meta", {}).get("classes")
+    if classes is None:
+        raise ValueError(
+            "neither the checkpoint nor the config names the classes: set metainfo "
+            "of the config's data set"
         )
-        options = dict(tta=args.tta, crf=args.crf, tile=args.tile, amp=args.amp)
-        # This checks the options, before anything is written.
-        predict(model, [], **options, cams=args.cams)
-        todo = folder.begin(images, allowed, args.overwrite)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    allowed = allowed_classes(args.labels, list(images), classes)
+    folder = PredictionFolder(
+        args.out,
+        settings_of(args, cfg, model),
+        dict(config=args.config, checkpoint=args.checkpoint, classes=list(classes)),
+        classes,
+        model.dataset_meta.get("palette") or voc_palette(len(classes)),
+    )
+    options = dict(tta=args.tta, crf=args.crf, tile=args.tile, amp=args.amp)
+    # This checks the options, before anything is written.
+    predict(model, [], **options, cams=args.cams)
+    todo = folder.begin(images, allowed, args.overwrite)
     predictions = predict(
         model,
         [images[name] for name in todo],
@@ -198,16 +196,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="predicting",
         console=Console(stderr=True),
     )
-    try:
-        for name, prediction in bar:
-            if prediction.problem is not None:
-                problems.append(prediction.problem)
-                continue
-            folder.write(name, prediction)
-            tiled += prediction.num_tiles > 1
-        folder.complete(dict(problems=problems))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    for name, prediction in bar:
+        if prediction.problem is not None:
+            problems.append(prediction.problem)
+            continue
+        folder.write(name, prediction)
+        tiled += prediction.num_tiles > 1
+    folder.complete(dict(problems=problems))
     before = len(images) - len(todo)
     print(
         f"{Path(args.out)}: {len(images) - len(problems)} of {len(images)} images "

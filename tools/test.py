@@ -1,7 +1,6 @@
 """Scores a checkpoint: the arguments are those of mmseg's ``test.py``."""
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from mmseg_fsr.cli.arguments import (
     runner_config,
 )
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.cli.output_folder import (
     mark_folder,
     metric_folders,
@@ -31,11 +31,11 @@ from mmseg_fsr.cli.output_folder import (
 from mmseg_fsr.cli.run_options import (
     enable_crf,
     enable_tta,
-    require_keys,
     warn_of_unasked_options,
 )
 from mmseg_fsr.cli.runner import build_runner
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
+from mmseg_fsr.utils.config_keys import require_keys
 
 TOOL = "tools/test.py"
 
@@ -142,23 +142,21 @@ def refuse_repeated_names(dataset: BaseSegDataset) -> None:
         )
 
 
+@one_line_errors()
 def main() -> None:
     """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
-    try:
-        cfg = runner_config(args)
-        warn_of_unasked_options(args)
-        folders = output_folders(args, cfg)
-        if args.show or args.show_dir:
-            enable_drawing(cfg, args)
-        if args.tta:
-            enable_tta(cfg, args.cams)
-        if args.out is not None:
-            write_predictions(cfg, args.out)
-        if args.crf:
-            enable_crf(cfg)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    cfg = runner_config(args)
+    warn_of_unasked_options(args)
+    folders = output_folders(args, cfg)
+    if args.show or args.show_dir:
+        enable_drawing(cfg, args)
+    if args.tta:
+        enable_tta(cfg, args.cams)
+    if args.out is not None:
+        write_predictions(cfg, args.out)
+    if args.crf:
+        enable_crf(cfg)
     cfg.load_from = args.checkpoint
     # The config that a resumed training has dumped says True.
     cfg.resume = False

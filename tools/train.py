@@ -3,7 +3,6 @@
 import argparse
 import logging
 import re
-import sys
 from pathlib import Path
 
 import mmseg_fsr
@@ -23,6 +22,7 @@ from mmseg_fsr.cli.arguments import (
     runner_config,
 )
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.cli.run_length import length_of_earlier_run, set_length, steps_of_epochs
 from mmseg_fsr.cli.runner import build_runner
 
@@ -174,22 +174,20 @@ def refuse_gpu_wrapper(cfg: Config) -> None:
         )
 
 
+@one_line_errors()
 def main() -> None:
     """Builds the runner from the config and the arguments, and runs it."""
     args = parse_args()
-    try:
-        cfg = runner_config(args)
-        require_steps(cfg)
-        if args.resume:
-            resume_own(cfg)
-        if not cfg.get("resume"):
-            refuse_own_start(cfg)
-        apply_length(cfg, args)
-        if args.amp:
-            enable_amp(cfg)
-        refuse_gpu_wrapper(cfg)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    cfg = runner_config(args)
+    require_steps(cfg)
+    if args.resume:
+        resume_own(cfg)
+    if not cfg.get("resume"):
+        refuse_own_start(cfg)
+    apply_length(cfg, args)
+    if args.amp:
+        enable_amp(cfg)
+    refuse_gpu_wrapper(cfg)
     prepare_cpu_distributed(cfg)
     runner = build_runner(cfg)
     runner.train()

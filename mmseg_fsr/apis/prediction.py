@@ -1,8 +1,9 @@
 """Segmentation of any number of images, which may be large."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from mmseg_fsr.datasets.image_file import array_of_picture
 from mmseg_fsr.models.segmentors import CAMSegmentor, require_merged_logits
+from mmseg_fsr.utils.config_keys import require_keys
 from mmseg_fsr.utils.label_ids import BACKGROUND
 from mmseg_fsr.utils.pipeline_steps import map_steps, without_annotations
 
@@ -32,6 +34,7 @@ _MAX_LOGITS_BYTES = 2**28
 # A CRF takes some 75 bytes for each pixel and class.
 _MAX_CRF_VALUES = 20_000_000
 _MIN_TILE = 16
+_ENDED = object()
 
 
 @dataclass(frozen=True)
@@ -172,9 +175,7 @@ def _predictions(
         isinstance(labels, Sequence) and all(isinstance(x, str) for x in labels)
     )
     pairs = (
-        ((image, labels) for image in images)
-        if for_all
-        else zip(images, labels, strict=True)
+        ((image, labels) for image in images) if for_all else _paired(images, labels)
     )
     for image, names in pairs:
         ids = predictor.ids(names)
@@ -188,6 +189,25 @@ def _predictions(
             yield Prediction(problem=str(error))
             continue
         yield predictor.predict(results, ids, names is not None)
+
+
+def _paired(
+    images: Iterable[ImageLike], labels: Iterable[Sequence[str] | None]
+) -> Iterator[tuple[ImageLike, Sequence[str] | None]]:
+    """Each image with its labels."""
+    for done, pair in enumerate(zip_longest(images, labels, fillvalue=_ENDED)):
+        if any(part is _ENDED for part in pair):
+            counts = [
+                len(given)
+                if isinstance(given, Sized)
+                else f"{'more than ' * (part is not _ENDED)}{done}"
+                for given, part in zip((images, labels), pair, strict=True)
+            ]
+            raise ValueError(
+                f"there are {counts[0]} images, but labels of {counts[1]}: expected a "
+                "list of names, or None, for each image"
+            )
+        yield pair
 
 
 class _Predictor:
@@ -223,14 +243,14 @@ class _Predictor:
         self.loading, self.plain_steps = _split(pipeline)
         self.steps = self.plain_steps
         if tta:
-            _require_keys(cfg, "test-time augmentation", "tta_model", "tta_pipeline")
+            require_keys(cfg, "test-time augmentation", "tta_model", "tta_pipeline")
             pipeline = cfg.tta_pipeline
             self.loading, self.steps = _split(pipeline)
             self.segmentor = MODELS.build(dict(cfg.tta_model, module=model))
             require_merged_logits(self.segmentor)
         self.crf = None
         if crf:
-            _require_keys(cfg, "a CRF", "crf")
+            require_keys(cfg, "a CRF", "crf")
             self.crf = MODELS.build(cfg.crf)
         self.tile = default_tile(cfg, pipeline) if tile is None else tile
         self.tta, self.cams, self.probabilities = tta, cams, probabilities
@@ -431,10 +451,3 @@ def _read_out(
 def _to_255ths(values: Tensor) -> np.ndarray:
     """Values in 0..1 as uint8."""
     return (values * 255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
-
-
-def _require_keys(cfg: Config, what: str, *keys: str) -> None:
-    """Refuses what the config does not describe."""
-    missing = [key for key in keys if cfg.get(key) is None]
-    if missing:
-        raise ValueError(f"{what} needs {', '.join(missing)} in {cfg.filename}")

@@ -82,6 +82,10 @@ def network_config(model: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(parts.get("data_preprocessor"), dict):
         for key in _PADDING:
             parts["data_preprocessor"].pop(key, None)
+    heads = parts.get("decode_head")
+    for head in heads if isinstance(heads, list) else [heads]:
+        if isinstance(head, dict):
+            _drop_default_outputs(head)
     return {key: value for key, value in parts.items() if value is not None}
 
 
@@ -213,6 +217,15 @@ def _plain(value: Any) -> Any:
         return f"{value.__module__}.{value.__name__}"
     is_plain = value is None or isinstance(value, bool | int | float | str)
     return value if is_plain else str(value)
+
+
+def _drop_default_outputs(head: dict[str, Any]) -> None:
+    """Leaves out of a decode head what mmseg's ``BaseDecodeHead`` would set."""
+    if head.get("out_channels") in (None, head.get("num_classes")):
+        head.pop("out_channels", None)
+    # It makes a class of one output alone.
+    if head.get("out_channels") != 1 or head.get("threshold") in (None, 0.3):
+        head.pop("threshold", None)
 
 
 def _compare(ours: Any, theirs: Any, key: str) -> Iterator[Difference]:

@@ -37,8 +37,7 @@ def require_own_folder(
     mark = folder / MARK
     if not folder.exists() or (mark.is_file() and mark.read_text().strip() == tool):
         return
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{argument} {folder} is a file: name a folder")
+    _refuse_file(argument, folder)
     entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if entries and not overwrite:
         raise FileExistsError(
@@ -52,6 +51,12 @@ def require_own_folder(
             f"{argument} {folder} holds links, such as {min(links).name}, whose files "
             "would be replaced: name a new or empty folder"
         )
+
+
+def _refuse_file(argument: str, folder: str | Path) -> None:
+    """Refuses a file where a folder is to be written."""
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise NotADirectoryError(f"{argument} {folder} is a file: name a folder")
 
 
 def mark_folder(folder: str | Path, tool: str) -> None:
@@ -99,9 +104,11 @@ def refuse_data_folder(argument: str, folder: str | Path, cfg: Config) -> None:
         cfg: A config with data loaders.
 
     Raises:
+        NotADirectoryError: If it is a file.
         ValueError: If it is a data set's ``data_root``, or is a folder of its
             ``data_prefix`` or within one.
     """
+    _refuse_file(argument, folder)
     path = Path(folder).resolve()
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         dataset = (cfg.get(loader) or {}).get("dataset")

@@ -13,6 +13,7 @@ from mmseg_fsr.evaluation import (
     PseudoLabelIoUMetric,
 )
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
+from mmseg_fsr.utils.config_keys import require_keys
 
 # Metrics of what CAMSegmentor.add_cams gives.
 CAM_METRICS = (CAMIoUMetric, ImageLabelMetric, PseudoLabelIoUMetric)
@@ -32,19 +33,6 @@ def warn_of_unasked_options(args: argparse.Namespace) -> None:
                 "current",
                 logging.WARNING,
             )
-
-
-def require_keys(cfg: Config, argument: str, *keys: str) -> None:
-    """Refuses an argument if the config lacks keys that it needs.
-
-    Raises:
-        ValueError: If keys are missing or None; names them.
-    """
-    missing = [key for key in keys if cfg.get(key) is None]
-    if missing:
-        raise ValueError(
-            f"{argument} needs {', '.join(missing)} in the config {cfg.filename}"
-        )
 
 
 def enable_tta(cfg: Config, cams: bool = False) -> None:

@@ -5,6 +5,10 @@ from typing import Any
 import torch
 
 
+class TooManyBadImagesError(RuntimeError):
+    """More images cannot be read than a data set may leave out."""
+
+
 class BadImages:
     """Remembers which of ``num_images`` were bad, for all workers of a data loader.
 

@@ -10,6 +10,7 @@ import numpy as np
 from mmcv.image import imfrombytes
 from mmengine import fileio
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
 from mmseg_fsr.utils.pixel_range import PixelRange, scale_to_8bit
 
@@ -19,7 +20,11 @@ MAX_PIXELS = 2 * (1024**3 // 4 // 3)
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
-def read_image(path: str | Path, pixel_range: PixelRange | None = None) -> np.ndarray:
+def read_image(
+    path: str | Path,
+    pixel_range: PixelRange | None = None,
+    source: str = "the split",
+) -> np.ndarray:
     """Reads an image as ``LoadImageFromFile`` and ``ScaleTo8Bit`` of the configs do.
 
     Args:
@@ -27,6 +32,7 @@ def read_image(path: str | Path, pixel_range: PixelRange | None = None) -> np.nd
         pixel_range: Which values of a picture deeper than 8 bits become black and
             white: ``pixel_range`` of the data set's ``metainfo``. Defaults to None,
             pictures of 8 bits alone.
+        source: What names the file, for the error. Defaults to ``'the split'``.
 
     Returns:
         RGB picture (H, W, 3), uint8, turned the way its EXIF data say.
@@ -36,7 +42,7 @@ def read_image(path: str | Path, pixel_range: PixelRange | None = None) -> np.nd
         ValueError: If it cannot be decoded, or is deeper than 8 bits and there is no
             ``pixel_range``.
     """
-    pixels = decode_file(path, "image", "color")
+    pixels = decode_file(path, "image", "color", source=source)
     deep = deep_picture(path, pixel_range)
     return pixels if deep is None else deep
 
@@ -72,25 +78,36 @@ def deep_picture(
     else:
         source = io.BytesIO(backend.get(path))
     with Image.open(source) as image:
-        if image.format == "PPM" and image.mode != "F":
-            # Pillow scales them by the largest value that their header declares.
-            values = _deep_colours(source)
-            if values.dtype == np.uint8:
-                return None
-        elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        if _is_cut(image):
+            in_memory = isinstance(source, io.BytesIO)
+            values = _colours(
+                source.getvalue() if in_memory else Path(source).read_bytes()
+            )
+        elif _is_deep(image):
             values = np.asarray(ImageOps.exif_transpose(image))
-        elif any(";16" in str(tile[3]) for tile in image.tile):
-            values = _deep_colours(source)
         else:
             return None
+    if values.dtype == np.uint8:
+        return None
     picture = scale_to_8bit(values, pixel_range, f"image {path}")
     return picture if picture.ndim == 3 else np.dstack([picture] * 3)
 
 
-def _deep_colours(source: str | Path | io.BytesIO) -> np.ndarray:
-    """RGB values (H, W, 3), uint16, of a file of which Pillow keeps the upper half."""
-    in_memory = isinstance(source, io.BytesIO)
-    content = source.getvalue() if in_memory else Path(source).read_bytes()
+def _is_deep(image: Image.Image) -> bool:
+    """Whether Pillow keeps more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """Whether Pillow may keep other values than an open file has, until it is read."""
+    # It scales those of PPM by the largest value that their header declares.
+    if image.format == "PPM":
+        return image.mode != "F"
+    return not _is_deep(image) and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _colours(content: bytes) -> np.ndarray:
+    """RGB values (H, W, 3) of a file, uint8, or uint16 of one that is deeper."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     return cv2.imdecode(np.frombuffer(content, np.uint8), flags)[..., ::-1]
 
@@ -153,15 +170,36 @@ def array_of_picture(picture: Image.Image) -> np.ndarray:
         picture: The picture; of a file that was opened and not yet read, too.
 
     Returns:
-        BGR (H, W, 3), uint8, or grey (H, W) of the picture's own type if it is deeper
-        than 8 bits; turned the way its EXIF data say.
+        BGR (H, W, 3), uint8, or, if it is deeper than 8 bits, uint16, or grey (H, W) of
+        the picture's own type; turned the way its EXIF data say. Of colours of 16 bits
+        Pillow keeps 8 when it reads the file, which only a picture of a file tells.
 
     Raises:
-        ValueError: If its file cannot be decoded.
+        ValueError: If its file cannot be decoded, or has colours of 16 bits that Pillow
+            has read.
     """
+    file = getattr(picture, "filename", "")
+    name = file or "the image"
+    if isinstance(picture, ImageFile) and not picture.tile and Path(file).is_file():
+        with Image.open(file) as image:
+            is_cut = _is_cut(image)
+        is_cut = is_cut and _colours(Path(file).read_bytes()).dtype != np.uint8
+        if is_cut:
+            raise ValueError(
+                f"{name} has colours of 16 bits, of which Pillow has kept 8: give the "
+                "path, or Pillow's picture before its pixels are read"
+            )
     try:
+        if isinstance(picture, ImageFile) and picture.tile and _is_cut(picture):
+            picture.fp.seek(0)
+            content = picture.fp.read()
+            # OpenCV would fill the rest of half a file.
+            Image.open(io.BytesIO(content)).load()
+            values = _colours(content)
+            if values.dtype != np.uint8:
+                return values[..., ::-1]
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        if _is_deep(picture):
             return np.asarray(picture)
         if picture.mode == "LA":
             # As mmcv reads such a file.
@@ -171,7 +209,6 @@ def array_of_picture(picture: Image.Image) -> np.ndarray:
         return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[..., ::-1])
     # Pillow raises errors of many kinds.
     except Exception as error:
-        name = getattr(picture, "filename", "") or "the image"
         raise ValueError(f"{name} cannot be decoded ({error})") from error
 
 

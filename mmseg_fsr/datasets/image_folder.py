@@ -98,7 +98,8 @@ def find_images(
     """Finds the images that a split list names, in a folder of this machine.
 
     A list may name files, ``a.jpg``, and the disk may write a letter such as ``é`` in
-    another Unicode form than the list.
+    another Unicode form than the list. A warning counts the names of several images
+    where no suffix decides between them.
 
     Args:
         folder: The folder, ``''`` for the current one.
@@ -115,7 +116,7 @@ def find_images(
     files = _FilesOf(folder, listed)
     plain = all_suffixes(suffix)[0]
     images: dict[str, str] = {}
-    missing = []
+    missing, doubled = [], []
     for entry in listed:
         name, found = entry, files.find(entry, suffix)
         if not found and (file := files.find(entry, "")):
@@ -135,6 +136,17 @@ def find_images(
             )
         images[name] = path
         missing += [] if found else [path]
+        if suffix is None and len(found) > 1:
+            other = next(file for file in found if file != path)
+            doubled.append(f"{path} and not {other}")
+    if doubled:
+        print_log(
+            f"{len(doubled)} of {len(listed)} names of {source} are of several images "
+            f"with different suffixes: taken is {first_names(doubled, 3)}; write the "
+            "suffix into the list, or set the data set's `img_suffix`",
+            "current",
+            logging.WARNING,
+        )
     if missing and len(missing) == len(listed):
         name, rest = re.match(r"([^\s,;]*)(.*)", listed[0], re.DOTALL).groups()
         if rest and (files.find(name, suffix) or files.find(name, "")):

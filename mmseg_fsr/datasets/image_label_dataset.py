@@ -23,7 +23,7 @@ from mmseg_fsr.utils.label_ids import (
 )
 from mmseg_fsr.utils.pixel_range import check_pixel_range
 
-from .bad_images import BadImages
+from .bad_images import BadImages, TooManyBadImagesError
 from .image_file import MAX_PIXELS, decode_file, deep_picture, pixel_limit
 from .image_folder import (
     find_images,
@@ -337,7 +337,8 @@ class ImageLabelDataset(BaseSegDataset):
                 ``ScaleTo8Bit``, or the mask is not one of class ids, or not of the
                 image's size.
             OSError: If the image could not be read, but could when tried again.
-            RuntimeError: If more than ``max_bad_share`` of the images, or all, are bad.
+            TooManyBadImagesError: If more than ``max_bad_share`` of the images, or
+                all, are bad.
         """
         info = self.get_data_info(idx)
         image, mask = info["img_path"], info.get("seg_map_path")
@@ -470,7 +471,7 @@ class ImageLabelDataset(BaseSegDataset):
         if len(bad) / total <= self.max_bad_share and len(bad) < total:
             return
         names = first_names([self.get_data_info(index)["img_path"] for index in bad])
-        raise RuntimeError(
+        raise TooManyBadImagesError(
             f"{len(bad)} of {total} images are bad, more than on_bad_image='skip' may "
             f"leave out with max_bad_share={self.max_bad_share}: {names}. The log "
             "says what is wrong with each. Replace the files or take them out "

@@ -106,11 +106,7 @@ def read_image_labels(
         place = f"{row.place}: image '{name}'"
         shown = [_class_id(label, ids, place) - 1 for label in row.shown]
         unknown = [_class_id(label, ids, place) - 1 for label in row.unknown]
-        if both := set(shown) & set(unknown):
-            raise ValueError(
-                f"{place} has class '{classes[min(both) + 1]}' twice, as shown and as "
-                "unknown: keep one"
-            )
+        _refuse_two_keys(row.keys, ids, place)
         values[shown], values[unknown] = 1, UNKNOWN
     wanted = set(names)
     return ImageLabels(multi_hot, [name for name in labels if name not in wanted])
@@ -203,7 +199,7 @@ def write_label_file(
         row = labels[name]
         unknown: Sequence[Label] = ()
         if isinstance(row, LabelRow):
-            row, unknown, _ = row
+            row, unknown = row.shown, row.unknown
         if isinstance(row, str) or not isinstance(row, Iterable):
             raise ValueError(
                 f"label file {path}: image '{name}' has the labels {row!r}: expected a "
@@ -332,6 +328,18 @@ def _class_id(label: Label, ids: Mapping[str, int], place: str) -> int:
             "those of the masks, 0 is the background"
         )
     return label
+
+
+def _refuse_two_keys(keys: Iterable[Label], ids: Mapping[str, int], place: str) -> None:
+    """Refuses a name and an id that mean one class, though they may say the same."""
+    found: dict[Label, Label] = {}
+    for key in keys:
+        name = normalize("NFC", str(key))
+        meant = ids.get(name) or (int(name) if name.isdecimal() else name)
+        if (other := found.setdefault(meant, key)) != key:
+            raise ValueError(
+                f"{place} has one class twice, as '{other}' and as '{key}': keep one"
+            )
 
 
 def _read_json(path: Path) -> dict[str, LabelRow]:

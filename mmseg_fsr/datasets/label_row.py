@@ -21,11 +21,14 @@ class LabelRow(NamedTuple):
         unknown: Those of the classes that nobody looked for. It shows none of the
             others. Defaults to none.
         place: Where a file says so, for errors. Defaults to ''.
+        keys: All classes for which a file says yes, no or unknown, where it names each
+            of them: no two are to mean one class. Defaults to none.
     """
 
     shown: Sequence[Label]
     unknown: Sequence[Label] = ()
     place: str = ""
+    keys: Sequence[Label] = ()
 
     @classmethod
     def of_flags(cls, flags: Mapping[Label, bool | None]) -> "LabelRow":
@@ -33,4 +36,5 @@ class LabelRow(NamedTuple):
         return cls(
             [label for label, flag in flags.items() if flag],
             [label for label, flag in flags.items() if flag is None],
+            keys=tuple(flags),
         )

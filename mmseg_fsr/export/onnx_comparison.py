@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 MIN_EQUAL = 0.999
 
 
+class GraphRunError(ValueError):
+    """An exported graph does not run on a picture."""
+
+
 class Comparison(NamedTuple):
     """One pass of pictures through both.
 
@@ -135,7 +139,8 @@ def compare_pictures(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a file is no picture, or the graph does not run.
+        ValueError: If a file is no picture.
+        GraphRunError: If the graph does not run.
     """
     found = []
     for name, images in _batches(model, paths, size):
@@ -147,7 +152,7 @@ def compare_pictures(
         # ONNX Runtime's errors have no common class.
         except Exception as error:
             height, width = images.shape[1:3]
-            raise ValueError(
+            raise GraphRunError(
                 f"{name} at {height} x {width}, {len(images)} at a time, cannot be "
                 f"segmented ({str(error).strip().splitlines()[-1]})"
             ) from error
@@ -162,7 +167,8 @@ def _batches(
     """Pictures (N, H, W, 3) by name, as :func:`compare_pictures` takes them."""
     pixel_range = getattr(model, "dataset_meta", {}).get("pixel_range")
     for path in paths:
-        picture = read_image(path, pixel_range)
+        source = "the pictures to compare on, and name others by --images"
+        picture = read_image(path, pixel_range, source)
         for height, width in [size] if size else _free_sizes(model, picture):
             images = cv2.resize(picture, (width, height))[None]
             yield Path(path).name, images

@@ -13,7 +13,7 @@ from mmseg_fsr.apis.inference import inference_pipeline
 from mmseg_fsr.utils.atomic_write import atomic_write
 from mmseg_fsr.version import __version__
 
-from .onnx_comparison import MIN_EQUAL, Comparison, compare_pictures
+from .onnx_comparison import MIN_EQUAL, Comparison, GraphRunError, compare_pictures
 from .onnx_graph import OUTPUTS, onnx_graph
 
 
@@ -71,7 +71,7 @@ def export_onnx(
     remedy = "" if size else "; it might for one size, --size H W"
     try:
         comparisons = compare_pictures(session, model, images, size)
-    except ValueError as error:
+    except GraphRunError as error:
         raise ValueError(f"{out} is not written: {error}{remedy}") from error
     worst = min(comparisons, key=lambda x: x.equal)
     if worst.equal < MIN_EQUAL:

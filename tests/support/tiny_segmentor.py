@@ -5,6 +5,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import LabelData, PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 NUM_CLASSES, SIZE = 3, (32, 48)
 
@@ -77,12 +78,17 @@ def tiny_cfg(**kwargs) -> ConfigDict:
 
 def build_tiny(**kwargs):
     """The segmentor with random weights large enough to tell places apart."""
-    segmentor = MODELS.build(tiny_cfg(**kwargs))
-    with torch.no_grad():
-        for name, param in segmentor.named_parameters():
-            if not name.endswith("original0"):
-                param.add_(0.3 * torch.randn_like(param))
-    return segmentor
+    return shake(MODELS.build(tiny_cfg(**kwargs)))
+
+
+@torch.no_grad()
+def shake(model: nn.Module, scale: float = 0.3) -> nn.Module:
+    """Adds noise to weights, in place, so that they tell places apart."""
+    for name, param in model.named_parameters():
+        # The lengths of normed weights stay.
+        if not name.endswith("original0"):
+            param.add_(scale * torch.randn_like(param))
+    return model
 
 
 def training_batch() -> tuple[dict, list[SegDataSample]]:

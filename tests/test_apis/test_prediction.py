@@ -21,18 +21,14 @@ from mmseg_fsr.apis.prediction import default_tile
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.models.postprocessing import DenseCRF
 from tests.support.broken_files import half_png, missing
+from tests.support.tiny_segmentor import shake
 
 
 @pytest.fixture(scope="module")
 def model(tiny):
     """The tiny network, whose random weights tell places apart."""
     torch.manual_seed(0)
-    model = init_model(tiny, device="cpu")
-    with torch.no_grad():
-        for name, param in model.named_parameters():
-            if not name.endswith("original0"):
-                param.add_(0.3 * torch.randn_like(param))
-    return model
+    return shake(init_model(tiny, device="cpu"))
 
 
 @pytest.fixture
@@ -277,8 +273,10 @@ def test_a_picture_too_large_for_the_crf_is_named(model, photo, monkeypatch):
         (["cat"], r"\['cat'\] are unknown to the model.*'ball'"),
         ("leaf", r"expected a list of names, \['leaf'\]"),
         ([["leaf"], ["cat"]], r"\['cat'\] are unknown"),
-        ([["leaf"]], "shorter"),
-        ([["leaf"]] * 3, "longer"),
+        ([["leaf"]], "there are 2 images, but labels of 1: expected"),
+        ([["leaf"]] * 3, "there are 2 images, but labels of 3: expected"),
+        ((["leaf"] for _ in range(1)), "there are 2 images, but labels of 1: expected"),
+        ((None for _ in range(3)), "2 images, but labels of more than 2: expected"),
     ],
 )
 def test_labels_that_do_not_fit_are_an_error(model, photo, labels, message):

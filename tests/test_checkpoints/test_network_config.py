@@ -17,7 +17,12 @@ from mmseg_fsr.checkpoints.network_config import (
     stored_network_config,
 )
 from tests.support.project_files import CONFIGS
-from tests.support.tiny_segmentor import build_tiny, evaluation_samples, tiny_cfg
+from tests.support.tiny_segmentor import (
+    NUM_CLASSES,
+    build_tiny,
+    evaluation_samples,
+    tiny_cfg,
+)
 
 IMAGE = torch.randint(0, 255, (3, 32, 48), dtype=torch.uint8)
 
@@ -65,6 +70,10 @@ def keys_of(ours, theirs):
         ("decode_head.dilation", 3),
         ("decode_head.act_cfg", dict(type="LeakyReLU")),
         ("decode_head.in_index", 0),
+        # NUM_CLASSES and the background: what None stands for.
+        ("decode_head.out_channels", NUM_CLASSES + 1),
+        ("decode_head.out_channels", None),
+        ("decode_head.threshold", 0.4),
         ("data_preprocessor.mean", [0.0, 0.0, 0.0]),
         ("data_preprocessor.std", [1.0, 1.0, 1.0]),
         ("data_preprocessor.bgr_to_rgb", False),
@@ -79,6 +88,21 @@ def test_what_changes_the_outputs_is_found_and_what_does_not_is_not(
         keys = keys_of(*pair)
         assert (keys == []) == same
         assert all(found.startswith(f"model.{key}") for found in keys)
+
+
+def test_one_output_is_another_network_and_its_threshold_counts():
+    two, one, given, other = (
+        changed("decode_head", dict(num_classes=2, **outputs))
+        for outputs in (
+            dict(out_channels=2),
+            dict(out_channels=1),
+            dict(out_channels=1, threshold=0.3),
+            dict(out_channels=1, threshold=0.5),
+        )
+    )
+    assert keys_of(one, given) == keys_of(given, one) == []
+    assert keys_of(two, one) == ["model.decode_head.out_channels"]
+    assert keys_of(one, other) == ["model.decode_head.threshold"]
 
 
 @pytest.mark.parametrize(

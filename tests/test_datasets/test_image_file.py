@@ -1,5 +1,6 @@
 import io
 
+import cv2
 import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
@@ -8,6 +9,7 @@ from PIL import Image, ImageOps
 from mmseg_fsr.datasets.image_file import (
     MAX_PIXELS,
     array_of_picture,
+    check_bgr,
     pixel_limit,
     read_image,
 )
@@ -75,9 +77,42 @@ def test_a_deep_picture_of_pillow_keeps_its_values(dtype):
     assert np.array_equal(found, values)
 
 
-def test_a_picture_of_pillow_that_cannot_be_read_is_named(tmp_path):
+@pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])
+def test_colours_of_16_bits_keep_their_values_or_are_refused(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    values = np.random.default_rng(0).integers(0, 2**16, (5, 6, 3), np.uint16)
+    cv2.imwrite(str(path), values)
+    expected = read_image(path, (0, 2**16 - 1))
+    for source in (path, io.BytesIO(path.read_bytes())):
+        picture = Image.open(source)
+        found = array_of_picture(picture)
+        assert found.dtype == np.uint16
+        assert np.array_equal(found, values)
+        assert np.array_equal(check_bgr(found, (0, 2**16 - 1))[..., ::-1], expected)
+        with pytest.raises(ValueError, match=r"uint16 pixels .* pixel_range"):
+            check_bgr(found)
+    picture = Image.open(path)
+    # Here Pillow cuts off the lower 8 bits.
+    picture.load()
+    with pytest.raises(ValueError, match=rf"a\.{suffix} has colours of 16 bits, of wh"):
+        array_of_picture(picture)
+
+
+def test_colours_of_8_bits_pass_before_and_after_they_are_read(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
+    for suffix in ("png", "tif", "ppm"):
+        path = tmp_path / f"a.{suffix}"
+        cv2.imwrite(str(path), values)
+        picture = Image.open(path)
+        for _ in range(2):
+            assert np.array_equal(array_of_picture(picture), values)
+            picture.load()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_picture_of_pillow_that_cannot_be_read_is_named(tmp_path, dtype):
     path = tmp_path / "a.png"
-    Image.new("RGB", (50, 50)).save(path)
+    cv2.imwrite(str(path), np.zeros((50, 50, 3), dtype))
     half_png(path)
     with pytest.raises(ValueError, match=r"a\.png cannot be decoded"):
         array_of_picture(Image.open(path))

@@ -149,10 +149,17 @@ def test_the_folder_may_be_the_current_one(folder, monkeypatch):
     assert list_images("", None) == expected
 
 
-def test_of_two_images_of_a_name_the_jpg_is_taken_or_both_are_named(folder):
-    images = folder("a.jpg", "a.png", "b.bmp", "b.PNG")
+def test_of_two_images_of_a_name_the_jpg_is_taken_or_both_are_named(folder, said):
+    images = folder("a.jpg", "a.png", "b.bmp", "b.PNG", "c.jpg")
+    # The list or the setting decides.
+    assert files_of(find_images(images, ["a.png", "c"], None, "l"))["a"] == "a.png"
+    for suffix in (".jpg", (".jpg", ".png")):
+        assert files_of(find_images(images, ["a"], suffix, "l.txt")) == {"a": "a.jpg"}
+    assert not said
     assert files_of(find_images(images, ["a"], None, "l.txt")) == {"a": "a.jpg"}
-    assert files_of(find_images(images, ["a.png"], None, "l")) == {"a": "a.png"}
+    (line,) = said
+    assert line.startswith("1 of 1 names of l.txt are of several images with different")
+    assert "taken is images/a.jpg and not images/a.png; write the suffix" in line
     with pytest.raises(ValueError, match=r"'b', which images/b\.PNG and images/b\.bmp"):
         find_images(images, ["b"], None, "l.txt")
 

@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.project_files import TOOLS
 from tests.support.recorded_runs import recording
@@ -307,3 +309,59 @@ def test_a_student_alone_is_enough_to_test_and_to_start_from(straight, tiny, tmp
     state = runner.model.state_dict()
     moved = 0.98 * slim[name] + 0.02 * state[name]
     torch.testing.assert_close(state[f"teacher.{name}"], moved, rtol=0, atol=1e-7)
+
+
+# --- what the tools say
+
+
+def spoiled_labels(scenes):
+    (scenes / "image_labels.json").write_text(
+        json.dumps(dict(labels_of(scenes), train_00003=["bal"]))
+    )
+
+
+def spoiled_mask(scenes):
+    path = scenes / "SegmentationClass" / "val_00001.png"
+    mask = np.array(Image.open(path))
+    mask[0, 0] = 77
+    Image.fromarray(mask).save(path)
+
+
+def spoiled_image(scenes):
+    truncated(scenes / "JPEGImages" / "val_00001.jpg")
+
+
+@pytest.mark.parametrize(
+    ("tool", "spoil", "sentence"),
+    [
+        (
+            "train",
+            spoiled_labels,
+            r"label file \S*/image_labels.json, line \d+: image 'train_00003' has the "
+            r"unknown class 'bal': did you mean 'ball'\?",
+        ),
+        ("test", spoiled_mask, r"mask \S*/val_00001.png has class ids \[77\]: "),
+        ("test", spoiled_image, r"image \S*/val_00001.jpg cannot be decoded \("),
+    ],
+)
+def test_a_tool_ends_with_one_sentence(
+    tiny, straight, scenes, tmp_path, capsys, tool, spoil, sentence
+):
+    spoil(scenes)
+    loader = "train_dataloader" if tool == "train" else "test_dataloader"
+    checkpoint = [straight.work_dir / "iter_2.pth"] if tool == "test" else []
+    with pytest.raises(SystemExit) as ended:
+        run_tool(
+            TOOLS / f"{tool}.py", tiny, *checkpoint,
+            "--work-dir", tmp_path / "work", "--cfg-options",
+            f"{loader}.dataset.data_root={scenes}", f"{loader}.num_workers=1",
+            f"{loader}.persistent_workers=False",
+        )  # fmt: skip
+    assert re.match(f"error: {sentence}", ended.value.code)
+    assert "\nTraceback" not in ended.value.code
+    # Where it arose is in the file that the console names.
+    (log,) = (tmp_path / "work").glob("*/*.log")
+    console = capsys.readouterr().err
+    assert console.splitlines()[-1] == f"traceback: {log}"
+    assert "Traceback (most recent call last)" not in console
+    assert 'image_label_dataset.py", line' in log.read_text()

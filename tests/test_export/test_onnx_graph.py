@@ -12,7 +12,7 @@ from mmseg_fsr.export.onnx_graph import check_exportable, onnx_graph
 from mmseg_fsr.models.heads import LargeFOVHead
 from tests.support.project_files import CONFIGS, load_config
 from tests.support.reduced_config import reduced_config
-from tests.support.tiny_segmentor import build_tiny
+from tests.support.tiny_segmentor import build_tiny, shake
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -28,14 +28,10 @@ SIZES = [(64, 96), (97, 131), (120, 77)]
 def build(cfg):
     """A model with random weights, of which the norms' statistics are a part."""
     torch.manual_seed(0)
-    model = MODELS.build(cfg)
-    with torch.no_grad():
-        for name, x in model.named_parameters():
-            if not name.startswith("teacher"):
-                x.add_(0.05 * torch.randn_like(x))
-        for name, x in model.named_buffers():
-            if "running" in name:
-                x.add_(0.3 * torch.rand_like(x))
+    model = shake(MODELS.build(cfg), 0.05)
+    for name, x in model.named_buffers():
+        if "running" in name:
+            x.add_(0.3 * torch.rand_like(x))
     return model.eval()
 
 

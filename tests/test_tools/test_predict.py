@@ -13,6 +13,7 @@ from mmseg_fsr.datasets.mask_file import read_mask
 from tests.support.broken_files import half
 from tests.support.project_files import TOOLS
 from tests.support.runs import run_tool
+from tests.support.tiny_segmentor import shake
 
 CLASSES = ("background", "ball", "crate", "fish", "leaf", "starfish")
 
@@ -21,11 +22,7 @@ CLASSES = ("background", "ball", "crate", "fish", "leaf", "starfish")
 def checkpoint(tiny, tmp_path_factory):
     """Random weights that tell places apart."""
     torch.manual_seed(0)
-    model = init_model(tiny, device="cpu")
-    with torch.no_grad():
-        for name, param in model.named_parameters():
-            if not name.endswith("original0"):
-                param.add_(0.3 * torch.randn_like(param))
+    model = shake(init_model(tiny, device="cpu"))
     path = tmp_path_factory.mktemp("weights") / "model.pth"
     meta = dict(dataset_meta=model.dataset_meta)
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
@@ -189,3 +186,10 @@ def test_no_masks_among_the_data(tiny, checkpoint, photos, run):
             TOOLS / "predict.py", tiny, checkpoint, photos, "--out", scenes / "new"
         )
     assert not (scenes / "new").exists()
+
+
+def test_a_file_is_no_folder_for_predictions(run, photos, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SystemExit, match=r"^error: --out \S*/out is a file: name a fo"):
+        run(photos)
+    assert (tmp_path / "out").read_text() == "mine"

@@ -39,6 +39,7 @@ from mmseg_fsr.cli.arguments import (
     require_file,
     require_new,
 )
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.cli.output_folder import refuse_data_folder
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.utils.atomic_write import atomic_write
@@ -155,13 +156,11 @@ def measure(args: argparse.Namespace, cfg: Config) -> list[Path]:
     return written
 
 
+@one_line_errors(begin="\n")
 def main() -> None:
     """Writes table and pictures, or ends with one line."""
     args = parse_args()
-    try:
-        written = measure(args, read_config(args.config, args.cfg_options))
-    except (ValueError, OSError) as error:
-        sys.exit(f"\nerror: {error}")
+    written = measure(args, read_config(args.config, args.cfg_options))
     print(f"{', '.join(path.name for path in written)} written to {args.out_dir}")
 
 

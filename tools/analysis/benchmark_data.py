@@ -44,6 +44,7 @@ from mmseg_fsr.cli.arguments import (
     require_figures_file,
     require_file,
 )
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 
 SEED = 0
 # Goals of a training step on an H200.
@@ -208,6 +209,7 @@ def tables(report: dict) -> list[str]:
     ]
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures each number of workers, then the transforms in this process."""
     args = parse_args(argv)

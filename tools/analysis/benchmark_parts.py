@@ -41,9 +41,9 @@ from mmseg_fsr.cli.arguments import (
     require_figures_file,
     require_file,
 )
-from mmseg_fsr.cli.run_options import require_keys
 from mmseg_fsr.ops import PermutohedralLattice, bilateral_features
 from mmseg_fsr.scenes import draw_scene
+from mmseg_fsr.utils.config_keys import require_keys
 
 BATCH, SIDE, NUM_MAPS = 4, 224, 4
 HEIGHT, WIDTH = 375, 500

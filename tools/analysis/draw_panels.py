@@ -28,6 +28,7 @@ from mmseg_fsr.cli.arguments import (
     require_file,
     require_new,
 )
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.cli.output_folder import refuse_data_folder
 from mmseg_fsr.datasets.image_file import read_image
 from mmseg_fsr.datasets.split_file import name_in_dataset
@@ -101,35 +102,33 @@ def uncertainty_panel(model: WeakSegmentor, item: dict) -> np.ndarray:
     return draw_uncertainty(cam, generator.low_thr, generator.high_thr, view)
 
 
+@one_line_errors(begin="\n")
 @torch.no_grad()
 def main() -> None:
     """Writes a PNG for each of the first validation images."""
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
     cfg.model.test_cfg.cams = True
-    try:
-        refuse_data_folder("the output folder", args.out_dir, cfg)
-        dataset = build_val_dataset(cfg)
-        # Names include folders: images of several folders may share a name.
-        names = [
-            name_in_dataset(dataset.get_data_info(index)["img_path"], dataset)
-            for index in range(min(args.num, len(dataset)))
-        ]
-        paths = [args.out_dir / f"{name}.png" for name in names]
-        for path in paths:
-            require_new(path, args.overwrite)
-        model = init_model(cfg, args.checkpoint)
-        ours, theirs = dataset.metainfo["classes"], model.dataset_meta["classes"]
-        compare_classes(ours, theirs, "val_dataloader.dataset", args.checkpoint)
-        model.dataset_meta = dataset.metainfo
-        draw = uncertainty_panel if args.uncertainty else prediction_panel
-        for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):
-            panel = draw(model, dataset[index])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path, "wb") as file:
-                Image.fromarray(panel).save(file, format="PNG")
-    except (ValueError, OSError) as error:
-        sys.exit(f"\nerror: {error}")
+    refuse_data_folder("the output folder", args.out_dir, cfg)
+    dataset = build_val_dataset(cfg)
+    # Names include folders: images of several folders may share a name.
+    names = [
+        name_in_dataset(dataset.get_data_info(index)["img_path"], dataset)
+        for index in range(min(args.num, len(dataset)))
+    ]
+    paths = [args.out_dir / f"{name}.png" for name in names]
+    for path in paths:
+        require_new(path, args.overwrite)
+    model = init_model(cfg, args.checkpoint)
+    ours, theirs = dataset.metainfo["classes"], model.dataset_meta["classes"]
+    compare_classes(ours, theirs, "val_dataloader.dataset", args.checkpoint)
+    model.dataset_meta = dataset.metainfo
+    draw = uncertainty_panel if args.uncertainty else prediction_panel
+    for index, path in enumerate(track_iter_progress(paths, file=sys.stdout)):
+        panel = draw(model, dataset[index])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, "wb") as file:
+            Image.fromarray(panel).save(file, format="PNG")
     print(f"{len(paths)} pictures written to {args.out_dir}")
 
 

@@ -34,6 +34,7 @@ from mmseg_fsr.cli.arguments import (
     read_config,
     require_file,
 )
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.evaluation import PseudoLabelIoUMetric
 from mmseg_fsr.models.pseudo_labels import present_classes
 from mmseg_fsr.models.segmentors import CAMSegmentor, labels_of_sample
@@ -118,29 +119,27 @@ def score_thresholds(
     return [metric.evaluate(number) for metric in metrics]
 
 
+@one_line_errors(begin="\n")
 def main() -> None:
     """Prints the scores of all pairs as a table."""
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
     # A table of each pair's classes would hide the one of the pairs.
     MMLogger.get_instance("mmengine", log_level="WARNING").setLevel("WARNING")
-    try:
-        dataset = build_val_dataset(cfg)
-        number = min(args.num or len(dataset), len(dataset))
-        model = init_model(cfg, args.checkpoint)
-        ours, theirs = dataset.metainfo["classes"], model.dataset_meta["classes"]
-        compare_classes(ours, theirs, "val_dataloader.dataset", args.checkpoint)
-        own = model.pseudo_label_generator
-        lows, highs = args.low or [own.low_thr], args.high or [own.high_thr]
-        pairs = [x for x in itertools.product(lows, highs) if x[0] <= x[1]]
-        if not pairs or not all(0 <= x <= 1 for x in (*lows, *highs)):
-            raise ValueError(
-                f"--low {lows} and --high {highs}: expected values in 0..1, and a pair "
-                "whose lower one is not above the higher"
-            )
-        scores = score_thresholds(model, dataset, number, pairs)
-    except (ValueError, OSError) as error:
-        sys.exit(f"\nerror: {error}")
+    dataset = build_val_dataset(cfg)
+    number = min(args.num or len(dataset), len(dataset))
+    model = init_model(cfg, args.checkpoint)
+    ours, theirs = dataset.metainfo["classes"], model.dataset_meta["classes"]
+    compare_classes(ours, theirs, "val_dataloader.dataset", args.checkpoint)
+    own = model.pseudo_label_generator
+    lows, highs = args.low or [own.low_thr], args.high or [own.high_thr]
+    pairs = [x for x in itertools.product(lows, highs) if x[0] <= x[1]]
+    if not pairs or not all(0 <= x <= 1 for x in (*lows, *highs)):
+        raise ValueError(
+            f"--low {lows} and --high {highs}: expected values in 0..1, and a pair "
+            "whose lower one is not above the higher"
+        )
+    scores = score_thresholds(model, dataset, number, pairs)
     head = ["low_thr", "high_thr", *(name.replace("_", " ") for name in _SCORES)]
     rows = [
         [*pair, *(score[f"pseudo_label/{name}"] for name in _SCORES)]

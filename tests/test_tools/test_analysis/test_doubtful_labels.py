@@ -6,6 +6,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmseg_fsr.analysis import label_scorers
+from mmseg_fsr.analysis.label_rows import COLUMNS, KINDS
 from mmseg_fsr.apis import init_model
 from tests.support.project_files import load_tool
 
@@ -18,7 +20,7 @@ def tool():
 
 
 @pytest.fixture
-def knowing(tool, monkeypatch, project):
+def knowing(monkeypatch, project):
     """A classifier that knows the true labels; the network draws CAMs alone."""
     truth = json.loads((project / "scenes" / "image_labels.json").read_text())
     calls = []
@@ -34,7 +36,7 @@ def knowing(tool, monkeypatch, project):
                 probabilities[row, class_id - 1] = 0.9
         return labels.numpy(), probabilities.numpy()
 
-    monkeypatch.setattr(tool, "class_probabilities", class_probabilities)
+    monkeypatch.setattr(label_scorers, "class_probabilities", class_probabilities)
     return calls
 
 
@@ -87,7 +89,7 @@ def test_flipped_labels_of_held_out_folds(
     assert knowing == [names[6:], names[:6]]
 
     rows = rows_of(out)
-    assert tuple(rows[0]) == tool.COLUMNS
+    assert tuple(rows[0]) == COLUMNS
     assert {(row["image"], row["class"]): row["given"] == "1" for row in rows} == flips
     for rank, row in enumerate(rows, start=1):
         assert (row["rank"], row["in_sample"], row["score"]) == (str(rank), "no", "0.1")
@@ -97,7 +99,7 @@ def test_flipped_labels_of_held_out_folds(
     page = (out / "doubtful_labels.html").read_text()
     for (name, class_name), given in flips.items():
         assert f"{name}</h3>" in page
-        assert f"{class_name}: {tool.KINDS[given]}" in page
+        assert f"{class_name}: {KINDS[given]}" in page
     assert len(re.findall('src="data:image/webp', page)) == 4
     assert "in-sample" not in page
     told = capsys.readouterr().out

@@ -1,0 +1,71 @@
+"""Doubtful labels in words: a row each, their counts, and what the scores are worth."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from .doubtful_labels import DoubtfulLabel
+
+COLUMNS = ("rank", "image", "class", "given", "score", "kind", "in_sample")
+KINDS = {True: "likely wrong", False: "likely missing"}
+
+
+def label_rows(
+    doubtful: Sequence[DoubtfulLabel],
+    names: Sequence[str],
+    classes: Sequence[str],
+    in_sample: Sequence[str],
+) -> list[dict]:
+    """A row of ``COLUMNS`` for each doubtful label, in their order.
+
+    Args:
+        doubtful: The labels.
+        names: Names of all images.
+        classes: Names of the foreground classes.
+        in_sample: For each image "no", "yes" or "unknown", as
+            :class:`~mmseg_fsr.analysis.label_scorers.Scorers` has them.
+    """
+    return [
+        dict(
+            rank=rank,
+            image=names[found.image],
+            given=int(found.given),
+            score=round(found.score, 4),
+            kind=KINDS[found.given],
+            in_sample=in_sample[found.image],
+        )
+        | {"class": classes[found.class_index]}
+        for rank, found in enumerate(doubtful, start=1)
+    ]
+
+
+def summary(rows: Sequence[dict], labels: np.ndarray, classes: Sequence[str]) -> str:
+    """A table of the classes: labels given, likely wrong and likely missing ones."""
+    counts = Counter((row["class"], row["kind"]) for row in rows)
+    width = max(map(len, ("class", *classes)))
+    lines = [f"{'class':{width}}  labelled  {'  '.join(KINDS.values())}"]
+    for name, given in zip(classes, (labels > 0).sum(0), strict=True):
+        cells = [f"{counts[name, kind]:{len(kind)}d}" for kind in KINDS.values()]
+        lines.append(f"{name:{width}}  {given:8d}  {'  '.join(cells)}")
+    return "\n".join(lines)
+
+
+def note(in_sample: Sequence[str]) -> str:
+    """Says what the scores are worth."""
+    counts, total = Counter(in_sample), len(in_sample)
+    text = "A score is the probability that the label is right, by the classifier."
+    if counts["no"] == total:
+        return f"{text} It was not trained on these images."
+    if counts["yes"]:
+        text += (
+            f" It was trained on {counts['yes']} of {total} images with these labels, "
+            "and repeats them: mistakes are missed (docs/doubtful_labels.md). Such "
+            "scores are marked as in-sample."
+        )
+    if counts["unknown"]:
+        text += (
+            f" Of {counts['unknown']} of {total} images the checkpoints do not tell "
+            "whether it was trained on them (docs/doubtful_labels.md)."
+        )
+    return text

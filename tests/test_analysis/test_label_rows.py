@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from mmseg_fsr.analysis.doubtful_labels import DoubtfulLabel
+from mmseg_fsr.analysis.label_rows import COLUMNS, label_rows, note, summary
+
+DOUBTFUL = [DoubtfulLabel(1, 0, True, 0.123456), DoubtfulLabel(0, 1, False, 0.25)]
+
+
+def rows():
+    return label_rows(DOUBTFUL, ["a", "sub/b"], ["cat", "dog"], ["no", "yes"])
+
+
+def test_rows_name_image_class_and_kind():
+    first, second = ([row[column] for column in COLUMNS] for row in rows())
+    assert first == [1, "sub/b", "cat", 1, 0.1235, "likely wrong", "yes"]
+    assert second == [2, "a", "dog", 0, 0.25, "likely missing", "no"]
+
+
+def test_the_summary_counts_by_class():
+    title, cat, dog = summary(
+        rows(), np.array([[0, 0], [1, -1]]), ["cat", "dog"]
+    ).splitlines()
+    assert title.split() == [
+        "class",
+        "labelled",
+        *["likely", "wrong", "likely", "missing"],
+    ]
+    assert cat.split() == ["cat", "1", "1", "0"]
+    assert dog.split() == ["dog", "0", "0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("in_sample", "said"),
+    [
+        (["no", "no"], "It was not trained on these images."),
+        (["no", "yes"], "trained on 1 of 2 images with these labels"),
+        (["no", "unknown"], "Of 1 of 2 images the checkpoints do not tell"),
+    ],
+)
+def test_the_note_says_what_scores_are_worth(in_sample, said):
+    assert said in note(in_sample)
