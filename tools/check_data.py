@@ -24,6 +24,7 @@ from mmseg_fsr.cli.arguments import (
     read_config,
     require_file,
 )
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 
 SPLITS = ("train", "val", "test")
 
@@ -53,17 +54,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints what is there, and ends with 1 if anything is bad."""
     args = parse_args(argv)
     problems: list[str] = []
-    try:
-        cfg = read_config(args.config, args.cfg_options)
-        datasets = {
-            split: build_datasets(cfg, split, problems) for split in args.splits
-        }
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    cfg = read_config(args.config, args.cfg_options)
+    datasets = {split: build_datasets(cfg, split, problems) for split in args.splits}
     report = check_data(
         datasets,
         cfg.get("crop_size"),

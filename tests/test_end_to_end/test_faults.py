@@ -166,14 +166,13 @@ def test_a_full_disk_leaves_the_checkpoints_that_are_there(tiny, straight, tmp_p
     )
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(OSError, match="too large") as failed:
+        with pytest.raises(SystemExit, match=r"error: .*too large.*/work/iter_4\.pth"):
             run_tool(
                 TRAIN, config, "--work-dir", work_dir,
                 "--cfg-options", "default_hooks.checkpoint.max_keep_ckpts=1",
             )  # fmt: skip
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert failed.value.filename == str(work_dir / "iter_4.pth")
     assert checkpoints(work_dir) == ["iter_2.pth"]
     assert_goes_on(tiny, work_dir, straight, start=2)
 
@@ -209,7 +208,7 @@ def test_a_torn_checkpoint_is_passed_over(tiny, straight, tmp_path):
 
 def test_a_work_directory_that_cannot_be_is_named(tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError, match="file/work"):
+    with pytest.raises(SystemExit, match=r"error: .*Not a directory.*file/work"):
         run_tool(TRAIN, tiny, "--work-dir", tmp_path / "file" / "work")
 
 

@@ -235,7 +235,7 @@ def test_each_part_alone_on_a_resnet(model, losses, project, tmp_path):
 
 
 def test_scores_of_a_teacher_that_segments_nothing_are_refused(small, tmp_path):
-    with pytest.raises(ValueError, match=r"EncoderDecoder has no teacher that segm"):
+    with pytest.raises(SystemExit, match=r"EncoderDecoder has no teacher that segm"):
         run_tool(
             TOOLS / "train.py", small, "--work-dir", tmp_path,
             "--cfg-options", "default_hooks.teacher_scoring.type=TeacherScoringHook",

@@ -13,9 +13,10 @@ Examples:
 """
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
 
@@ -24,6 +25,7 @@ import numpy as np
 from prettytable import PrettyTable
 
 from mmseg_fsr.cli.arguments import add_overwrite, positive_float, require_new
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.datasets.image_folder import find_masks, list_images
 from mmseg_fsr.datasets.label_file import read_label_rows, write_label_file
 from mmseg_fsr.datasets.label_row import LabelRow
@@ -94,6 +96,37 @@ def read_labels(
     return read_label_rows(path, names)
 
 
+def matched_labels(
+    rows: Mapping[str, Any], names: Sequence[str], images: Container[str], source: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Labels of the images that have any, and lines about what is left out.
+
+    Args:
+        rows: Labels by name.
+        names: Names of the images that are asked for.
+        images: Names of the images that are there.
+        source: Where the labels are from, for the error.
+
+    Raises:
+        ValueError: If no image has labels.
+    """
+    labels = {name: rows[name] for name in names if name in images and name in rows}
+    if not labels:
+        raise ValueError(
+            f"{source} names {first_names(list(rows), 3)}, but none of the images, "
+            f"such as {first_names(names, 3)}: correct --labels or --images"
+        )
+    missing = {
+        "images without labels": [name for name in names if name not in rows],
+        "labels without an image": [name for name in rows if name not in images],
+    }
+    return labels, [
+        f"left out, {title}: {len(left_out)} ({first_names(left_out, 3)})"
+        for title, left_out in missing.items()
+        if left_out
+    ]
+
+
 def masked_images(folder: Path, names: Sequence[str], images: Path) -> np.ndarray:
     """Which of the images have a mask, bool (N,).
 
@@ -126,62 +159,46 @@ def count_table(
     return table
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the labels, and writes both lists."""
     args = parse_args(argv)
     root, images_folder = args.root, args.root / args.images
     label_path, lists = root / args.labels, [root / "train.txt", root / "val.txt"]
-    outputs, notes = list(lists), []
-    try:
-        if args.val_share >= 1:
-            raise ValueError(f"--val-share {args.val_share}: expected a share below 1")
-        if label_path.is_dir() or label_path.suffix.lower() == ".npy":
-            outputs.append(root / "image_labels.json")
-        for path in outputs:
-            require_new(path, args.overwrite, filter(None, [label_path, args.names]))
-        if not images_folder.is_dir():
-            raise FileNotFoundError(f"--images {images_folder} is not a folder")
-        images = list_images(str(images_folder), None)
-        names = read_split(args.names) if args.names else list(images)
-        names = [x if x in images else without_image_suffix(x) for x in names]
-        rows = read_labels(label_path, names, args.names is not None)
-        both = [name for name in names if name in images and name in rows]
-        if not both:
-            raise ValueError(
-                f"{label_path} names {first_names(list(rows), 3)}, but none of the "
-                f"images, such as {first_names(names, 3)}: correct --labels or --images"
-            )
-        for title, left_out in (
-            ("images without labels", [x for x in names if x not in rows]),
-            ("labels without an image", [x for x in rows if x not in images]),
-        ):
-            if left_out:
-                notes.append(
-                    f"left out, {title}: {len(left_out)} ({first_names(left_out, 3)})"
-                )
-        labels = {name: rows[name] for name in both}
-        require_any_class(labels, label_path)
-        array, classes = label_array(labels)
-        masks = root / ("masks" if args.masks is None else args.masks)
-        may_be_val = None
-        if args.masks or (args.masks is None and masks.is_dir()):
-            may_be_val = masked_images(masks, both, images_folder)
-            notes.append(
-                f"val.txt has images with masks alone, of which {masks} has "
-                f"{may_be_val.sum()}; --masks '' splits all images alike"
-            )
-        is_val = choose_val_images(array > 0, args.val_share, may_be_val, args.seed)
-        if is_val.all() or not is_val.any():
-            raise ValueError(
-                f"--val-share {args.val_share} of {len(both)} images leaves "
-                f"{lists[int(is_val.all()) - 1].name} empty: give another share"
-            )
-        if outputs != lists:
-            write_label_file(outputs[-1], labels)
-        for path, part in zip(lists, (~is_val, is_val), strict=True):
-            write_split(path, [both[index] for index in np.flatnonzero(part)])
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    outputs = list(lists)
+    if args.val_share >= 1:
+        raise ValueError(f"--val-share {args.val_share}: expected a share below 1")
+    if label_path.is_dir() or label_path.suffix.lower() == ".npy":
+        outputs.append(root / "image_labels.json")
+    for path in outputs:
+        require_new(path, args.overwrite, filter(None, [label_path, args.names]))
+    if not images_folder.is_dir():
+        raise FileNotFoundError(f"--images {images_folder} is not a folder")
+    images = list_images(str(images_folder), None)
+    names = read_split(args.names) if args.names else list(images)
+    names = [x if x in images else without_image_suffix(x) for x in names]
+    rows = read_labels(label_path, names, args.names is not None)
+    labels, notes = matched_labels(rows, names, images, label_path)
+    require_any_class(labels, label_path)
+    array, classes = label_array(labels)
+    masks = root / ("masks" if args.masks is None else args.masks)
+    may_be_val = None
+    if args.masks or (args.masks is None and masks.is_dir()):
+        may_be_val = masked_images(masks, list(labels), images_folder)
+        notes.append(
+            f"val.txt has images with masks alone, of which {masks} has "
+            f"{may_be_val.sum()}; --masks '' splits all images alike"
+        )
+    is_val = choose_val_images(array > 0, args.val_share, may_be_val, args.seed)
+    if is_val.all() or not is_val.any():
+        raise ValueError(
+            f"--val-share {args.val_share} of {len(labels)} images leaves "
+            f"{lists[int(is_val.all()) - 1].name} empty: give another share"
+        )
+    if outputs != lists:
+        write_label_file(outputs[-1], labels)
+    for path, part in zip(lists, (~is_val, is_val), strict=True):
+        write_split(path, list(compress(labels, part)))
     print(count_table(array, classes, is_val))
     for note in notes:
         print(note)
