@@ -1,10 +1,13 @@
 """A config for images of one's own: what depends on folder, classes and crop size."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_fsr.datasets import ImageLabelDataset
 from mmseg_fsr.utils.nested_dicts import type_name
 from mmseg_fsr.utils.pipeline_steps import map_steps, with_image_labels
 
@@ -57,8 +60,8 @@ def own_data_settings(
 
     Raises:
         TypeError: If ``classes`` is no list of names.
-        ValueError: If another argument is out of range, no block fits ``crop_size``, or
-            the recipe's pipelines do not have its size.
+        ValueError: If another argument is unknown or out of range, no block fits
+            ``crop_size``, or the recipe's pipelines do not have its size.
 
     Example:
         >>> _base_ = ["./_base_/models/fsr_r50.py", "./_base_/recipes/small_data.py"]
@@ -74,6 +77,8 @@ def own_data_settings(
             f"classes={classes!r}: expected names, the background first, such as "
             "('background', 'cat')"
         )
+    if "type" not in dataset:
+        _require_arguments(dataset)
     dataset.update(
         data_root=data_root, metainfo=dict(metainfo or {}, classes=tuple(classes))
     )
@@ -104,6 +109,20 @@ def own_data_settings(
     merged = Config(derived)
     merged.merge_from_dict(dict(settings or {}))
     return merged.to_dict()
+
+
+def _require_arguments(names: Iterable[str]) -> None:
+    """Refuses names that the data set does not take."""
+    kinds = (own_data_settings, *(x.__init__ for x in ImageLabelDataset.__mro__))
+    known = {name for kind in kinds for name in inspect.signature(kind).parameters}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ValueError(
+                f"own_data_settings has no argument '{name}': {hint}What is no setting "
+                "of the data set goes into `settings` (docs/own_data.md)"
+            )
 
 
 def _model_settings(base: Mapping[str, Any], num_classes: int) -> dict:

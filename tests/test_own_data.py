@@ -1,5 +1,7 @@
 """Configs of a few lines: what follows from folder, classes and crop size."""
 
+import re
+
 import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
@@ -126,6 +128,18 @@ def test_a_pipeline_of_another_size_is_refused():
     )
     with pytest.raises(ValueError, match=r"no step of train_pipeline.*\(448, 448\)"):
         own_data_settings(base, data_root="x", classes=CLASSES, crop_size=320)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ("crop_sise=96", "'crop_sise': did you mean 'crop_size'?"),
+        ("lr=1", "'lr': What"),
+    ],
+)
+def test_unknown_arguments_are_refused(wrong, error, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(error)):
+        small_data(tmp_path, more=f", {wrong}")
 
 
 @pytest.mark.parametrize("classes", ["cat", [1, 2], ("background", None)])

@@ -416,9 +416,12 @@ class ImageLabelDataset(BaseSegDataset):
             return
         for key, folder in {"data_root": self.data_root, **self.data_prefix}.items():
             if folder and "://" not in folder and not osp.isdir(folder):
+                cure = "put the data set there or correct the config"
+                if key == "seg_map_path":
+                    cure = "put masks there, correct the config, or validate without"
                 raise FileNotFoundError(
-                    f"`{key}` {folder} is not a folder: put the data set there or "
-                    "correct the config (docs/own_data.md, docs/voc_coco.md)"
+                    f"`{key}` {folder} is not a folder: {cure} (docs/own_data.md, "
+                    "docs/data.md)"
                 )
 
     def _listed_images(self) -> dict[str, str]:
