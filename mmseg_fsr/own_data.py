@@ -1,6 +1,5 @@
 """A config for images of one's own: what depends on folder, classes and crop size."""
 
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_fsr.datasets import ImageLabelDataset
+from mmseg_fsr.utils.argument_names import argument_names
+from mmseg_fsr.utils.first_names import did_you_mean
 from mmseg_fsr.utils.nested_dicts import type_name
 from mmseg_fsr.utils.pipeline_steps import map_steps, with_image_labels
 
@@ -113,15 +114,14 @@ def own_data_settings(
 
 def _require_arguments(names: Iterable[str]) -> None:
     """Refuses names that the data set does not take."""
-    kinds = (own_data_settings, *(x.__init__ for x in ImageLabelDataset.__mro__))
-    known = {name for kind in kinds for name in inspect.signature(kind).parameters}
+    known = {*inspect.signature(own_data_settings).parameters}
+    known |= argument_names(ImageLabelDataset)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
             raise ValueError(
-                f"own_data_settings has no argument '{name}': {hint}What is no setting "
-                "of the data set goes into `settings` (docs/own_data.md)"
+                f"own_data_settings has no argument '{name}': "
+                f"{did_you_mean(name, known)}What is no setting of the data set goes "
+                "into `settings` (docs/own_data.md)"
             )
 
 

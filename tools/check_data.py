@@ -1,6 +1,7 @@
 r"""Reads all images and masks of a config before it is trained, and names the bad ones.
 
-The model is not built and needs no weights.
+The model and what loads the data are built, too, for settings that they do not know. No
+weights are read.
 
 Examples:
     python tools/check_data.py configs/fsr/fsr_pets.py
@@ -17,7 +18,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.utils import track_iter_progress
 
-from mmseg_fsr.analysis.data_check import build_datasets, check_data
+from mmseg_fsr.analysis.data_check import build_datasets, check_data, check_settings
 from mmseg_fsr.cli.arguments import (
     add_cfg_options,
     exit_with,
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     problems: list[str] = []
     cfg = read_config(args.config, args.cfg_options)
     datasets = {split: build_datasets(cfg, split, problems) for split in args.splits}
+    check_settings(cfg, datasets, problems)
     report = check_data(
         datasets,
         cfg.get("crop_size"),

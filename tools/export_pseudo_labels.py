@@ -40,7 +40,7 @@ from mmseg_fsr.evaluation.cam_iou_metric import configured_bkg_thr
 from mmseg_fsr.export.label_maps import SOURCES
 from mmseg_fsr.export.label_report import report_table
 from mmseg_fsr.export.split_dataset import split_dataset
-from mmseg_fsr.utils.config_keys import require_keys
+from mmseg_fsr.utils.config_file import require_keys
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -35,7 +35,7 @@ from mmseg_fsr.cli.run_options import (
 )
 from mmseg_fsr.cli.runner import build_runner
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
-from mmseg_fsr.utils.config_keys import require_keys
+from mmseg_fsr.utils.config_file import require_keys
 
 TOOL = "tools/test.py"
 

@@ -1,4 +1,4 @@
-"""Reads all images and masks of a config's data sets, and says which are bad."""
+"""Reads a config's images and masks and builds its parts, and says what is bad."""
 
 import os.path as osp
 import warnings
@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.config import Config
-from mmseg.registry import DATASETS
+from mmengine.dataset import Compose
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fsr.cli.arguments import collecting_problems
@@ -125,6 +127,35 @@ def build_datasets(
             dataset.bad_images = None
             datasets.append(dataset)
     return datasets
+
+
+def check_settings(
+    cfg: Config,
+    datasets: Mapping[str, Sequence[ImageLabelDataset]],
+    problems: list[str],
+) -> None:
+    """Builds the model, and the pipelines and loaders of the data sets.
+
+    No weights are read, and no image.
+
+    Args:
+        cfg: The config.
+        datasets: The data sets of each split, from :func:`build_datasets`.
+        problems: Gets a line for each that cannot be built.
+    """
+    with collecting_problems(problems):
+        MODELS.build(cfg.model)
+    for split, parts in datasets.items():
+        if not parts:
+            continue
+        loader = cfg[f"{split}_dataloader"]
+        for settings in inner_datasets(loader.dataset.to_dict()):
+            with collecting_problems(problems):
+                Compose(settings.get("pipeline", []))
+        with collecting_problems(problems), warnings.catch_warnings():
+            # Of torch, about the number of workers.
+            warnings.simplefilter("ignore")
+            Runner.build_dataloader({**loader, "dataset": parts[0]})
 
 
 def check_data(

@@ -16,6 +16,7 @@ from mmseg_fsr.checkpoints.reading import (
     plain_supervision,
 )
 from mmseg_fsr.utils.class_names import compare_classes
+from mmseg_fsr.utils.config_file import load_config
 
 
 def init_model(
@@ -45,8 +46,8 @@ def init_model(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the checkpoint cannot be read, is of another model, or has its
-            classes in another order than the config's data set.
+        ValueError: If a file cannot be read, or the checkpoint is of another model or
+            has its classes in another order than the config's data set.
 
     Example:
         >>> model = init_model("configs/fsr/fsr_vit-b_voc.py", "fsr_vit-b_voc.pth")
@@ -54,6 +55,8 @@ def init_model(
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not isinstance(config, Config):
+        config = load_config(config)
     model = mmseg_apis.init_model(config, None, device, cfg_options)
     for split in ("test", "val", "train"):
         loader = model.cfg.get(f"{split}_dataloader")

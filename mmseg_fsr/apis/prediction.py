@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mmseg_fsr.datasets.image_file import array_of_picture
 from mmseg_fsr.models.segmentors import CAMSegmentor, require_merged_logits
-from mmseg_fsr.utils.config_keys import require_keys
+from mmseg_fsr.utils.config_file import require_keys
 from mmseg_fsr.utils.label_ids import BACKGROUND
 from mmseg_fsr.utils.pipeline_steps import map_steps, without_annotations
 

@@ -15,6 +15,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
+from mmseg_fsr.utils.config_file import load_config
+
+from .config_errors import config_sentence
 from .output_folder import require_own_work_dir
 from .unread_options import unread_options
 
@@ -245,8 +248,11 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     Args:
         path: The config's file.
         options: Settings that override those of the file. Defaults to None.
+
+    Raises:
+        ValueError: If the file is no Python that can be read, or an option is wrong.
     """
-    cfg = Config.fromfile(path)
+    cfg = load_config(path)
     merge_options(cfg, options)
     init_default_scope(cfg.get("default_scope", "mmseg"))
     return cfg
@@ -294,11 +300,11 @@ def runner_config(args: argparse.Namespace, subfolder: str = "") -> Config:
 
     Raises:
         FileExistsError: If the runner would replace a config that no runner wrote.
-        ValueError: If an option or hook does not fit, or the work directory is a
-            folder of the config's data.
+        ValueError: If the file is no Python that can be read, an option or hook does
+            not fit, or the work directory is a folder of the config's data.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config)
     cfg.launcher = args.launcher
     merge_options(cfg, args.cfg_options)
     _drop_removed_hooks(cfg)
@@ -334,11 +340,16 @@ def _refuse_doubled_hooks(cfg: Config) -> None:
 
 @contextlib.contextmanager
 def collecting_problems(problems: list[str]) -> Iterator[None]:
-    """Adds an error about a file to the problems, and the program continues."""
+    """Adds an error of files or config to the problems, and the program continues."""
     try:
         yield
     except (ValueError, OSError) as error:
         problems.append(str(error))
+    except (KeyError, TypeError) as error:
+        sentence = config_sentence(error)
+        if sentence is None:
+            raise
+        problems.append(sentence)
 
 
 def exit_with(problems: Sequence[str], shown: int = 20) -> None:

@@ -12,6 +12,8 @@ from mmengine.logging import MMLogger
 
 from mmseg_fsr.datasets.bad_images import TooManyBadImagesError
 
+from .config_errors import config_sentence
+
 # Set to anything, it shows tracebacks on the console.
 SHOW_TRACEBACK = "MMSEG_FSR_TRACEBACK"
 
@@ -32,8 +34,9 @@ def one_line_errors(*others: type[Exception], begin: str = "") -> Iterator[None]
     traceback instead. The exit code is 1.
 
     Args:
-        *others: Errors that are about the input beside ``ValueError``, ``OSError`` and
-            a run's own, of broken losses and too many bad images.
+        *others: Errors that are about the input beside ``ValueError``, ``OSError``, a
+            run's own, of broken losses and too many bad images, and those of
+            :func:`~mmseg_fsr.cli.config_errors.config_sentence`.
         begin: What comes before, such as a new line after a progress bar. Defaults to
             nothing.
 
@@ -47,13 +50,16 @@ def one_line_errors(*others: type[Exception], begin: str = "") -> Iterator[None]
     """
     try:
         yield
-    except (*_OF_INPUT, *others) as error:
-        if os.environ.get(SHOW_TRACEBACK):
+    except Exception as error:
+        sentence = config_sentence(error)
+        if isinstance(error, (*_OF_INPUT, *others)):
+            sentence = error_sentence(error)
+        if sentence is None or os.environ.get(SHOW_TRACEBACK):
             raise
         print(begin, end="", file=sys.stderr)
         for file in _log_traceback(error):
             print(f"traceback: {file}", file=sys.stderr)
-        sys.exit(f"error: {error_sentence(error)}")
+        sys.exit(f"error: {sentence}")
 
 
 def error_sentence(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from mmseg_fsr.evaluation import (
     PseudoLabelIoUMetric,
 )
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
-from mmseg_fsr.utils.config_keys import require_keys
+from mmseg_fsr.utils.config_file import require_keys
 
 # Metrics of what CAMSegmentor.add_cams gives.
 CAM_METRICS = (CAMIoUMetric, ImageLabelMetric, PseudoLabelIoUMetric)

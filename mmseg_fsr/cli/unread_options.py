@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-import mmseg.registry
 from mmengine.config import Config
-from mmengine.registry import Registry
 from mmengine.runner import FlexibleRunner, Runner
 from torch.utils.data import DataLoader
 
+from mmseg_fsr.utils.argument_names import argument_names, registered
 from mmseg_fsr.utils.first_names import first_names
 
 # What mmengine's runners, mmseg and the tools take from a config by name.
@@ -29,7 +28,7 @@ _COMPLETE = {
     "env_cfg.mp_cfg": {"mp_start_method", "opencv_num_threads"},
     "randomness": {"seed", "diff_rank_seed", "deterministic"},
 }
-_LOADER = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"}
+_LOADER = {*argument_names(DataLoader), "num_batch_per_epoch"}
 
 
 def unread_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
@@ -150,16 +149,13 @@ def _accepted(path: str, node: Mapping[str, Any]) -> set[str] | None:
 
 def _arguments(kind: Any) -> set[str] | None:
     """Names of a component's arguments; None if it refuses others, or is not known."""
-    if isinstance(kind, str):
-        registries = vars(mmseg.registry).values()
-        found = (x.get(kind) for x in registries if isinstance(x, Registry))
-        kind = next(filter(None, found), None)
+    kind = registered(kind) if isinstance(kind, str) else kind
     if not inspect.isclass(kind):
         return None
-    own, *inherited = (inspect.signature(x.__init__).parameters for x in kind.__mro__)
-    if all(x.kind is not x.VAR_KEYWORD for x in own.values()):
+    own = inspect.signature(kind.__init__).parameters.values()
+    if all(x.kind is not x.VAR_KEYWORD for x in own):
         return None
-    return {*own, *(name for names in inherited for name in names)}
+    return argument_names(kind)
 
 
 # ------------------------------------------------------------- used-up variables

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from mmcv.image import imfrombytes
 from mmengine import fileio
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from mmseg_fsr.utils.pixel_range import PixelRange, scale_to_8bit
@@ -250,8 +250,11 @@ def decode_file(
         raise ValueError(f"{kind} {path} has too many pixels ({error})") from error
     # Damaged files, above all damaged EXIF data, make Pillow raise errors of any kind.
     except Exception as error:
+        # Pillow would name an object in memory.
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "no picture of a known kind" if unknown else error
         raise ValueError(
-            f"{kind} {path} cannot be decoded ({error}): replace the file or remove "
+            f"{kind} {path} cannot be decoded ({reason}): replace the file or remove "
             f"its name from {source}"
         ) from error
 

@@ -12,7 +12,6 @@ Four layouts are read:
 Class ids are those of the masks: 1..K, 0 being the background.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,13 +22,15 @@ from unicodedata import normalize
 import numpy as np
 
 from mmseg_fsr.utils.atomic_write import atomic_write
-from mmseg_fsr.utils.first_names import first_names
+from mmseg_fsr.utils.first_names import did_you_mean, first_names
 from mmseg_fsr.utils.label_ids import UNKNOWN
 
 from .label_row import FLAGS, Label, LabelRow
 from .label_table import read_label_table
 from .split_file import check_image_name, clean_name, without_image_suffix
 
+# A mask id in a text. Only as many digits as an id can have.
+_WRITTEN_ID = re.compile(r"-?[0-9]{1,9}")
 # Column k of other programs' arrays is class k + 1 of masks.
 _CONVERT_PICKLE = """\
 import numpy as np; from mmseg_fsr.datasets import write_label_file
@@ -100,6 +101,7 @@ def read_image_labels(
             "empty list for an image without objects, or drop it from the split"
         )
     ids = {normalize("NFC", name): index for index, name in enumerate(classes)}
+    _refuse_unknown_classes({name: labels[name] for name in names}, ids)
     multi_hot = np.zeros((len(names), len(classes) - 1), dtype=np.float32)
     for values, name in zip(multi_hot, names, strict=True):
         row = labels[name]
@@ -299,24 +301,36 @@ def _require_white_space(given: Mapping[str, LabelRow], names: Iterable[str]) ->
             )
 
 
+def _refuse_unknown_classes(
+    rows: Mapping[str, LabelRow], ids: Mapping[str, int]
+) -> None:
+    """Refuses class names that are not of ``ids``: one by its place, all by name."""
+    known = [name for name, index in ids.items() if index > 0]
+    places: dict[str, str] = {}
+    for name, row in rows.items():
+        for label in (*row.shown, *row.unknown):
+            is_name = isinstance(label, str) and not _WRITTEN_ID.fullmatch(label)
+            if is_name and normalize("NFC", label) not in known:
+                places.setdefault(label, f"{row.place}: image '{name}'")
+    if not places:
+        return
+    first, *others = places
+    hint = did_you_mean(normalize("NFC", first), known) or f"known are {known}. "
+    if set(re.split(r"[,;|]", first)) & set(known):
+        hint = "write spaces between labels, or call the file .csv. "
+    more = f". Also unknown: {_quoted(others)}" if others else ""
+    raise ValueError(
+        f"{places[first]} has the unknown class '{first}': {hint}If it is right, add "
+        f"it to the config's classes (metainfo){more}"
+    )
+
+
 def _class_id(label: Label, ids: Mapping[str, int], place: str) -> int:
     """The mask id 1..K of a label given as name or id."""
     last = len(ids) - 1
     if isinstance(label, str):
-        label = normalize("NFC", label)
-        if label in ids and ids[label] > 0:
-            return ids[label]
-        if not re.fullmatch(r"-?[0-9]{1,9}", label):
-            known = [known for known, index in ids.items() if index > 0]
-            near = difflib.get_close_matches(label, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {known}."
-            if set(re.split(r"[,;|]", label)) & set(known):
-                hint = "write spaces between labels, or call the file .csv."
-            raise ValueError(
-                f"{place} has the unknown class '{label}': {hint} If it is right, add "
-                "it to the config's classes (metainfo)"
-            )
-        label = int(label)
+        name = normalize("NFC", label)
+        label = ids[name] if name in ids else int(label)
     if isinstance(label, bool) or not isinstance(label, int):
         raise ValueError(
             f"{place} has the label {label!r}, expected a class name or an id from 1 "
@@ -464,7 +478,8 @@ def _read_multi_hot(
             f"label file {path} must have shape ({len(names)}, "
             f"{num_columns if classes else 'classes'}), a row for each image of the "
             "split in its order and a column for each class without the background, "
-            f"got {array.shape}"
+            f"got {array.shape}. An array is of one split alone: after "
+            "tools/dataset_converters/split.py name the image_labels.json that it wrote"
         )
     array = array.astype(np.float32)
     array[np.isnan(array)] = UNKNOWN

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.logging import MMLogger
+from mmseg.registry import MODELS
 from torch.utils.data import DataLoader
 
+import mmseg_fsr.models  # noqa: F401  (registers)
 from mmseg_fsr.cli.one_line_errors import (
     SHOW_TRACEBACK,
     error_sentence,
@@ -44,6 +46,15 @@ def test_the_console_has_the_sentence_and_the_log_the_traceback(error, logger, c
     assert "Traceback (most recent call last)" in text
     assert f"{Path(__file__).name}" in text
     assert SENTENCE in text
+
+
+def test_a_setting_that_a_component_lacks_is_one_sentence_too(logger, monkeypatch):
+    head = dict(type="PTCHead", loss_wieght=1)
+    with pytest.raises(SystemExit, match="'loss_weight'"), one_line_errors():
+        MODELS.build(head)
+    monkeypatch.setenv(SHOW_TRACEBACK, "1")
+    with pytest.raises(TypeError), one_line_errors():
+        MODELS.build(head)
 
 
 @pytest.mark.parametrize("kind", [TypeError, RuntimeError, KeyError, AssertionError])

@@ -197,6 +197,20 @@ def test_labels_alone_within_a_wrapper_and_images_that_are_too_large(check, pets
     )
 
 
+def test_settings_that_a_part_lacks_are_named(check):
+    loader = dict(num_wokers=1, dataset=dict(pipeline=[dict(type="Rezise")]))
+    settings = {"model.affinity_head.loss_wieght": 1, "train_dataloader": loader}
+    _, out, errors = check(settings=settings)
+    for words in (
+        "PTCHead .* 'loss_weight'",
+        "Rezise",
+        "DataLoader .* 'num_workers'",
+    ):
+        assert sum(bool(re.search(words, error)) for error in errors) == 1
+    assert len(errors) == 3
+    assert "read 7 images" in out
+
+
 def test_voc(tmp_path, capsys):
     root = write_voc(tmp_path / "voc")
     (root / "SegmentationClassAug").symlink_to(root / "SegmentationClass")

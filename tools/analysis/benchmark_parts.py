@@ -43,7 +43,7 @@ from mmseg_fsr.cli.arguments import (
 )
 from mmseg_fsr.ops import PermutohedralLattice, bilateral_features
 from mmseg_fsr.scenes import draw_scene
-from mmseg_fsr.utils.config_keys import require_keys
+from mmseg_fsr.utils.config_file import require_keys
 
 BATCH, SIDE, NUM_MAPS = 4, 224, 4
 HEIGHT, WIDTH = 375, 500

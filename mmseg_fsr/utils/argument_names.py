@@ -1,0 +1,34 @@
+"""Names of the arguments that a component takes, which are the keys of its settings."""
+
+import inspect
+from typing import Any
+
+import mmseg.registry
+from mmengine.registry import Registry
+
+
+def registered(name: str) -> Any:
+    """What the first of mmseg's registries that knows a name has, None if none has."""
+    registries = vars(mmseg.registry).values()
+    found = (x.get(name) for x in registries if isinstance(x, Registry))
+    return next(filter(None, found), None)
+
+
+def argument_names(kind: type) -> set[str]:
+    """Names of the arguments with which a class can be made.
+
+    Args:
+        kind: A class. Where it passes ``**kwargs`` on, its bases' arguments count.
+
+    Example:
+        >>> from mmseg_fsr.datasets import ImageLabelDataset
+        >>> {"label_file", "data_root"} <= argument_names(ImageLabelDataset)
+        True
+    """
+    names: set[str] = set()
+    for base in kind.__mro__:
+        parameters = inspect.signature(base.__init__).parameters
+        names.update(parameters)
+        if all(x.kind is not x.VAR_KEYWORD for x in parameters.values()):
+            break
+    return names - {"self", "args", "kwargs"}
