@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from mmpretrain.evaluation import AveragePrecision
 
 from .doubtful_labels import DoubtfulLabel
 
@@ -40,14 +42,36 @@ def label_rows(
     ]
 
 
-def summary(rows: Sequence[dict], labels: np.ndarray, classes: Sequence[str]) -> str:
-    """A table of the classes: labels given, likely wrong and likely missing ones."""
+def summary(
+    rows: Sequence[dict],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> str:
+    """A table of the classes: labels given, the classifier's AP, doubtful labels.
+
+    Args:
+        rows: Rows of :func:`label_rows`.
+        labels: Labels (N, K) of the images: 1, 0, or negative where nobody knows.
+        probabilities: The classifier's (N, K).
+        classes: Names of the K foreground classes.
+    """
     counts = Counter((row["class"], row["kind"]) for row in rows)
+    labelled = (labels > 0).sum(0)
+    precisions = AveragePrecision.calculate(
+        *(torch.from_numpy(x[:, labelled > 0]) for x in (probabilities, labels)),
+        average=None,
+    ).tolist()
     width = max(map(len, ("class", *classes)))
-    lines = [f"{'class':{width}}  labelled  {'  '.join(KINDS.values())}"]
-    for name, given in zip(classes, (labels > 0).sum(0), strict=True):
+    lines = [f"{'class':{width}}  labelled     AP  {'  '.join(KINDS.values())}"]
+    for name, given in zip(classes, labelled, strict=True):
+        precision = f"{precisions.pop(0):.1f}" if given else "-"
         cells = [f"{counts[name, kind]:{len(kind)}d}" for kind in KINDS.values()]
-        lines.append(f"{name:{width}}  {given:8d}  {'  '.join(cells)}")
+        lines.append(f"{name:{width}}  {given:8d}  {precision:>5}  {'  '.join(cells)}")
+    lines.append(
+        "AP says how well the classifier knows the class by these labels: where it is "
+        "low, most doubts are its own mistakes."
+    )
     return "\n".join(lines)
 
 

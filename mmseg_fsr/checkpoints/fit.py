@@ -11,6 +11,8 @@ from .names import is_of_teacher, part_of
 # Parts that predictions do not use. A checkpoint converted from the authors' program
 # has no centres; one for prediction alone has no auxiliary head.
 TRAINING_PARTS = ("distill_head", "auxiliary_head")
+# mmseg's decode heads all have this layer, with an output a class.
+_CLASSES = "decode_head.conv_seg.weight"
 
 
 def check_weights(
@@ -54,8 +56,17 @@ def check_weights(
             "the checkpoint does not fit the model of this config in "
             f"{len(problems)} tensors: "
             f"{first_names(sorted(problems), separator='; ')}. "
-            "Resume, test or load a checkpoint that was trained with this config"
+            f"{_other_classes(own, given)}Resume, test or load a checkpoint that was "
+            "trained with this config"
         )
+
+
+def _other_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """Says so if segmentations have different numbers of classes."""
+    counts = [len(x[_CLASSES]) for x in (given, own) if _CLASSES in x]
+    if len(set(counts)) < 2:
+        return ""
+    return f"It has {counts[0]} classes, this config {counts[1]}. "
 
 
 def _only_trains(name: str) -> bool:

@@ -17,17 +17,24 @@ def test_rows_name_image_class_and_kind():
     assert second == [2, "a", "dog", 0, 0.25, "likely missing", "no"]
 
 
-def test_the_summary_counts_by_class():
-    title, cat, dog = summary(
-        rows(), np.array([[0, 0], [1, -1]]), ["cat", "dog"]
+def test_the_summary_has_counts_and_how_well_the_classes_are_known():
+    labels = np.array([[0, 0, 0], [1, -1, 0], [0, 1, -1], [1, 0, 0]])
+    probabilities = np.array(
+        [[0.9, 0.2, 0.5], [0.8, 0.9, 0.5], [0.1, 0.7, 0.5], [0.7, 0.3, 0.5]]
+    )
+    title, cat, dog, cow, about = summary(
+        rows(), labels, probabilities, ["cat", "dog", "cow"]
     ).splitlines()
     assert title.split() == [
-        "class",
-        "labelled",
+        *["class", "labelled", "AP"],
         *["likely", "wrong", "likely", "missing"],
     ]
-    assert cat.split() == ["cat", "1", "1", "0"]
-    assert dog.split() == ["dog", "0", "0", "1"]
+    # Of the sorted images the second and the third have it: (1 / 2 + 2 / 3) / 2.
+    assert cat.split() == ["cat", "2", "58.3", "1", "0"]
+    # The one that nobody knows would come first.
+    assert dog.split() == ["dog", "1", "100.0", "0", "1"]
+    assert cow.split() == ["cow", "0", "-", "0", "0"]
+    assert "AP says" in about
 
 
 @pytest.mark.parametrize(

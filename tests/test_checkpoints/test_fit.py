@@ -83,3 +83,15 @@ def test_weights_that_do_not_fit_are_refused(given, message, use):
 def test_resumed_weights_need_all_that_training_uses():
     with pytest.raises(ValueError, match=r"in 8 tensors: auxiliary_head\.0\.bias is"):
         check_weights(with_training_parts(), OWN, **RESUME)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [(21, r"\. It has 21 classes, this config 3\. Resume"), (3, r"missing\. Resume")],
+)
+def test_another_number_of_classes_is_said(classes, words):
+    def tensors(number):
+        return {"decode_head.conv_seg.weight": torch.zeros(number, 2, 1, 1)}
+
+    with pytest.raises(ValueError, match=words):
+        check_weights(OWN | tensors(3), tensors(classes))

@@ -42,7 +42,7 @@ def test_dumps_are_in_the_file_alone(printed):
     assert len(console.splitlines()) < 60
 
 
-def test_a_few_lines_say_what_runs(printed, run):
+def test_a_few_lines_say_what_runs(printed, run, tiny):
     console, log = printed
     (file,) = run.glob("*/*.log")
     for line in (
@@ -56,6 +56,8 @@ def test_a_few_lines_say_what_runs(printed, run):
         rf"Log file +{file}\n",
         r"Supervision: ImageLabelDataset in .*: image labels\n",
         r"The run trains in float32\.\n",
+        rf"Trained\. To look at the run: python tools/report\.py {run}\n",
+        rf"To use it: python tools/predict\.py {tiny} {run / 'iter_4.pth'} IMAGES",
     ):
         assert len(re.findall(line, console)) == 1, line
         assert re.search(line, log)

@@ -1,5 +1,6 @@
 import io
 import logging
+import warnings
 
 import pytest
 from mmengine.logging import MMLogger, print_log
@@ -57,6 +58,23 @@ def test_the_file_has_all_and_the_console_what_a_user_needs(
 ):
     said_by(module, code)("a message", logger, level)
     assert places(logger, "a message") == (on_console, True)
+
+
+def test_warnings_of_mmengine_about_its_own_code_are_in_the_file_alone(logger):
+    text = "The prefix is not set in metric class IoUMetric."
+    print_log(text, "current", logging.WARNING)
+    assert places(logger, text) == (False, True)
+
+
+def test_warnings_without_a_remedy_are_dropped(logger):
+    # As mmseg and torch give them.
+    for words in (
+        "The draw is False, it means that",
+        "'pin_memory' argument is set as",
+    ):
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.warn(words + " true but no accelerator is found", stacklevel=1)
+        assert not shown
 
 
 def test_a_message_may_be_for_one_of_the_two(logger):

@@ -148,7 +148,7 @@ def write_doubtful_labels(args: argparse.Namespace) -> None:
         writer.writerows(rows)
     with atomic_write(gallery, "w") as file:
         file.write(page)
-    print(summary(rows, labels, classes))
+    print(summary(rows, labels, probabilities, classes))
     if ranked.unranked:
         print(
             "not ranked, as no image or every image has them: "

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from mmengine.device import is_cuda_available
@@ -132,10 +133,16 @@ class ConsoleHook(Hook):
         self._tell_scores(runner, runner.test_loop, "of the test", metrics)
 
     def after_train(self, runner: Runner) -> None:
-        """Says how to look at the results."""
-        runner.logger.info(
-            f"Trained. To look at the run: python tools/report.py {runner.work_dir}"
-        )
+        """Says how to look at the results, and how to use them."""
+        folder = Path(runner.work_dir)
+        text = f"Trained. To look at the run: python tools/report.py {folder}"
+        last = folder / "last_checkpoint"
+        if last.exists() and runner.cfg.filename:
+            text += (
+                f"\nTo use it: python tools/predict.py {runner.cfg.filename} "
+                f"{last.read_text()} IMAGES --out FOLDER"
+            )
+        runner.logger.info(text)
 
     def _tell_run(
         self, runner: Runner, title: str, rows: Sequence[tuple[str, str]]
