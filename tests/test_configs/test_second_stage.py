@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 
+from mmseg_fsr.checkpoints.supervision import supervision
 from mmseg_fsr.datasets import VOCImageLabelDataset
 from mmseg_fsr.datasets.mask_file import write_mask
 from tests.support.project_files import CONFIGS
@@ -38,7 +39,9 @@ def test_deeplab_is_mmsegs_but_for_the_training_data():
         "deeplabv3plus/deeplabv3plus_r101-d8_4xb4-20k_voc12aug-512x512.py"
     ).to_dict()
     changed = {key for key in theirs if ours[key] != theirs[key]}
-    assert changed == {"train_dataloader"}
+    assert changed == {"train_dataloader", "default_hooks"}
+    hooks = dict(theirs["default_hooks"], supervision=dict(type="SupervisionHook"))
+    assert ours["default_hooks"] == hooks
     mine, other = ours["train_dataloader"], theirs["train_dataloader"]
     assert {key for key in other if mine[key] != other[key]} == {"dataset"}
     assert mine["dataset"]["pipeline"] == theirs["train_pipeline"]
@@ -60,6 +63,14 @@ def test_segformer_is_mmsegs_but_for_data_classes_and_length():
     ours["param_scheduler"][1]["end"] = 160000
     assert ours["param_scheduler"] == theirs["param_scheduler"]
     assert ours["train_cfg"]["max_iters"] == 40000
+
+
+@pytest.mark.parametrize("name", [DEEPLAB, SEGFORMER, *SCENES])
+def test_checkpoints_say_what_they_were_trained_on(name):
+    cfg = load(name)
+    assert "mmseg_fsr" in cfg.custom_imports["imports"]
+    assert cfg.default_hooks.supervision.type == "SupervisionHook"
+    assert "label maps of PseudoLabels" in supervision(cfg)[0]
 
 
 @pytest.mark.parametrize("name", [DEEPLAB, SEGFORMER, *SCENES])

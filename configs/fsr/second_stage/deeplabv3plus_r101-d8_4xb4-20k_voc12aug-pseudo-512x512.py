@@ -7,3 +7,4 @@ _base_ = [
 ]
 train_dataloader = dict(
     dataset=dict(pipeline=_base_.train_pipeline, **_base_.pseudo_train))
+default_hooks = dict(supervision=dict(type='SupervisionHook'))

@@ -22,4 +22,5 @@ max_iters = 40000
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].end = max_iters
 train_cfg = dict(max_iters=max_iters, val_interval=4000)
-default_hooks = dict(checkpoint=dict(interval=4000))
+default_hooks = dict(
+    checkpoint=dict(interval=4000), supervision=dict(type='SupervisionHook'))

@@ -1,5 +1,6 @@
 # PASCAL VOC 2012: the 10,582 training images with exported labels instead of masks,
 # and the validation images. Data sets alone: the rest is the configs' own.
+custom_imports = dict(imports=['mmseg_fsr'], allow_failed_imports=False)
 # The folder of the labels is within data_root, or absolute.
 pseudo_labels = '{{$FSR_PSEUDO_LABELS:PseudoLabels}}'
 voc = dict(
