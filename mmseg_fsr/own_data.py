@@ -114,7 +114,7 @@ def own_data_settings(
 
 def _require_arguments(names: Iterable[str]) -> None:
     """Refuses names that the data set does not take."""
-    known = {*inspect.signature(own_data_settings).parameters}
+    known = {*inspect.signature(own_data_settings).parameters} - {"dataset"}
     known |= argument_names(ImageLabelDataset)
     for name in names:
         if name not in known:

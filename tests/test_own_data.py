@@ -135,6 +135,7 @@ def test_a_pipeline_of_another_size_is_refused():
     [
         ("crop_sise=96", "'crop_sise': did you mean 'crop_size'?"),
         ("lr=1", "'lr': What"),
+        ("dataset=1", "own_data_settings has no argument 'dataset': "),
     ],
 )
 def test_unknown_arguments_are_refused(wrong, error, tmp_path):

@@ -65,12 +65,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_settings(cfg, datasets, problems)
     report = check_data(
         datasets,
+        problems,
         cfg.get("crop_size"),
         args.workers,
         lambda loader: track_iter_progress((loader, len(loader)), file=sys.stdout),
     )
     # Test data are mostly those of validation.
-    problems = list(dict.fromkeys([*problems, *report.problems]))
+    problems = list(dict.fromkeys(problems))
     print("\n" + "\n".join(report.notes))
     good = "" if problems else ", nothing is wrong"
     print(f"read {len(report.sizes)} images and {report.masks} masks{good}")

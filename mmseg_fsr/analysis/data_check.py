@@ -2,9 +2,10 @@
 
 import os.path as osp
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -17,6 +18,7 @@ from mmseg_fsr.cli.arguments import collecting_problems
 from mmseg_fsr.datasets import ImageLabelDataset
 from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.datasets.image_folder import is_elsewhere
+from mmseg_fsr.datasets.image_label_dataset import require_image_labels
 from mmseg_fsr.datasets.label_summary import summarize_labels
 from mmseg_fsr.utils.first_names import first_names
 from mmseg_fsr.utils.nested_dicts import inner_datasets, nested_dicts, type_name
@@ -33,30 +35,19 @@ class DataReport:
     Attributes:
         sizes: Height and width of each image that is right, and its mask, too.
         masks: Number of masks that are right.
-        problems: One line for each thing that is wrong.
         notes: Lines about what is there.
     """
 
     sizes: list[tuple[int, int]] = field(default_factory=list)
     masks: int = 0
-    problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-class FilesRead(NamedTuple):
-    """An image that was read, and its mask.
-
-    Attributes:
-        size: Height and width of the image.
-        areas: Pixels of each of K + 1 classes in the mask; None without a mask.
-    """
-
-    size: tuple[int, int]
-    areas: np.ndarray | None
 
 
 class ReadFiles(Dataset):
     """Reads items of data sets; an error's message stands for one that fails.
+
+    An item is the height and width of the image, and the pixels of each of K + 1
+    classes in its mask, None without a mask.
 
     Args:
         items: Data set and index of each item.
@@ -68,7 +59,9 @@ class ReadFiles(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> FilesRead | str:
+    def __getitem__(
+        self, index: int
+    ) -> tuple[tuple[int, int], np.ndarray | None] | str:
         dataset, place = self.items[index]
         with warnings.catch_warnings():
             # Of mmseg, about a mask of several channels, which is an error here.
@@ -82,7 +75,7 @@ class ReadFiles(Dataset):
             ids = sample.gt_sem_seg.data.numpy().astype(np.uint8).ravel()
             num_classes = len(dataset.metainfo["classes"])
             areas = np.bincount(ids, minlength=256)[:num_classes]
-        return FilesRead(tuple(sample.ori_shape[:2]), areas)
+        return tuple(sample.ori_shape[:2]), areas
 
 
 def build_datasets(
@@ -106,13 +99,7 @@ def build_datasets(
     loader = cfg.get(f"{split}_dataloader")
     datasets = []
     for settings in [] if loader is None else inner_datasets(loader.dataset.to_dict()):
-        kind = DATASETS.get(settings["type"])
-        if not (isinstance(kind, type) and issubclass(kind, ImageLabelDataset)):
-            raise ValueError(
-                f"{split}_dataloader.dataset of {cfg.filename} is a "
-                f"{settings['type']}: expected an ImageLabelDataset or one derived "
-                "from it"
-            )
+        require_image_labels(settings, f"{split}_dataloader.dataset of {cfg.filename}")
         settings["pipeline"] = _loading_steps(settings.get("pipeline", []))
         if not settings.get("test_mode"):
             settings["on_bad_image"] = "skip"
@@ -160,6 +147,7 @@ def check_settings(
 
 def check_data(
     datasets: Mapping[str, Sequence[ImageLabelDataset]],
+    problems: list[str],
     crop_size: tuple[int, int] | None = None,
     workers: int = 0,
     track: Callable[[DataLoader], Iterable] = iter,
@@ -168,6 +156,7 @@ def check_data(
 
     Args:
         datasets: The data sets of each split, from :func:`build_datasets`.
+        problems: Gets a line for each thing that is wrong.
         crop_size: Height and width of training views. Defaults to None, unknown.
         workers: Number of processes that read; 0 for this one. Defaults to 0.
         track: Goes through the results, to show progress. Defaults to ``iter``.
@@ -190,33 +179,30 @@ def check_data(
                 items.setdefault((image, info.get("seg_map_path")), (dataset, index))
         if parts:
             report.notes.append(f"{split}: {len(names[split])} images")
-    _require_apart(names, report.problems)
-    with_mask = {image for image, mask in items if mask is not None}
-    chosen = [
-        item
-        for (image, mask), item in items.items()
-        if mask is not None or image not in with_mask
-    ]
+    problems += _shared_images(names)
+    # An image that is to be read with its mask is not read without.
+    for image in {image for image, mask in items if mask is not None}:
+        items.pop((image, None), None)
+    chosen = list(items.values())
     loader = DataLoader(
         ReadFiles(chosen), batch_size=None, num_workers=workers, collate_fn=_unchanged
     )
-    areas: dict[int, np.ndarray] = {}
-    for (dataset, _), files in zip(chosen, track(loader), strict=True):
-        if isinstance(files, str):
-            report.problems.append(files)
+    areas: dict[ImageLabelDataset, np.ndarray] = {}
+    for (dataset, _), found in zip(chosen, track(loader), strict=True):
+        if isinstance(found, str):
+            problems.append(found)
             continue
-        report.sizes.append(files.size)
-        if files.areas is not None:
+        size, area = found
+        report.sizes.append(size)
+        if area is not None:
             report.masks += 1
-            areas[id(dataset)] = areas.get(id(dataset), 0) + files.areas
-    read = {id(dataset): dataset for dataset, _ in chosen}
-    for key, dataset in read.items():
-        classes = dataset.metainfo["classes"]
-        with collecting_problems(report.problems):
+            areas[dataset] = areas.get(dataset, 0) + area
+    for dataset in dict.fromkeys(dataset for dataset, _ in chosen):
+        with collecting_problems(problems):
             if dataset.test_mode and dataset.label_file:
                 report.notes.append(_judge_labels(dataset))
-            if key in areas:
-                check_label_areas(areas[key], classes)
+            if dataset in areas:
+                check_label_areas(areas[dataset], dataset.metainfo["classes"])
     report.notes += _describe_sizes(report.sizes, crop_size)
     return report
 
@@ -228,6 +214,8 @@ def _loading_steps(pipeline: Sequence[Any]) -> list[dict]:
         for step in nested_dicts(pipeline)
         if type_name(step).startswith("Load") or type_name(step) == "ScaleTo8Bit"
     ]
+    # What a pipeline lacks is said of its settings; images are read nevertheless.
+    steps = steps or [dict(type="LoadImageFromFile")]
     return [*steps, dict(type="PackSegInputs")]
 
 
@@ -252,23 +240,20 @@ def _no_masks(dataset: ImageLabelDataset) -> str | None:
     )
 
 
-def _require_apart(names: Mapping[str, Mapping[str, str]], problems: list[str]) -> None:
-    """Adds a problem if images of training are of another split, too.
+def _shared_images(names: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Says which images of training are of other splits, too.
 
     Args:
         names: Name of each image by its path, by split.
-        problems: The problems.
     """
     train = names.get("train", {})
-    shared: dict[tuple[str, ...], list[str]] = {}
-    for split in [split for split in names if split != "train"]:
-        both = tuple(
-            sorted(name for path, name in train.items() if path in names[split])
-        )
-        if both:
-            shared.setdefault(both, []).append(split)
+    shared: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for split, others in names.items():
+        both = sorted(train[path] for path in train.keys() & others.keys())
+        if both and split != "train":
+            shared[tuple(both)].append(split)
     for both, splits in shared.items():
-        problems.append(
+        yield (
             f"images in train and also in {' and '.join(splits)}: {len(both)} "
             f"({first_names(both, 20)}): remove each from one of the lists; scores of "
             "images that were trained on say too much"

@@ -29,15 +29,15 @@ def label_rows(
             :class:`~mmseg_fsr.analysis.label_scorers.Scorers` has them.
     """
     return [
-        dict(
-            rank=rank,
-            image=names[found.image],
-            given=int(found.given),
-            score=round(found.score, 4),
-            kind=KINDS[found.given],
-            in_sample=in_sample[found.image],
-        )
-        | {"class": classes[found.class_index]}
+        {
+            "rank": rank,
+            "image": names[found.image],
+            "class": classes[found.class_index],
+            "given": int(found.given),
+            "score": round(found.score, 4),
+            "kind": KINDS[found.given],
+            "in_sample": in_sample[found.image],
+        }
         for rank, found in enumerate(doubtful, start=1)
     ]
 

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_fsr.datasets.image_file import check_bgr
 from mmseg_fsr.models.segmentors import CAMSegmentor
+from mmseg_fsr.utils.nested_dicts import inner_datasets
 from mmseg_fsr.utils.pipeline_steps import without_annotations
 from mmseg_fsr.utils.pixel_range import PixelRange
 
@@ -26,9 +27,7 @@ def inference_pipeline(cfg: Config) -> list[dict]:
     Raises:
         ValueError: If the config has none.
     """
-    dataset = (cfg.get("test_dataloader") or {}).get("dataset", {})
-    while "dataset" in dataset or "datasets" in dataset:
-        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    dataset = inner_datasets((cfg.get("test_dataloader") or {}).get("dataset", {}))[0]
     pipeline = dataset.get("pipeline") or cfg.get("test_pipeline")
     if pipeline is None:
         raise ValueError(

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from mmengine.config import Config
 
-from mmseg_fsr.utils.nested_dicts import nested_dicts, type_name
+from mmseg_fsr.utils.nested_dicts import inner_datasets, nested_dicts, type_name
 
 # What the files of docs/pretrained_weights.md were trained on, and their licence. They
 # are known by name, so that another file is never said to be one of these.
@@ -53,7 +53,7 @@ def supervision(cfg: Config) -> list[str]:
     Raises:
         ValueError: If ``pretrained_weights`` has another form.
     """
-    lines = [_of_dataset(dataset) for dataset in _datasets(cfg.train_dataloader)]
+    lines = [_of_dataset(dataset) for dataset in inner_datasets(cfg.train_dataloader)]
     lines += [weights_line(cfg, name) for name in _pretrained(cfg.model)]
     return list(dict.fromkeys(lines))
 
@@ -80,16 +80,6 @@ def weights_line(cfg: Config, name: str) -> str:
     found = dict(supervision=seen, licence=licence) | own
     line = f"{name}: {found['supervision'] or 'not stated'}"
     return f"{line}, licence {found['licence']}" if found["licence"] else line
-
-
-def _datasets(settings: dict) -> Iterator[dict]:
-    """Data sets of a loader or wrapper, whose own data sets count instead."""
-    inner = settings.get("dataset") or settings.get("datasets")
-    if inner is None:
-        yield settings
-        return
-    for dataset in inner if isinstance(inner, list | tuple) else [inner]:
-        yield from _datasets(dataset)
 
 
 def _of_dataset(dataset: dict) -> str:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from mmseg_fsr.utils.config_file import load_config
 
-from .config_errors import config_sentence
+from .one_line_errors import input_sentence
 from .output_folder import require_own_work_dir
 from .unread_options import unread_options
 
@@ -343,10 +343,8 @@ def collecting_problems(problems: list[str]) -> Iterator[None]:
     """Adds an error of files or config to the problems, and the program continues."""
     try:
         yield
-    except (ValueError, OSError) as error:
-        problems.append(str(error))
-    except (KeyError, TypeError) as error:
-        sentence = config_sentence(error)
+    except Exception as error:
+        sentence = input_sentence(error)
         if sentence is None:
             raise
         problems.append(sentence)

@@ -51,15 +51,20 @@ def one_line_errors(*others: type[Exception], begin: str = "") -> Iterator[None]
     try:
         yield
     except Exception as error:
-        sentence = config_sentence(error)
-        if isinstance(error, (*_OF_INPUT, *others)):
-            sentence = error_sentence(error)
+        sentence = input_sentence(error, *others)
         if sentence is None or os.environ.get(SHOW_TRACEBACK):
             raise
         print(begin, end="", file=sys.stderr)
         for file in _log_traceback(error):
             print(f"traceback: {file}", file=sys.stderr)
         sys.exit(f"error: {sentence}")
+
+
+def input_sentence(error: Exception, *others: type[Exception]) -> str | None:
+    """What an error of the input, or one of the others, says; None if it is a bug."""
+    if isinstance(error, (*_OF_INPUT, *others)):
+        return error_sentence(error)
+    return config_sentence(error)
 
 
 def error_sentence(error: BaseException) -> str:

@@ -79,10 +79,7 @@ def deep_picture(
         source = io.BytesIO(backend.get(path))
     with Image.open(source) as image:
         if _is_cut(image):
-            in_memory = isinstance(source, io.BytesIO)
-            values = _colours(
-                source.getvalue() if in_memory else Path(source).read_bytes()
-            )
+            values = _colours(_content(image))
         elif _is_deep(image):
             values = np.asarray(ImageOps.exif_transpose(image))
         else:
@@ -104,6 +101,12 @@ def _is_cut(image: Image.Image) -> bool:
     if image.format == "PPM":
         return image.mode != "F"
     return not _is_deep(image) and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _content(image: ImageFile) -> bytes:
+    """All bytes of the file of a picture whose pixels are not read yet."""
+    image.fp.seek(0)
+    return image.fp.read()
 
 
 def _colours(content: bytes) -> np.ndarray:
@@ -182,8 +185,7 @@ def array_of_picture(picture: Image.Image) -> np.ndarray:
     name = file or "the image"
     if isinstance(picture, ImageFile) and not picture.tile and Path(file).is_file():
         with Image.open(file) as image:
-            is_cut = _is_cut(image)
-        is_cut = is_cut and _colours(Path(file).read_bytes()).dtype != np.uint8
+            is_cut = _is_cut(image) and _colours(_content(image)).dtype != np.uint8
         if is_cut:
             raise ValueError(
                 f"{name} has colours of 16 bits, of which Pillow has kept 8: give the "
@@ -191,8 +193,7 @@ def array_of_picture(picture: Image.Image) -> np.ndarray:
             )
     try:
         if isinstance(picture, ImageFile) and picture.tile and _is_cut(picture):
-            picture.fp.seek(0)
-            content = picture.fp.read()
+            content = _content(picture)
             # OpenCV would fill the rest of half a file.
             Image.open(io.BytesIO(content)).load()
             values = _colours(content)

@@ -4,7 +4,7 @@ import logging
 import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -509,3 +509,21 @@ class ImageLabelDataset(BaseSegDataset):
                 )
             return fault
         return None
+
+
+def require_image_labels(settings: Mapping[str, Any], title: str) -> None:
+    """Refuses settings of a data set that is no :class:`ImageLabelDataset`.
+
+    Args:
+        settings: The settings, with ``type``.
+        title: Where they stand, for the error.
+
+    Raises:
+        ValueError: If it is neither that nor derived from it.
+    """
+    kind = DATASETS.get(settings["type"])
+    if not (isinstance(kind, type) and issubclass(kind, ImageLabelDataset)):
+        raise ValueError(
+            f"{title} is a {settings['type']}: expected an ImageLabelDataset or one "
+            "derived from it"
+        )

@@ -26,7 +26,7 @@ from mmseg_fsr.utils.first_names import did_you_mean, first_names
 from mmseg_fsr.utils.label_ids import UNKNOWN
 
 from .label_row import FLAGS, Label, LabelRow
-from .label_table import read_label_table
+from .label_table import read_label_table, read_text
 from .split_file import check_image_name, clean_name, without_image_suffix
 
 # A mask id in a text. Only as many digits as an id can have.
@@ -367,11 +367,9 @@ def _read_json(path: Path) -> dict[str, LabelRow]:
             found[name] = value
         return found
 
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
         labels = json.loads(text, object_pairs_hook=refuse_duplicates)
-    except UnicodeDecodeError as error:
-        raise ValueError(_not_text(path, error)) from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"label file {path} is not valid JSON: {error}") from error
     if not isinstance(labels, dict):
@@ -426,12 +424,8 @@ def _row_of_object(row: dict[str, object], image: str, place: str) -> LabelRow:
 
 def _read_text(path: Path) -> dict[str, LabelRow]:
     """Name to labels of a text label file, labels unchecked."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(_not_text(path, error)) from error
     labels: dict[str, LabelRow] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         name, *row = line.split()
@@ -444,11 +438,6 @@ def _read_text(path: Path) -> dict[str, LabelRow]:
             )
         labels[name] = LabelRow(row, place=place)
     return labels
-
-
-def _not_text(path: Path, error: UnicodeDecodeError) -> str:
-    """Says that a file has another encoding."""
-    return f"label file {path} is not UTF-8 text: save it as such ({error})"
 
 
 def _read_multi_hot(

@@ -1,5 +1,6 @@
 """What the image labels of a data set amount to, in a few lines."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,7 +28,9 @@ def label_array(
     ]
     named = {x for row in given for x in (*row.shown, *row.unknown)}
     # Ids by number, also those of a text, and before names.
-    classes = sorted(named, key=lambda x: (*_number(x), str(x)))
+    classes = sorted(
+        named, key=lambda x: (int(x) if str(x).isdecimal() else math.inf, str(x))
+    )
     places = {label: k for k, label in enumerate(classes)}
     labels = np.zeros((len(given), len(classes)), np.float32)
     for values, row in zip(labels, given, strict=True):
@@ -83,9 +86,3 @@ def summarize_labels(
             examples = f" ({first_names(sorted(names), 3)})" if names else ""
             lines.append(f"  {title}: {len(names)}{examples}")
     return "\n".join(lines)
-
-
-def _number(label: Label) -> tuple[bool, int]:
-    """Whether a label is no id, and the id."""
-    is_id = str(label).isdecimal()
-    return not is_id, int(label) if is_id else 0

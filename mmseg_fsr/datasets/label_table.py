@@ -45,13 +45,7 @@ def read_label_table(path: Path, classes: Collection[str]) -> dict[str, LabelRow
             and numbers, or has a name that leads out of the folder of images; the
             message names the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"label file {path} is not UTF-8 text: save it as such ({error})"
-        ) from error
-    rows = _split_cells(path, text)
+    rows = _split_cells(path, read_text(path))
     header = None if _is_file(rows[0][1][0]) else rows.pop(0)[1]
     if not rows:
         raise ValueError(
@@ -80,6 +74,16 @@ def read_label_table(path: Path, classes: Collection[str]) -> dict[str, LabelRow
             )
         labels[name] = row._replace(place=places[number])
     return labels
+
+
+def read_text(path: Path) -> str:
+    """The text of a label file, without a byte-order mark; refuses other encodings."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"label file {path} is not UTF-8 text: save it as such ({error})"
+        ) from error
 
 
 def _split_cells(path: Path, text: str) -> list[Row]:

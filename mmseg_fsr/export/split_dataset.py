@@ -7,11 +7,11 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmseg_fsr.apis.inference import inference_pipeline
 from mmseg_fsr.datasets import ImageLabelDataset
+from mmseg_fsr.datasets.image_label_dataset import require_image_labels
 from mmseg_fsr.utils.nested_dicts import inner_dataset
 from mmseg_fsr.utils.pipeline_steps import with_image_labels
 
@@ -44,12 +44,7 @@ def split_dataset(cfg: Config, split: str) -> dict[str, Any]:
     if cfg.get(key) is None:
         raise ValueError(f"--split {split} needs {key} in the config {cfg.filename}")
     dataset = inner_dataset(cfg[key].dataset.to_dict())
-    kind = DATASETS.get(dataset["type"])
-    if not (isinstance(kind, type) and issubclass(kind, ImageLabelDataset)):
-        raise ValueError(
-            f"{key}.dataset of {cfg.filename} is a {dataset['type']}: expected an "
-            "ImageLabelDataset or one derived from it"
-        )
+    require_image_labels(dataset, f"{key}.dataset of {cfg.filename}")
     if split not in ("train", "val"):
         path = Path(split)
         if not path.is_file():

@@ -12,6 +12,7 @@ from tests.support.runs import run_tool
 from tests.support.voc_folder import write_voc
 
 TRAIN, VAL = ["a", "b", "c", "d"], ["p", "q", "r"]
+SPLITS = ("train", "val", "test")
 SIZE = (10, 6)
 LABELS = dict(a=["cat"], b=["dog"], c=[], d=["cat"], p=["cat"], q=["dog"], r=[])
 
@@ -53,10 +54,10 @@ def check(pets, capsys):
     return run
 
 
-def check_config(capsys, *arguments):
-    code, (config, *more) = 0, arguments
+def check_config(capsys, config, *arguments):
+    code = 0
     try:
-        run_tool(TOOLS / "check_data.py", config, "--workers", 0, *more)
+        run_tool(TOOLS / "check_data.py", config, "--workers", 0, *arguments)
     except SystemExit as end:
         code = end.code
     said = capsys.readouterr()
@@ -214,7 +215,7 @@ def test_settings_that_a_part_lacks_are_named(check):
 def test_voc(tmp_path, capsys):
     root = write_voc(tmp_path / "voc")
     (root / "SegmentationClassAug").symlink_to(root / "SegmentationClass")
-    loaders = [f"{kind}_dataloader.dataset.data_root={root}/" for kind in KINDS]
+    loaders = [f"{kind}_dataloader.dataset.data_root={root}/" for kind in SPLITS]
     config = CONFIGS / "fsr_vit-b_voc.py"
     code, out, errors = check_config(capsys, config, "--cfg-options", *loaders)
     assert "read 3 images and 3 masks\n" in out
@@ -222,9 +223,6 @@ def test_voc(tmp_path, capsys):
     assert len(errors) == 1
     assert "train and also in val and test: 3 (a, b, c)" in errors[0]
     assert code == "problems: 1, shown: 1"
-
-
-KINDS = ("train", "val", "test")
 
 
 def test_another_kind_of_data_set_is_refused(capsys):

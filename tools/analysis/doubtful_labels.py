@@ -113,16 +113,7 @@ def write_doubtful_labels(args: argparse.Namespace) -> None:
         pictures[place] = dict(photo=photo, cam=cam)
     palette = dataset.metainfo["palette"]
     cards = [
-        dict(
-            **picture,
-            rank=row["rank"],
-            name=row["image"],
-            class_name=row["class"],
-            color=hex_color(palette[found.class_index + 1]),
-            kind=row["kind"],
-            score=row["score"],
-            in_sample=row["in_sample"],
-        )
+        row | picture | dict(color=hex_color(palette[found.class_index + 1]))
         for row, found, picture in zip(rows, shown, pictures, strict=False)
     ]
     about = note(scorers.in_sample)

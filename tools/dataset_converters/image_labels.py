@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_label_file(args.out, labels)
         array, classes = label_array(labels)
         if args.write_split:
-            listed = (array > 0).any(1) if args.drop_empty else [True] * len(labels)
+            listed = (array > 0).any(1) | (not args.drop_empty)
             write_split(args.write_split, sorted(itertools.compress(labels, listed)))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -164,12 +164,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the labels, and writes both lists."""
     args = parse_args(argv)
     root, images_folder = args.root, args.root / args.images
-    label_path, lists = root / args.labels, [root / "train.txt", root / "val.txt"]
-    outputs = list(lists)
+    label_path, new_labels = root / args.labels, root / "image_labels.json"
     if args.val_share >= 1:
         raise ValueError(f"--val-share {args.val_share}: expected a share below 1")
-    if label_path.is_dir() or label_path.suffix.lower() == ".npy":
-        outputs.append(root / "image_labels.json")
+    outputs = [root / "train.txt", root / "val.txt"]
+    writes_labels = label_path.is_dir() or label_path.suffix.lower() == ".npy"
+    outputs += [new_labels] * writes_labels
     for path in outputs:
         require_new(path, args.overwrite, filter(None, [label_path, args.names]))
     if not images_folder.is_dir():
@@ -181,8 +181,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     labels, notes = matched_labels(rows, names, images, label_path)
     require_any_class(labels, label_path)
     array, classes = label_array(labels)
-    masks = root / ("masks" if args.masks is None else args.masks)
     may_be_val = None
+    masks = root / (args.masks or "masks")
     if args.masks or (args.masks is None and masks.is_dir()):
         may_be_val = masked_images(masks, list(labels), images_folder)
         notes.append(
@@ -190,15 +190,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{may_be_val.sum()}; --masks '' splits all images alike"
         )
     is_val = choose_val_images(array > 0, args.val_share, may_be_val, args.seed)
-    if is_val.all() or not is_val.any():
-        raise ValueError(
-            f"--val-share {args.val_share} of {len(labels)} images leaves "
-            f"{lists[int(is_val.all()) - 1].name} empty: give another share"
-        )
-    if outputs != lists:
-        write_label_file(outputs[-1], labels)
-    for path, part in zip(lists, (~is_val, is_val), strict=True):
-        write_split(path, list(compress(labels, part)))
+    parts = dict(zip(outputs[:2], (~is_val, is_val), strict=True))
+    for path, part in parts.items():
+        if not part.any():
+            raise ValueError(
+                f"--val-share {args.val_share} of {len(labels)} images leaves "
+                f"{path.name} empty: give another share"
+            )
+    if writes_labels:
+        write_label_file(new_labels, labels)
+    for path, part in parts.items():
+        write_split(path, compress(labels, part))
     print(count_table(array, classes, is_val))
     for note in notes:
         print(note)

@@ -1,7 +1,6 @@
 """The tool that splits labelled images into training and validation."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,4 +170,4 @@ def test_nothing_that_is_read_is_replaced(root):
     (root / "train.txt").write_text("\n".join(NAMES))
     with pytest.raises(SystemExit, match="is the same file as"):
         split(root, f"--overwrite --names {root}/train.txt")
-    assert len(Path(root / "train.txt").read_text().split()) == 50
+    assert len((root / "train.txt").read_text().split()) == 50
