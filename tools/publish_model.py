@@ -31,6 +31,7 @@ from mmseg_fsr.checkpoints.names import part_of
 from mmseg_fsr.checkpoints.network_config import NETWORK_KEY, stored_network_config
 from mmseg_fsr.checkpoints.reading import plain_dataset_meta, plain_supervision
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 
@@ -105,34 +106,30 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the checkpoint, writes the reduced one and says what it left out."""
     args = parse_args(argv)
+    if args.out.suffix != ".pth":
+        raise ValueError(f"{args.out}: expected a name that ends in .pth")
+    checkpoint = load_checkpoint_file(args.checkpoint)
+    with get_local_path(args.checkpoint) as path:
+        size = Path(path).stat().st_size
     try:
-        if args.out.suffix != ".pth":
-            raise ValueError(f"{args.out}: expected a name that ends in .pth")
-        checkpoint = load_checkpoint_file(args.checkpoint)
-        with get_local_path(args.checkpoint) as path:
-            size = Path(path).stat().st_size
-        try:
-            network = network_state_dict(checkpoint.state_dict, args.network)
-            missing = {"backbone", "decode_head"} - set(map(part_of, network))
-            if missing:
-                raise ValueError(
-                    f"no segmentor: has no {' and no '.join(sorted(missing))}"
-                )
-        except ValueError as error:
-            raise ValueError(f"{args.checkpoint}: {error}") from error
-        meta = published_meta(checkpoint.rest.get("meta"))
-        content = published(network, meta)
-        digest = hashlib.sha256(content).hexdigest()
-        out = args.out.with_name(f"{args.out.stem}-{digest[:8]}.pth")
-        require_new(out, args.overwrite, [args.checkpoint])
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(out, "wb") as file:
-            file.write(content)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        network = network_state_dict(checkpoint.state_dict, args.network)
+        missing = {"backbone", "decode_head"} - set(map(part_of, network))
+        if missing:
+            raise ValueError(f"no segmentor: has no {' and no '.join(sorted(missing))}")
+    except ValueError as error:
+        raise ValueError(f"{args.checkpoint}: {error}") from error
+    meta = published_meta(checkpoint.rest.get("meta"))
+    content = published(network, meta)
+    digest = hashlib.sha256(content).hexdigest()
+    out = args.out.with_name(f"{args.out.stem}-{digest[:8]}.pth")
+    require_new(out, args.overwrite, [args.checkpoint])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(out, "wb") as file:
+        file.write(content)
     print(
         f"wrote {out}: {len(network)} tensors of the {args.network}, "
         f"{len(meta.get('dataset_meta', {}).get('classes', ()))} class names\n"

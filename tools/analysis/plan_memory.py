@@ -40,6 +40,7 @@ from mmseg_fsr.cli.arguments import (
     require_figures_file,
     require_file,
 )
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.utils.atomic_write import atomic_write
 
 # Of widespread GPUs, in GiB.
@@ -125,6 +126,7 @@ def table(args: argparse.Namespace) -> str:
     return markdown_table(head, rows)
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table, or prints and writes a plan."""
     args = parse_args(argv)
@@ -136,10 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     (config,) = args.config
     cfg = read_step_config(config, args.cfg_options)
-    try:
-        plan = plan_step(cfg, args.memory, args.gpus, args.amp)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    plan = plan_step(cfg, args.memory, args.gpus, args.amp)
     print(report(plan, args.memory))
     if args.gpus > 1:
         print(f"start it with tools/dist_train.sh and {args.gpus} GPUs")

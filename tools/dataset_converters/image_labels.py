@@ -26,6 +26,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 from mmengine.utils import track_iter_progress
 
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.datasets.image_folder import list_images
 from mmseg_fsr.datasets.label_file import require_writable_suffix, write_label_file
 from mmseg_fsr.datasets.label_row import LabelRow
@@ -149,30 +150,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the source and writes the label file."""
     args = parse_args(argv)
-    try:
-        read = [x for x in (args.source, args.split) if x and x.is_file()]
-        check_outputs(args.out, args.write_split, args.overwrite, read)
-        if not args.source.exists():
-            raise FileNotFoundError(f"source {args.source} does not exist")
-        names = read_split(args.split) if args.split else None
-        for path in filter(None, (args.out, args.write_split)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        labels = read_labels(args.source_kind, args.source, names, args.background)
-        require_any_class(labels, args.source, args.source_kind == "masks")
-        folder = args.images
-        if folder is None and args.source_kind == "folders":
-            folder = args.source
-        images = None if folder is None else set(list_images(str(folder), None))
-        write_label_file(args.out, labels)
-        array, classes = label_array(labels)
-        if args.write_split:
-            listed = (array > 0).any(1) | (not args.drop_empty)
-            write_split(args.write_split, sorted(itertools.compress(labels, listed)))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    read = [x for x in (args.source, args.split) if x and x.is_file()]
+    check_outputs(args.out, args.write_split, args.overwrite, read)
+    if not args.source.exists():
+        raise FileNotFoundError(f"source {args.source} does not exist")
+    names = read_split(args.split) if args.split else None
+    for path in filter(None, (args.out, args.write_split)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    labels = read_labels(args.source_kind, args.source, names, args.background)
+    require_any_class(labels, args.source, args.source_kind == "masks")
+    folder = args.images
+    if folder is None and args.source_kind == "folders":
+        folder = args.source
+    images = None if folder is None else set(list_images(str(folder), None))
+    write_label_file(args.out, labels)
+    array, classes = label_array(labels)
+    if args.write_split:
+        listed = (array > 0).any(1) | (not args.drop_empty)
+        write_split(args.write_split, sorted(itertools.compress(labels, listed)))
     unpaired = (
         [] if images is None else [labels.keys() - images, images - labels.keys()]
     )

@@ -5,7 +5,6 @@ Example:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
@@ -13,6 +12,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 # isort: split
 from mmengine.utils import ProgressBar
 
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.scenes import write_scenes
 
 
@@ -40,6 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the scenes, unless the same ones are there already."""
     args = parse_args(argv)
@@ -50,10 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             bar.start()
         bar.update()
 
-    try:
-        written = write_scenes(**vars(args), progress=advance)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    written = write_scenes(**vars(args), progress=advance)
     if written:
         print()
     print(

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
@@ -19,6 +18,7 @@ from mmseg_fsr.checkpoints import (
 )
 from mmseg_fsr.checkpoints.names import TEACHER_PREFIX
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,28 +35,26 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the checkpoints and writes one for ``WeakSegmentor``."""
     args = parse_args(argv)
     converted, counts = {}, []
-    try:
-        inputs = filter(None, (args.student, args.teacher))
-        require_new(args.out, args.overwrite, inputs)
-        for network, filename, prefix in (
-            ("student", args.student, ""),
-            ("teacher", args.teacher, TEACHER_PREFIX),
-        ):
-            if filename is None:
-                continue
-            try:
-                result = convert_official_state_dict(load_state_dict_file(filename))
-            except ValueError as error:
-                raise ValueError(f"{network} {filename}: {error}") from error
-            converted |= {f"{prefix}{name}": x for name, x in result.tensors.items()}
-            counts.append(f"{len(result.tensors)} tensors of the {network}")
-        save_state_dict_file(args.out, converted)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    inputs = filter(None, (args.student, args.teacher))
+    require_new(args.out, args.overwrite, inputs)
+    for network, filename, prefix in (
+        ("student", args.student, ""),
+        ("teacher", args.teacher, TEACHER_PREFIX),
+    ):
+        if filename is None:
+            continue
+        try:
+            result = convert_official_state_dict(load_state_dict_file(filename))
+        except ValueError as error:
+            raise ValueError(f"{network} {filename}: {error}") from error
+        converted |= {f"{prefix}{name}": x for name, x in result.tensors.items()}
+        counts.append(f"{len(result.tensors)} tensors of the {network}")
+    save_state_dict_file(args.out, converted)
     print(f"wrote {args.out}: {', '.join(counts)}{result.report()}")
 
 

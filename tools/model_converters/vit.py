@@ -5,7 +5,6 @@ Example:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is missing)
@@ -24,6 +23,7 @@ from mmseg_fsr.checkpoints import (
 )
 from mmseg_fsr.checkpoints.names import count_by_part, under_prefix
 from mmseg_fsr.cli.arguments import add_overwrite, require_new
+from mmseg_fsr.cli.one_line_errors import one_line_errors
 
 PREFIX = "backbone."
 
@@ -63,25 +63,23 @@ def split_backbone(
     return under_prefix(state_dict, PREFIX), others
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the checkpoint and writes its backbone by other names."""
     args = parse_args(argv)
+    require_new(args.out, args.overwrite, [args.checkpoint])
+    state_dict = load_state_dict_file(args.checkpoint)
     try:
-        require_new(args.out, args.overwrite, [args.checkpoint])
-        state_dict = load_state_dict_file(args.checkpoint)
-        try:
-            backbone, others = split_backbone(state_dict, args.network)
-            result = convert_vit(backbone, args.to)
-        except ValueError as error:
-            raise ValueError(f"{args.checkpoint}: {error}") from error
-        result.left_out.extend(count_by_part(others))
-        if args.to == "timm":
-            save_file(args.out, result.tensors)
-        else:
-            tensors = {f"{PREFIX}{name}": x for name, x in result.tensors.items()}
-            save_state_dict_file(args.out, tensors)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        backbone, others = split_backbone(state_dict, args.network)
+        result = convert_vit(backbone, args.to)
+    except ValueError as error:
+        raise ValueError(f"{args.checkpoint}: {error}") from error
+    result.left_out.extend(count_by_part(others))
+    if args.to == "timm":
+        save_file(args.out, result.tensors)
+    else:
+        tensors = {f"{PREFIX}{name}": x for name, x in result.tensors.items()}
+        save_state_dict_file(args.out, tensors)
     print(f"wrote {args.out}: {len(result.tensors)} tensors{result.report()}")
 
 
