@@ -63,10 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = read_config(args.config, args.cfg_options)
     datasets = {split: build_datasets(cfg, split, problems) for split in args.splits}
     check_settings(cfg, datasets, problems)
+    if not any(datasets.values()) and not problems:
+        problems.append(f"{args.config} has no data set of {', '.join(args.splits)}")
+    size = cfg.get("crop_size")
     report = check_data(
         datasets,
         problems,
-        cfg.get("crop_size"),
+        size if isinstance(size, list | tuple) else None,
         args.workers,
         lambda loader: track_iter_progress((loader, len(loader)), file=sys.stdout),
     )

@@ -4,6 +4,7 @@ import os.path as osp
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from mmseg.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fsr.cli.arguments import collecting_problems
+from mmseg_fsr.cli.one_line_errors import input_sentence
+from mmseg_fsr.cli.unread_options import unknown_settings
 from mmseg_fsr.datasets import ImageLabelDataset
 from mmseg_fsr.datasets.foreground_check import check_label_areas
 from mmseg_fsr.datasets.image_folder import is_elsewhere
@@ -68,8 +71,10 @@ class ReadFiles(Dataset):
             warnings.filterwarnings("ignore", "Please pay attention your ground truth")
             try:
                 sample = dataset.prepare_data(place)["data_samples"]
-            except (ValueError, OSError) as error:
-                return str(error)
+            # Of steps of any kind.
+            except Exception as error:
+                image = dataset.get_data_info(place)["img_path"]
+                return input_sentence(error) or f"image {image}: {_described(error)}"
         areas = None
         if "gt_sem_seg" in sample:
             ids = sample.gt_sem_seg.data.numpy().astype(np.uint8).ravel()
@@ -96,14 +101,14 @@ def build_datasets(
     Raises:
         ValueError: If a data set is no ``ImageLabelDataset``.
     """
-    loader = cfg.get(f"{split}_dataloader")
+    key = f"{split}_dataloader"
     datasets = []
-    for settings in [] if loader is None else inner_datasets(loader.dataset.to_dict()):
-        require_image_labels(settings, f"{split}_dataloader.dataset of {cfg.filename}")
-        settings["pipeline"] = _loading_steps(settings.get("pipeline", []))
+    for settings in _dataset_settings(cfg, split):
+        require_image_labels(settings, f"{key}.dataset of {cfg.filename}")
+        settings["pipeline"] = _loading_steps(settings.get("pipeline") or [])
         if not settings.get("test_mode"):
             settings["on_bad_image"] = "skip"
-        with collecting_problems(problems):
+        with _trying(f"{key}.dataset", problems):
             dataset = DATASETS.build(settings)
             if problem := _no_masks(dataset):
                 problems.append(f"{split}: {problem}")
@@ -130,19 +135,21 @@ def check_settings(
         datasets: The data sets of each split, from :func:`build_datasets`.
         problems: Gets a line for each that cannot be built.
     """
-    with collecting_problems(problems):
-        MODELS.build(cfg.model)
+    built = ("model", *(f"{split}_dataloader" for split in datasets))
+    problems += [x for x in unknown_settings(cfg) if not x.startswith(built)]
+    with _trying("model", problems):
+        MODELS.build(cfg.get("model"))
     for split, parts in datasets.items():
+        key = f"{split}_dataloader"
+        for settings in _dataset_settings(cfg, split):
+            with _trying(f"{key}.dataset.pipeline", problems):
+                Compose(settings.get("pipeline", []))
         if not parts:
             continue
-        loader = cfg[f"{split}_dataloader"]
-        for settings in inner_datasets(loader.dataset.to_dict()):
-            with collecting_problems(problems):
-                Compose(settings.get("pipeline", []))
-        with collecting_problems(problems), warnings.catch_warnings():
+        with _trying(key, problems), warnings.catch_warnings():
             # Of torch, about the number of workers.
             warnings.simplefilter("ignore")
-            Runner.build_dataloader({**loader, "dataset": parts[0]})
+            Runner.build_dataloader({**cfg[key], "dataset": parts[0]})
 
 
 def check_data(
@@ -205,6 +212,27 @@ def check_data(
                 check_label_areas(areas[dataset], dataset.metainfo["classes"])
     report.notes += _describe_sizes(report.sizes, crop_size)
     return report
+
+
+def _dataset_settings(cfg: Config, split: str) -> list[dict]:
+    """Settings of the data sets of a split, within those that wrap them."""
+    dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
+    return [] if dataset is None else inner_datasets(dataset.to_dict())
+
+
+@contextmanager
+def _trying(title: str, problems: list[str]) -> Iterator[None]:
+    """Adds an error of any kind to the problems, and the program continues."""
+    try:
+        yield
+    except Exception as error:
+        sentence = input_sentence(error)
+        problems.append(sentence or f"{title}: {_described(error)}")
+
+
+def _described(error: Exception) -> str:
+    """An error whose text alone may say little."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _loading_steps(pipeline: Sequence[Any]) -> list[dict]:

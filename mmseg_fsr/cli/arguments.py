@@ -19,7 +19,7 @@ from mmseg_fsr.utils.config_file import load_config
 
 from .one_line_errors import input_sentence
 from .output_folder import require_own_work_dir
-from .unread_options import unread_options
+from .unread_options import unknown_settings, unread_options
 
 _MMENGINE_HOOKS = (
     *("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler"),
@@ -82,15 +82,19 @@ def merge_options(cfg: Config, options: dict | None) -> None:
                 removed.add(int(rest[0]))
                 continue
         numbered[".".join([first, *rest])] = value
-    # Of several processes one says it.
-    if not any(int(os.environ.get(rank, 0)) for rank in ("RANK", "SLURM_PROCID")):
-        for line in unread_options(cfg, numbered):
-            print_log(f"option {line}", "current", logging.WARNING)
+    _warn_of(f"option {line}" for line in unread_options(cfg, numbered))
     cfg.merge_from_dict(numbered)
     if removed:
         cfg.custom_hooks = [
             hook for i, hook in enumerate(cfg.custom_hooks) if i not in removed
         ]
+
+
+def _warn_of(lines: Iterable[str]) -> None:
+    """Warns of settings, by one of several processes."""
+    if not any(int(os.environ.get(rank, 0)) for rank in ("RANK", "SLURM_PROCID")):
+        for line in lines:
+            print_log(line, "current", logging.WARNING)
 
 
 def _refuse_text_of_dict(key: str, value: object) -> None:
@@ -306,6 +310,7 @@ def runner_config(args: argparse.Namespace, subfolder: str = "") -> Config:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = load_config(args.config)
     cfg.launcher = args.launcher
+    _warn_of(f"config {args.config}: {line}" for line in unknown_settings(cfg))
     merge_options(cfg, args.cfg_options)
     _drop_removed_hooks(cfg)
     _refuse_doubled_hooks(cfg)

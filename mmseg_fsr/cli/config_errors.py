@@ -4,10 +4,10 @@ import re
 
 from torch.utils.data import DataLoader
 
-from mmseg_fsr.utils.argument_names import argument_names, registered
+from mmseg_fsr.utils.argument_names import all_registered, argument_names
 from mmseg_fsr.utils.first_names import did_you_mean
 
-_UNKNOWN_TYPE = re.compile(r"'(\S+) is not in the (\S+) registry")
+_UNKNOWN_TYPE = re.compile(r"'(\S+) is not in the (.+?) registry\.")
 _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'"
 )
@@ -49,6 +49,10 @@ def config_sentence(error: BaseException) -> str | None:
 
 
 def _component(name: str) -> type | None:
-    """The class of that name which a config can name, if there is one."""
-    component = DataLoader if name == "DataLoader" else registered(name)
-    return component if isinstance(component, type) else None
+    """The class of that name which a config can name, or which such a class is of."""
+    if name == "DataLoader":
+        return DataLoader
+    return next(
+        (x for kind in all_registered() for x in kind.__mro__ if x.__name__ == name),
+        None,
+    )

@@ -1,4 +1,4 @@
-"""Overrides of a config that have no effect: misspelled keys, and used-up variables."""
+"""Settings that have no effect: misspelled keys, and overrides of used-up variables."""
 
 import difflib
 import inspect
@@ -55,9 +55,7 @@ def unread_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
         if first in _READ:
             nearest = _nearest_if_misspelled(settings, key, keys)
             if nearest:
-                lines.append(
-                    f"{key}: nothing reads this key; the nearest key is {nearest}"
-                )
+                lines.append(_unread(key, nearest))
         elif first in settings:
             holders = _holders(settings, read, key)
             left = [path for path in holders if not _is_overridden(path, keys)]
@@ -72,6 +70,52 @@ def unread_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
                 + _hint("the nearest key is", _nearest_of_all(read, key))
             )
     return lines
+
+
+def unknown_settings(cfg: Config) -> list[str]:
+    """Says which settings of a config nothing knows, as far as names tell.
+
+    A key is told if it nearly has the name of one that its component, the loader or the
+    runner reads. Others may be variables, or be read by code of the user's own.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        A line for each such key, and for each ``type`` that is in no registry.
+    """
+    settings = dict(_walk(cfg.to_dict()))
+    lines = []
+    for key, value in settings.items():
+        path, _, name = key.rpartition(".")
+        node = settings.get(path)
+        if not path:
+            # Variables may have any name, those of pipelines have one like another.
+            known = {x for x in _READ if "pipeline" not in x}
+        # Of a variable, or looked up in another package's registries.
+        elif key.split(".")[0] not in _READ or _has_scope(settings, path):
+            continue
+        elif isinstance(node, Mapping) and "type" in node:
+            known = _arguments(node["type"]) or set()
+        else:
+            known = _LOADER if path.endswith("_dataloader") else _COMPLETE.get(path)
+        if name == "type":
+            if isinstance(value, str) and registered(value) is None:
+                lines.append(f"{key}='{value}': no component is registered as that")
+        elif known and name not in known and name[0] != "_":
+            for near in difflib.get_close_matches(name, known, 1, 0.8):
+                lines.append(_unread(key, f"{path}.{near}" if path else near))
+    return lines
+
+
+def _has_scope(settings: Mapping[str, Any], path: str) -> bool:
+    """Whether settings, or what they are in, name a package of their own."""
+    nodes = (settings[part] for part in _prefixes(path))
+    return any(isinstance(node, Mapping) and "_scope_" in node for node in nodes)
+
+
+def _unread(key: str, nearest: str) -> str:
+    return f"{key}: nothing reads this key; the nearest key is {nearest}"
 
 
 def _hint(words: str, paths: Sequence[str]) -> str:
@@ -141,21 +185,30 @@ def _nearest_if_misspelled(
 def _accepted(path: str, node: Mapping[str, Any]) -> set[str] | None:
     """Names that may be added to settings; None if a component refuses wrong ones."""
     if "type" in node:
-        return _arguments(node["type"])
+        return None if _refuses_others(node["type"]) else _arguments(node["type"])
     if path.endswith("_dataloader"):
         return _LOADER
     return _COMPLETE.get(path, set())
 
 
-def _arguments(kind: Any) -> set[str] | None:
-    """Names of a component's arguments; None if it refuses others, or is not known."""
+def _class(kind: Any) -> type | None:
+    """A component's class; None if it is a function, or not known."""
     kind = registered(kind) if isinstance(kind, str) else kind
-    if not inspect.isclass(kind):
-        return None
-    own = inspect.signature(kind.__init__).parameters.values()
-    if all(x.kind is not x.VAR_KEYWORD for x in own):
-        return None
-    return argument_names(kind)
+    return kind if inspect.isclass(kind) else None
+
+
+def _arguments(kind: Any) -> set[str] | None:
+    """Names of a component's arguments; None if they are not known."""
+    found = _class(kind)
+    return None if found is None else argument_names(found)
+
+
+def _refuses_others(kind: Any) -> bool:
+    """Whether a component's own constructor has no place for other arguments."""
+    if (found := _class(kind)) is None:
+        return False
+    own = inspect.signature(found.__init__).parameters.values()
+    return all(x.kind is not x.VAR_KEYWORD for x in own)
 
 
 # ------------------------------------------------------------- used-up variables

@@ -384,7 +384,7 @@ def _read_json(path: Path) -> dict[str, LabelRow]:
         check_image_name(name, f"{place},")
         if isinstance(row, dict):
             rows[name] = _row_of_object(row, f"{place}: image '{name}'", place)
-        elif isinstance(row, list):
+        elif isinstance(row, list) and not any(isinstance(x, list | dict) for x in row):
             rows[name] = LabelRow(row, place=place)
         else:
             raise ValueError(

@@ -1,11 +1,12 @@
 """Names of images, and split lists: text files that name part of the images."""
 
+import contextlib
 import os.path as osp
 import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mmengine.fileio import list_from_file
@@ -187,9 +188,29 @@ def read_split(path: str | Path, backend_args: dict | None = None) -> list[str]:
 
 
 def write_split(path: str | Path, names: Iterable[str]) -> None:
-    """Writes a split list, an image name without suffix a line, in the order given.
+    """Writes one split list, see :func:`write_splits`."""
+    write_splits({path: names})
 
-    The file appears under its name only once it is complete.
+
+def write_splits(lists: Mapping[str | Path, Iterable[str]]) -> None:
+    """Writes split lists, an image name without suffix a line, in the order given.
+
+    The files appear under their names only once all are complete.
+
+    Args:
+        lists: The names of each file.
+
+    Raises:
+        ValueError: If a name would be read as another one, or as several.
     """
-    with atomic_write(path, "w") as file:
-        file.write("".join(f"{name}\n" for name in names))
+    with contextlib.ExitStack() as drafts:
+        for path, names in lists.items():
+            file = drafts.enter_context(atomic_write(path, "w"))
+            for name in names:
+                is_quoted = len(name) > 1 and name[0] == name[-1] == '"'
+                if name != name.strip() or len(name.splitlines()) != 1 or is_quoted:
+                    raise ValueError(
+                        f"split file {path} cannot hold the image {name!r}: rename its "
+                        "file, without white space at the ends, new lines or quotes"
+                    )
+                file.write(f"{name}\n")

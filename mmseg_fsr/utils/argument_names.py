@@ -1,17 +1,25 @@
 """Names of the arguments that a component takes, which are the keys of its settings."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import mmseg.registry
 from mmengine.registry import Registry
 
+_REGISTRIES = [x for x in vars(mmseg.registry).values() if isinstance(x, Registry)]
+
 
 def registered(name: str) -> Any:
     """What the first of mmseg's registries that knows a name has, None if none has."""
-    registries = vars(mmseg.registry).values()
-    found = (x.get(name) for x in registries if isinstance(x, Registry))
-    return next(filter(None, found), None)
+    return next(filter(None, (x.get(name) for x in _REGISTRIES)), None)
+
+
+def all_registered() -> Iterator[type]:
+    """All classes of mmseg's registries, and of those of mmengine that they look in."""
+    for registry in _REGISTRIES:
+        for each in filter(None, (registry, registry.parent)):
+            yield from filter(inspect.isclass, each.module_dict.values())
 
 
 def argument_names(kind: type) -> set[str]:

@@ -4,12 +4,17 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+# Errors that say what is wrong without their type.
+_SPEAKING = (ValueError, TypeError, OSError, ImportError)
+
 
 def load_config(path: str | Path) -> Config:
     """Reads a config file as ``Config.fromfile`` does.
 
     Raises:
-        ValueError: If it is no Python that can be read; names file and line.
+        FileNotFoundError: If there is no such file.
+        ValueError: If its code, or that of its ``_base_``, cannot be run; names file,
+            error and, of what is no Python, the line.
     """
     try:
         return Config.fromfile(path)
@@ -24,6 +29,12 @@ def load_config(path: str | Path) -> Config:
             where = f"a file of config {path}'s _base_"
         code = f": {error.text.strip()}" if error.text else ""
         raise ValueError(f"{where}, line {error.lineno}: {error.msg}{code}") from error
+    # A config is a program, which may raise anything.
+    except Exception as error:
+        if not Path(path).exists():
+            raise
+        kind = "" if isinstance(error, _SPEAKING) else f"{type(error).__name__}: "
+        raise ValueError(f"config {path} cannot be read: {kind}{error}") from error
 
 
 def require_keys(cfg: Config, what: str, *keys: str) -> None:

@@ -3,6 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
+from mmseg_fsr.cli import arguments
 from mmseg_fsr.cli.arguments import (
     add_common_arguments,
     build_val_dataset,
@@ -104,6 +105,18 @@ def test_a_hook_that_would_act_twice_is_refused(tmp_path):
     args.launcher, args.work_dir = "none", None
     with pytest.raises(ValueError, match=r"Guard is in .*default_hooks\.guard: remove"):
         runner_config(args)
+
+
+def test_a_misspelled_setting_of_the_file_is_warned_of(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(arguments, "print_log", lambda *args: lines.append(args[0]))
+    config = tmp_path / "own.py"
+    config.write_text("train_dataloader = dict(num_wokers=2)\n")
+    args = argparse.Namespace(config=str(config), cfg_options=None, local_rank=0)
+    args.launcher, args.work_dir = "none", str(tmp_path / "work")
+    runner_config(args)
+    (line,) = lines
+    assert line.startswith(f"config {config}: train_dataloader.num_wokers: nothing")
 
 
 def test_a_config_without_validation_names_no_images():

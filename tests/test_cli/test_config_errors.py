@@ -2,7 +2,7 @@ import re
 
 import pytest
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS, MODELS
+from mmseg.registry import DATA_SAMPLERS, HOOKS, MODELS
 
 import mmseg_fsr.models  # noqa: F401  (registers)
 from mmseg_fsr.cli.config_errors import config_sentence
@@ -37,6 +37,17 @@ def error_of(build, *arguments):
             MODELS.build,
             dict(type="PTCHed"),
             "type='PTCHed' in the config is not in the mmseg::model registry: correct",
+        ),
+        # mmseg's base class of heads is in no registry itself; one name has a space.
+        (
+            MODELS.build,
+            dict(type="LargeFOVHead", num_clases=3, in_channels=2),
+            "gives BaseDecodeHead the argument 'num_clases', .* mean 'num_classes'",
+        ),
+        (
+            DATA_SAMPLERS.build,
+            dict(type="InfSampler"),
+            "type='InfSampler' in the config is not in the mmseg::data sampler reg",
         ),
         (
             Runner.build_dataloader,

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmseg_fsr.ablation import planned_runs, read_table
 from mmseg_fsr.cli import arguments
 from mmseg_fsr.cli.arguments import merge_options
-from mmseg_fsr.cli.unread_options import unread_options
+from mmseg_fsr.cli.unread_options import unknown_settings, unread_options
 from tests.support import pages
 from tests.support.project_files import CONFIGS, load_config
 
@@ -52,6 +52,35 @@ def test_a_misspelled_key_is_told_with_the_nearest(scenes, key, nearest):
     assert line.startswith(f"{key}: ")
     assert "nothing reads" in line
     assert line.endswith(f"; the nearest key is {nearest}")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("modle", "model"),
+        ("work_dirr", "work_dir"),
+        ("optim_wrapper.optimizer.lrr", "optim_wrapper.optimizer.lr"),
+        ("train_cfg.max_iterss", "train_cfg.max_iters"),
+        ("param_scheduler.0.beginn", "param_scheduler.0.begin"),
+        ("randomness.seedd", "randomness.seed"),
+        ("train_dataloader.num_wokers", "train_dataloader.num_workers"),
+        ("default_hooks.checkpoint.intervall", "default_hooks.checkpoint.interval"),
+        # Of a component that refuses it when it is built.
+        ("model.decode_head.num_clases", "model.decode_head.num_classes"),
+    ],
+)
+def test_a_misspelled_setting_of_a_file_is_told(key, nearest):
+    cfg = load_config("fsr_vit-t_scenes")
+    cfg.merge_from_dict({key: 1})
+    line = f"{key}: nothing reads this key; the nearest key is {nearest}"
+    assert unknown_settings(cfg) == [line]
+
+
+def test_a_component_that_is_not_registered_is_told():
+    cfg = load_config("fsr_vit-t_scenes")
+    cfg.merge_from_dict({"custom_hooks.0.type": "Nope", "unread": dict(type="Nope")})
+    (line,) = unknown_settings(cfg)
+    assert line.startswith("custom_hooks.0.type='Nope': no component")
 
 
 def test_a_key_that_is_like_no_other_is_told(scenes):

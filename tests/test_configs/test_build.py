@@ -10,6 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmseg.registry import HOOKS, METRICS, TRANSFORMS
 
+from mmseg_fsr.cli.unread_options import unknown_settings
 from mmseg_fsr.models.backbones import FSRBackbone
 from mmseg_fsr.models.segmentors import WeakSegmentor
 from tests.support import pages
@@ -59,6 +60,7 @@ class TestConfig:
 
     def test_parts_are_registered(self, name):
         cfg = config(name)
+        assert unknown_settings(cfg) == []
         for hook in cfg.custom_hooks:
             HOOKS.build(hook)
         for metric in cfg.val_evaluator:

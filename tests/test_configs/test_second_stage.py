@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_fsr.checkpoints.supervision import supervision
+from mmseg_fsr.cli.unread_options import unknown_settings
 from mmseg_fsr.datasets import VOCImageLabelDataset
 from mmseg_fsr.datasets.mask_file import write_mask
 from tests.support.project_files import CONFIGS
@@ -68,6 +69,7 @@ def test_segformer_is_mmsegs_but_for_data_classes_and_length():
 @pytest.mark.parametrize("name", [DEEPLAB, SEGFORMER, *SCENES])
 def test_checkpoints_say_what_they_were_trained_on(name):
     cfg = load(name)
+    assert unknown_settings(cfg) == []
     assert "mmseg_fsr" in cfg.custom_imports["imports"]
     assert cfg.default_hooks.supervision.type == "SupervisionHook"
     assert "label maps of PseudoLabels" in supervision(cfg)[0]

@@ -118,6 +118,7 @@ def test_write_refuses_what_cannot_be_read_again(tmp_path, name, labels, message
         ("l.json", {"a": [], "/x": []}, "names image '/x', which leads out"),
         ("l.json", [1], "must hold an object"),
         ("l.json", {"one": 3, **ALL}, "line 1: image 'one' must have a list .*, got 3"),
+        ("l.json", {"one": [["cat"]], **ALL}, "'one' must have a list of labels"),
         ("l.json", {"one": [None], **ALL}, "'one' has the label None"),
         ("l.json", {"one": [True], **ALL}, "'one' has the label True"),
         ("l.json", {"one": [1.0], **ALL}, "'one' has the label 1.0"),

@@ -8,6 +8,7 @@ from mmseg_fsr.datasets.split_file import (
     name_in_dataset,
     read_split,
     write_split,
+    write_splits,
 )
 
 OUTSIDE = [
@@ -101,3 +102,25 @@ def test_bad_lists(tmp_path, content, error, words):
 def test_other_data_sets_name_their_images_too():
     other = SimpleNamespace(data_prefix=dict(img_path="images"), img_suffix=".png")
     assert name_in_dataset("images/sub/a.png", other) == "sub/a"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a ", " a", '"a"', "a\r", "\u2028"])
+def test_a_name_that_would_be_read_as_another_is_refused(tmp_path, name):
+    path = tmp_path / "train.txt"
+    with pytest.raises(ValueError, match=r"train\.txt cannot hold the image"):
+        write_split(path, ["first", name])
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_lists_none_is_replaced_if_one_cannot_be_written(tmp_path):
+    train, val = (tmp_path / f"{split}.txt" for split in ("train", "val"))
+    train.write_text("former\n")
+    with pytest.raises(ValueError, match=r"val\.txt cannot hold"):
+        write_splits({train: ["a"], val: ["b\nc"]})
+    assert train.read_text() == "former\n"
+    # Neither can be renamed onto a folder that is not empty.
+    (val / "file").mkdir(parents=True)
+    with pytest.raises(OSError, match="val"):
+        write_splits({train: ["a"], val: ["b"]})
+    assert train.read_text() == "former\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"train.txt", "val.txt"}

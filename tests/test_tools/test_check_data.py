@@ -212,6 +212,38 @@ def test_settings_that_a_part_lacks_are_named(check):
     assert "read 7 images" in out
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"optim_wrapper.optimizer.lrr": 1}, r"optimizer\.lrr: nothing reads this key"),
+        ({"default_hooks.checkpoint.type": "Nope"}, "type='Nope': no component"),
+        ({"model.decode_head.num_clases": 3}, "'num_clases', which it does not have"),
+        ({"model.mask_generator.block_size": "64"}, "^model: TypeError"),
+        ({"train_dataloader.sampler.type": "X"}, "type='X' .*data sampler registry"),
+        ({"train_dataloader.batch_size": "4"}, "but got batch_size=4"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_the_data_are_read(check, settings, words):
+    code, out, (error,) = check(settings=settings)
+    assert code == "problems: 1, shown: 1"
+    assert re.search(words, error)
+    assert "read 7 images and 3 masks\n" in out
+
+
+def test_an_image_of_one_pixel_is_named(check, pets):
+    Image.new("RGB", (10, 1)).save(pets / "images/q.jpg")
+    Image.new("L", (10, 1)).save(pets / "masks/q.png")
+    _, out, (error,) = check()
+    assert re.match(r"image .*/q\.jpg: AssertionError: .*dim", error)
+    assert "read 6 images and 2 masks\n" in out
+
+
+def test_a_split_that_the_config_lacks(check):
+    lacking = {f"val_{part}": None for part in ("dataloader", "evaluator", "cfg")}
+    _, _, (error,) = check("--splits", "val", settings=lacking)
+    assert error.endswith("config.py has no data set of val")
+
+
 def test_voc(tmp_path, capsys):
     root = write_voc(tmp_path / "voc")
     (root / "SegmentationClassAug").symlink_to(root / "SegmentationClass")

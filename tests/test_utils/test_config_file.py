@@ -33,3 +33,26 @@ def test_a_file_that_is_no_python_is_named_with_its_line(tmp_path, broken, where
     line = {"own": 4, "base": 3}[broken]
     with pytest.raises(ValueError, match=f"^{where}, line {line}: .* was never closed"):
         load_config(tmp_path / "own.py")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os\na = os.environ['NO_SUCH_NAME']", "KeyError: 'NO_SUCH_NAME'"),
+        ("a = b", "NameError: name 'b'"),
+        ("a = int('x')", "invalid literal for int"),
+        ("_base_ = ['gone.py']", "No such file .*gone"),
+        ("_base_ = ['one.py', 'two.py']", "Duplicate key"),
+    ],
+)
+def test_a_program_that_fails_is_named(tmp_path, code, words):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text("a = 1\n")
+    (tmp_path / "own.py").write_text(f"{code}\n")
+    with pytest.raises(ValueError, match=rf"own\.py cannot be read: .*{words}"):
+        load_config(tmp_path / "own.py")
+
+
+def test_a_config_that_is_missing_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_config(tmp_path / "own.py")

@@ -13,6 +13,7 @@ Examples:
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
@@ -35,7 +36,7 @@ from mmseg_fsr.datasets.preparation.label_sources import (
     require_any_class,
 )
 from mmseg_fsr.datasets.preparation.stratification import choose_val_images
-from mmseg_fsr.datasets.split_file import read_split, without_image_suffix, write_split
+from mmseg_fsr.datasets.split_file import read_split, without_image_suffix, write_splits
 from mmseg_fsr.utils.first_names import first_names
 
 
@@ -147,8 +148,8 @@ def count_table(
     array: np.ndarray, classes: Sequence[str], is_val: np.ndarray
 ) -> PrettyTable:
     """Images of each class in both parts, and the share of the second."""
-    shown = array > 0
-    members = np.column_stack([np.ones(len(shown), bool), shown, ~shown.any(1)])
+    has_none = (array == 0).all(1)
+    members = np.column_stack([np.ones(len(array), bool), array > 0, has_none])
     val, total = members[is_val].sum(0), members.sum(0)
     table = PrettyTable(["", "train", "val", "val share"], align="r")
     table.align[""] = "l"
@@ -177,6 +178,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = list_images(str(images_folder), None)
     names = read_split(args.names) if args.names else list(images)
     names = [x if x in images else without_image_suffix(x) for x in names]
+    if len(names) > len(set(names)):
+        twice = first_names([x for x, n in Counter(names).items() if n > 1])
+        raise ValueError(
+            f"--names {args.names} names twice {twice}: keep one line each"
+        )
     rows = read_labels(label_path, names, args.names is not None)
     labels, notes = matched_labels(rows, names, images, label_path)
     require_any_class(labels, label_path)
@@ -189,18 +195,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"val.txt has images with masks alone, of which {masks} has "
             f"{may_be_val.sum()}; --masks '' splits all images alike"
         )
-    is_val = choose_val_images(array > 0, args.val_share, may_be_val, args.seed)
-    parts = dict(zip(outputs[:2], (~is_val, is_val), strict=True))
-    for path, part in parts.items():
-        if not part.any():
-            raise ValueError(
-                f"--val-share {args.val_share} of {len(labels)} images leaves "
-                f"{path.name} empty: give another share"
-            )
+    is_val = choose_val_images(array, args.val_share, may_be_val, args.seed)
+    if is_val.all() or not is_val.any():
+        lines = "".join(f"\n{note}" for note in notes)
+        raise ValueError(
+            f"--val-share {args.val_share} of {len(labels)} images leaves "
+            f"{outputs[int(not is_val.any())].name} empty: give another share, or more "
+            f"images, as the only one of a class is for training{lines}"
+        )
     if writes_labels:
         write_label_file(new_labels, labels)
-    for path, part in parts.items():
-        write_split(path, compress(labels, part))
+    parts = zip(outputs, (~is_val, is_val), strict=False)
+    write_splits({path: compress(labels, part) for path, part in parts})
     print(count_table(array, classes, is_val))
     for note in notes:
         print(note)

@@ -19,7 +19,9 @@ from mmseg_fsr.engine.runner_access import (
     is_resumed,
     load_checkpoint_from,
 )
+from mmseg_fsr.utils.argument_names import argument_names
 from mmseg_fsr.utils.atomic_write import atomic_write, remove_drafts
+from mmseg_fsr.utils.first_names import did_you_mean
 
 
 @register_backend("atomic")
@@ -59,10 +61,20 @@ class AtomicCheckpointHook(CheckpointHook):
     name another backend, that backend is responsible for complete files, and mmengine
     chooses the checkpoint to resume from. Files of ``published_keys`` are written by
     mmengine as usual. The arguments are those of ``CheckpointHook``.
+
+    Raises:
+        ValueError: If it has another argument, on which MMEngine would stop the run
+            when it saves the first checkpoint.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        known = argument_names(CheckpointHook)
+        for name in self.args.keys() - {"meta"}:
+            raise ValueError(
+                f"default_hooks.checkpoint has no argument '{name}': "
+                f"{did_you_mean(name, known)}Correct the key or remove it"
+            )
         self._is_local = (
             self.backend_args is None
             and self.file_client_args is None

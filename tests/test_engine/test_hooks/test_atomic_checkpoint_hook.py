@@ -173,3 +173,9 @@ def test_drafts_of_killed_processes_are_removed(saving, tmp_path):
 def test_what_others_decide_is_left_to_them(tmp_path, settings, load_from):
     torch.save({}, tmp_path / "iter_1.pth")
     assert resumed_from(build(**settings), tmp_path, load_from) == load_from
+
+
+def test_an_argument_that_saving_does_not_take_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"'intervall': did you mean 'interval'\?"):
+        AtomicCheckpointHook(intervall=3)
+    AtomicCheckpointHook(meta=dict(note="kept"))
