@@ -61,8 +61,9 @@ def own_data_settings(
 
     Raises:
         TypeError: If ``classes`` is no list of names.
-        ValueError: If another argument is unknown or out of range, no block fits
-            ``crop_size``, or the recipe's pipelines do not have its size.
+        ValueError: If another argument is unknown or out of range, ``base`` lacks the
+            model or the recipe, no block fits ``crop_size``, or the recipe's pipelines
+            do not have its size.
 
     Example:
         >>> _base_ = ["./_base_/models/fsr_r50.py", "./_base_/recipes/small_data.py"]
@@ -78,6 +79,11 @@ def own_data_settings(
             f"classes={classes!r}: expected names, the background first, such as "
             "('background', 'cat')"
         )
+    for key, kind in (("model", "models"), ("train_pipeline", "recipes")):
+        if key not in base:
+            raise ValueError(
+                f"_base_ has no {key}: name a file of _base_/{kind}/ (docs/own_data.md)"
+            )
     if "type" not in dataset:
         _require_arguments(dataset)
     dataset.update(

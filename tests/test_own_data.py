@@ -143,6 +143,18 @@ def test_unknown_arguments_are_refused(wrong, error, tmp_path):
         small_data(tmp_path, more=f", {wrong}")
 
 
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ({}, "no model: name a file of _base_/models/"),
+        ({"model": {}}, "no train_pipeline: name a file of _base_/recipes/"),
+    ],
+)
+def test_a_base_without_model_or_recipe_is_refused(base, words):
+    with pytest.raises(ValueError, match=words):
+        own_data_settings(base, data_root="data/pets/", classes=CLASSES)
+
+
 @pytest.mark.parametrize("classes", ["cat", [1, 2], ("background", None)])
 def test_classes_that_are_no_names_are_refused(classes):
     with pytest.raises(TypeError, match="expected names"):

@@ -82,7 +82,8 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"label file {path} is not UTF-8 text: save it as such ({error})"
+            f"label file {path} is not UTF-8 text: save it as such, from a spreadsheet "
+            f"as 'CSV UTF-8' ({error})"
         ) from error
 
 
