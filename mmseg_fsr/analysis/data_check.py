@@ -108,6 +108,7 @@ def build_datasets(
         settings["pipeline"] = _loading_steps(settings.get("pipeline") or [])
         if not settings.get("test_mode"):
             settings["on_bad_image"] = "skip"
+        built = len(datasets)
         with _trying(f"{key}.dataset", problems):
             dataset = DATASETS.build(settings)
             if problem := _no_masks(dataset):
@@ -118,6 +119,8 @@ def build_datasets(
             # Bad images are errors from here on, each by its name.
             dataset.bad_images = None
             datasets.append(dataset)
+        if len(datasets) == built:
+            problems[-1] += f". The images of {split} are read once this is right"
     return datasets
 
 
@@ -144,12 +147,13 @@ def check_settings(
         for settings in _dataset_settings(cfg, split):
             with _trying(f"{key}.dataset.pipeline", problems):
                 Compose(settings.get("pipeline", []))
-        if not parts:
+        if cfg.get(key) is None:
             continue
         with _trying(key, problems), warnings.catch_warnings():
             # Of torch, about the number of workers.
             warnings.simplefilter("ignore")
-            Runner.build_dataloader({**cfg[key], "dataset": parts[0]})
+            dataset = parts[0] if parts else ReadFiles([])
+            Runner.build_dataloader({**cfg[key], "dataset": dataset})
 
 
 def check_data(

@@ -230,6 +230,16 @@ def test_a_wrong_setting_is_one_line_and_the_data_are_read(check, settings, word
     assert "read 7 images and 3 masks\n" in out
 
 
+def test_a_wrong_label_does_not_hide_a_wrong_setting(check, pets):
+    (pets / "image_labels.json").write_text(json.dumps(LABELS | dict(b=["dgo"])))
+    _, out, errors = check(settings={"train_dataloader.batchsize": 4})
+    label, loader = errors
+    assert label.endswith(". The images of train are read once this is right")
+    assert "'dgo': did you mean 'dog'?" in label
+    assert "DataLoader the argument 'batchsize'" in loader
+    assert "read 3 images and 3 masks\n" in out
+
+
 def test_an_image_of_one_pixel_is_named(check, pets):
     Image.new("RGB", (10, 1)).save(pets / "images/q.jpg")
     Image.new("L", (10, 1)).save(pets / "masks/q.png")

@@ -173,6 +173,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     outputs += [new_labels] * writes_labels
     for path in outputs:
         require_new(path, args.overwrite, filter(None, [label_path, args.names]))
+    if not label_path.exists():
+        raise FileNotFoundError(
+            f"label file {label_path} does not exist: name it, such as --labels "
+            "labels.csv, or the folder of a folder for each class"
+        )
     if not images_folder.is_dir():
         raise FileNotFoundError(f"--images {images_folder} is not a folder")
     images = list_images(str(images_folder), None)
