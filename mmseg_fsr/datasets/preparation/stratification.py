@@ -16,8 +16,9 @@ def choose_val_images(
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, On the stratification of
     multi-label data, 2011): the images of the class with the fewest left are dealt out
     first, each to the part that lacks most of the class. Images that are known to show
-    nothing are a class of their own. Then a class that one part lacks gets an image of
-    the other, where that costs no other class its last one.
+    nothing are a class of their own, and so are those that may show something. Then a
+    class that one part lacks gets an image of the other, where that costs no other
+    class its last one.
 
     Args:
         labels: Labels (N, K) of the images: 1 for a class that the image shows, 0 for
@@ -40,7 +41,9 @@ def choose_val_images(
     if not 0 < share < 1:
         raise ValueError(f"share={share}: expected a share of the images, in 0..1")
     rng = np.random.default_rng(seed)
-    members = np.column_stack([labels > 0, (labels == 0).all(1)])
+    shown, has_none = labels > 0, (labels == 0).all(1)
+    # Each image is of a class: those of which nobody knows a class are one, too.
+    members = np.column_stack([shown, has_none, ~shown.any(1) & ~has_none])
     counts = members.sum(0)
     # A class of two images has one in each part; of one, it is for training.
     for_val = np.clip(share * counts, np.minimum(1, counts - 1), counts - 1).clip(0)

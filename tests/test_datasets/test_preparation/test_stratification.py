@@ -90,3 +90,9 @@ def test_a_share_is_in_0_to_1(share):
 def test_the_example_holds():
     failed, attempted = doctest.testmod(stratification, extraglobs=dict(np=np))
     assert (failed, attempted > 0) == (0, True)
+
+
+def test_images_of_which_nothing_is_known_are_dealt_out_too():
+    labels = np.array([[1, 0]] * 5 + [[0, 0]] * 10 + [[0, -1]] * 10)
+    is_val = choose_val_images(labels, 0.2)
+    assert [int(x.sum()) for x in np.split(is_val, [5, 15])] == [1, 2, 2]
