@@ -373,7 +373,7 @@ class _Predictor:
         model = self.model
         with self.autocast():
             if isinstance(model, CAMSegmentor) and model.test_cfg.mode == "whole":
-                return model.decode_head(model.extract_feat(inputs))[0].float()
+                return model(inputs, mode="tensor")[0].float()
             return model.inference(inputs, [s.metainfo for s in samples])[0].float()
 
     def _activation(

@@ -17,8 +17,9 @@ from .onnx_operators import replace_operators
 OUTPUTS = ("labels", "logits")
 # The first with LayerNorm, and the last that torch 2.5's exporter writes.
 OPSET = 17
-# What a segmentation takes; the rest is for the training.
-_PARTS = ("data_preprocessor", "backbone", "neck", "decode_head")
+# What a segmentation takes, with a prior of classes or without; the rest is for the
+# training.
+_PARTS = ("data_preprocessor", "backbone", "neck", "decode_head", "cam_head")
 # More oblong than images that position embeddings are made for: traced at the size of
 # these, the graph would not resize them.
 _TRACED_SIZE = (97, 353)
@@ -27,8 +28,8 @@ _TRACED_SIZE = (97, 353)
 class SegmentationGraph(nn.Module):
     """Normalises pictures, segments them whole, and resizes to their size.
 
-    It holds a copy of the network, without teacher, classifiers and other parts of the
-    training, in operators that ONNX has.
+    It holds a copy of the network, without teacher and other parts of the training, in
+    operators that ONNX has.
 
     Args:
         model: A segmentor of one decode head.
@@ -62,7 +63,7 @@ class SegmentationGraph(nn.Module):
         if normalise._enable_normalize:
             pictures = (pictures - normalise.mean) / normalise.std
         logits = F.interpolate(
-            network.decode_head(network.extract_feat(pictures)),
+            network(pictures, mode="tensor"),
             (height, width),
             mode="bilinear",
             align_corners=network.align_corners,

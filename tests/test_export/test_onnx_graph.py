@@ -55,7 +55,7 @@ def torch_logits(model, images):
         x = x[:, [2, 1, 0]]
     if normalise._normalizes:
         x = (x - normalise.mean) / normalise.std
-    logits = model.decode_head(model.extract_feat(x))
+    logits = model(x, mode="tensor")
     return F.interpolate(logits, images.shape[1:3], mode="bilinear").numpy()
 
 
@@ -100,6 +100,15 @@ def test_every_backbone_gives_the_same_logits_at_any_size(name):
         for x in proto.graph.initializer
         if any(part in x.name for part in ("teacher", "cam_head", "distill"))
     ]
+
+
+def test_a_class_prior_is_in_the_graph():
+    model = build_tiny(test_cfg=dict(mode="whole", class_prior=True)).eval()
+    without = onnx_graph(build_tiny().eval(), "logits")
+    graph = onnx_graph(model, "logits")
+    assert_same_logits(model, graph)
+    images = pictures(1, 64, 96)
+    assert not np.allclose(run(graph, images), run(without, images), atol=0.01)
 
 
 @pytest.mark.slow

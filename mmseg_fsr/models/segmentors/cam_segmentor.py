@@ -117,6 +117,37 @@ class CAMSegmentor(EncoderDecoder):
         """The backbone's maps of images (B, 3, H, W), for the decode head."""
         return self.backbone(inputs, up_to="feat").levels
 
+    def decode(self, features: FSRFeatures) -> Tensor:
+        """Logits of the segmentation, on the grid of the decode head.
+
+        With ``test_cfg.class_prior`` the logit of a foreground class also has the
+        logarithm of the probability that the image shows it, as the top classifier
+        sees it. This is no part of the paper.
+
+        Args:
+            features: Features of images, up to "feat".
+
+        Returns:
+            Logits (B, K + 1, h, w).
+        """
+        logits = self.decode_head(features.levels)
+        if not self.test_cfg.get("class_prior"):
+            return logits
+        scores, _ = self.cam_head(features)
+        prior = F.logsigmoid(scores.float())[..., None, None]
+        # The background, class 0, is in every image.
+        return logits + F.pad(prior, (0, 0, 0, 0, 1, 0))
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits (B, K + 1, *img_shape) of images (B, 3, H, W), for "slide"."""
+        return self.decode_head.predict_by_feat(self._forward(inputs), batch_img_metas)
+
+    def _forward(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> Tensor:
+        """Logits of images on the grid of the decode head: mmseg's mode "tensor"."""
+        return self.decode(self.backbone(inputs, up_to="feat"))
+
     @torch.no_grad()
     def cams(
         self,
@@ -190,8 +221,7 @@ class CAMSegmentor(EncoderDecoder):
             Logits (B, K + 1, *ori_shape); those of the input's size, as in mmseg,
             where the batch is padded or its original sizes differ.
         """
-        logits = self.decode_head(self.extract_feat(inputs))
-        return self._resize_logits(logits, inputs, batch_img_metas)
+        return self._resize_logits(self._forward(inputs), inputs, batch_img_metas)
 
     def _resize_logits(
         self, logits: Tensor, inputs: Tensor, batch_img_metas: list[dict]
@@ -252,7 +282,7 @@ class CAMSegmentor(EncoderDecoder):
         if self.test_cfg.mode == "slide":
             return super().predict(inputs, data_samples), features
         logits = self._resize_logits(
-            self.decode_head(features.levels),
+            self.decode(features),
             inputs,
             [sample.metainfo for sample in data_samples],
         )

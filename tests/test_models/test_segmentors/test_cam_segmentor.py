@@ -68,6 +68,60 @@ def test_images_of_several_sizes_are_predicted_at_their_own(segmentor):
         assert sample.pseudo_sem_seg.shape == size
 
 
+# ------------------------------------------------------------- class prior
+
+
+def probabilities_with_prior(segmentor, images):
+    """Probabilities of cells, times those that images show the classes, sum 1.
+
+    One image, one cell, one class at a time; the background is in every image.
+    """
+    features = segmentor.backbone(images)
+    scores, _ = segmentor.cam_head(features)
+    cells = segmentor.decode_head(features.levels).softmax(1)
+    for image, score in zip(cells, scores, strict=True):
+        for k, logit in enumerate(score):
+            image[k + 1] *= 1 / (1 + (-logit).exp())
+    return cells / cells.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("cams", [False, True])
+def test_class_prior_weighs_the_segmentation_by_the_classifier(cams):
+    cfg = dict(mode="whole", cams=cams, class_prior=True)
+    segmentor = build_tiny(test_cfg=cfg).eval()
+    images = torch.randn(2, 3, *SIZE)
+    expected = probabilities_with_prior(segmentor, images)
+    logits = segmentor(images, mode="tensor")
+    torch.testing.assert_close(logits.softmax(1), expected)
+    plain = segmentor.decode_head(segmentor.backbone(images).levels)
+    assert not torch.allclose(plain.softmax(1), expected, atol=0.01)
+    logits = F.interpolate(logits, (40, 60), mode="bilinear", align_corners=False)
+    for sample, each in zip(
+        segmentor.predict(images, evaluation_samples()), logits, strict=True
+    ):
+        torch.testing.assert_close(sample.seg_logits.data, each)
+        assert ("cams" in sample) == cams
+
+
+def test_class_prior_of_a_window_is_its_own():
+    windows = dict(mode="slide", crop_size=(32, 32), stride=(32, 16))
+    segmentor = build_tiny(test_cfg=dict(class_prior=True, **windows)).eval()
+    images = torch.randn(1, 3, *SIZE)
+    (sample,) = segmentor.predict(images, evaluation_samples(1, ori_shape=SIZE))
+    left = segmentor(images[..., :32], mode="tensor")
+    left = F.interpolate(left, (32, 32), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(sample.seg_logits.data[..., :16], left[0, ..., :16])
+
+
+def test_class_prior_keeps_float32_under_autocast():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", class_prior=True)).eval()
+    images = torch.randn(1, 3, *SIZE)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = segmentor(images, mode="tensor")
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
 # mmseg's names for the same: of images that the data preprocessor pads, and others.
 @pytest.fixture(params=["img_padding_size", "padding_size"])
 def padded(request):
