@@ -31,6 +31,7 @@ from mmseg_fsr.cli.output_folder import (
 from mmseg_fsr.cli.run_options import (
     enable_crf,
     enable_tta,
+    leave_cam_metrics_out,
     warn_of_unasked_options,
 )
 from mmseg_fsr.cli.runner import build_runner
@@ -151,6 +152,7 @@ def main() -> None:
     folders = output_folders(args, cfg)
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
+    leave_cam_metrics_out(cfg)
     if args.tta:
         enable_tta(cfg, args.cams)
     if args.out is not None:

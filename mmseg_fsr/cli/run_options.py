@@ -56,28 +56,34 @@ def enable_tta(cfg: Config, cams: bool = False) -> None:
             f"--cams: tta_model.type='{cfg.tta_model.type}' merges segmentations "
             "alone: expected 'FSRTTAModel'"
         )
-    if not cams:
-        _leave_cams_out(cfg)
+    if not cams and cfg.model.get("test_cfg", {}).get("cams"):
+        cfg.model.test_cfg.cams = False
+        leave_cam_metrics_out(cfg)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
 
 
-def _leave_cams_out(cfg: Config) -> None:
-    """Takes what makes and scores CAMs out of a config that has it."""
-    if not cfg.model.get("test_cfg", {}).get("cams"):
-        return
-    cfg.model.test_cfg.cams = False
+def leave_cam_metrics_out(cfg: Config) -> None:
+    """Takes metrics of CAMs out of ``test_evaluator`` if the model makes none."""
     evaluator = cfg.get("test_evaluator")
     metrics = configured_metrics(evaluator)
-    kept = [m for m in metrics if not issubclass(METRICS.get(m["type"]), CAM_METRICS)]
-    if metrics and not kept:
-        text = "--tta without --cams scores nothing: the config has no other metrics"
+    if not metrics or cfg.model.get("test_cfg", {}).get("cams"):
+        return
+    kept = [metric for metric in metrics if not _scores_cams(metric)]
+    if not kept:
+        text = "without CAMs nothing is scored: the config has no other metrics"
         print_log(text, "current", logging.WARNING)
     if isinstance(evaluator, dict) and "metrics" in evaluator:
         evaluator.metrics = kept
     else:
         cfg.test_evaluator = kept
+
+
+def _scores_cams(metric: dict) -> bool:
+    """Whether a metric is of CAMs; one of an unknown type is the runner's to refuse."""
+    kind = METRICS.get(metric["type"])
+    return kind is not None and issubclass(kind, CAM_METRICS)
 
 
 def enable_crf(cfg: Config) -> None:

@@ -7,6 +7,7 @@ from mmseg_fsr.cli import run_options
 from mmseg_fsr.cli.run_options import (
     enable_crf,
     enable_tta,
+    leave_cam_metrics_out,
     warn_of_unasked_options,
 )
 from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
@@ -49,6 +50,16 @@ def test_cams_are_made_and_scored_under_augmentation_if_asked_for(asked, nested)
     )
     with pytest.raises(ValueError, match=r"--cams: tta_model\.type='SegTTAModel'"):
         enable_tta(Config(dict(cfg, tta_model=dict(type="SegTTAModel"))), cams=True)
+
+
+@pytest.mark.parametrize("test_cfg", [None, {}, dict(cams=True), dict(cams=False)])
+def test_cams_that_are_not_made_are_not_scored(test_cfg):
+    metrics = [dict(type=name) for name in ("CAMIoUMetric", "IoUMetric", "Misspelt")]
+    model = dict(type="A") if test_cfg is None else dict(type="A", test_cfg=test_cfg)
+    cfg = Config(dict(model=model, test_evaluator=metrics))
+    leave_cam_metrics_out(cfg)
+    made = test_cfg == dict(cams=True)
+    assert cfg.test_evaluator == (metrics if made else metrics[1:])
 
 
 @pytest.mark.parametrize("lacking", ["tta_model", "tta_pipeline", "test_dataloader"])
