@@ -131,7 +131,10 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
         bkg_thr = background_threshold(cfg)
     # The tool's own load_checkpoint loads the weights.
     cfg.load_from, cfg.resume = None, False
-    cfg.model.setdefault("test_cfg", {})["cams"] = args.source != "seg"
+    # The labels say which classes an image shows, not the classifier.
+    cfg.model.setdefault("test_cfg", {}).update(
+        cams=args.source != "seg", class_prior=False
+    )
     if args.tta:
         enable_tta(cfg)
     dataset = split_dataset(cfg, args.split)

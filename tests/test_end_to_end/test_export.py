@@ -105,7 +105,14 @@ def assert_expected(folder, predictions, source):
 
 @pytest.mark.parametrize(
     ("source", "options"),
-    [("cam", []), ("par", []), ("seg", []), ("seg", ["--teacher"])],
+    [
+        ("cam", []),
+        ("par", []),
+        ("seg", []),
+        ("seg", ["--teacher"]),
+        # The labels are known: the classifier has no say.
+        ("seg", ["--cfg-options", "model.test_cfg.class_prior=True"]),
+    ],
 )
 def test_writes_and_scores_each_source(
     export, predictions, tiny, project, source, options, capsys
