@@ -28,6 +28,8 @@ _COMPLETE = {
     "env_cfg.mp_cfg": {"mp_start_method", "opencv_num_threads"},
     "randomness": {"seed", "diff_rank_seed", "deterministic"},
 }
+# Others may be read by a segmentor of the user's own.
+_TEST_CFG = {"mode", "crop_size", "stride", "cams", "class_prior"}
 _LOADER = {*argument_names(DataLoader), "num_batch_per_epoch"}
 
 
@@ -98,7 +100,7 @@ def unknown_settings(cfg: Config) -> list[str]:
         elif isinstance(node, Mapping) and "type" in node:
             known = _arguments(node["type"]) or set()
         else:
-            known = _LOADER if path.endswith("_dataloader") else _COMPLETE.get(path)
+            known = _without_type(path)
         if name == "type":
             if isinstance(value, str) and registered(value) is None:
                 lines.append(f"{key}='{value}': no component is registered as that")
@@ -186,9 +188,14 @@ def _accepted(path: str, node: Mapping[str, Any]) -> set[str] | None:
     """Names that may be added to settings; None if a component refuses wrong ones."""
     if "type" in node:
         return None if _refuses_others(node["type"]) else _arguments(node["type"])
+    return _without_type(path)
+
+
+def _without_type(path: str) -> set[str]:
+    """Names that are read from settings that are no component's; none if not known."""
     if path.endswith("_dataloader"):
         return _LOADER
-    return _COMPLETE.get(path, set())
+    return _TEST_CFG if path == "model.test_cfg" else _COMPLETE.get(path, set())
 
 
 def _class(kind: Any) -> type | None:
