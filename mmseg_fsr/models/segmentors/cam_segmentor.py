@@ -131,7 +131,8 @@ class CAMSegmentor(EncoderDecoder):
             Logits (B, K + 1, h, w).
         """
         logits = self.decode_head(features.levels)
-        if not self.test_cfg.get("class_prior"):
+        # A segmentor that trains alone needs no test_cfg.
+        if not (self.test_cfg or {}).get("class_prior"):
             return logits
         scores, _ = self.cam_head(features)
         prior = F.logsigmoid(scores.float())[..., None, None]

@@ -113,6 +113,13 @@ def test_class_prior_of_a_window_is_its_own():
     torch.testing.assert_close(sample.seg_logits.data[..., :16], left[0, ..., :16])
 
 
+def test_without_a_test_cfg_the_decoder_alone_segments():
+    segmentor = build_tiny(test_cfg=None).eval()
+    images = torch.randn(1, 3, *SIZE)
+    expected = segmentor.decode_head(segmentor.backbone(images).levels)
+    assert torch.equal(segmentor(images, mode="tensor"), expected)
+
+
 def test_class_prior_keeps_float32_under_autocast():
     segmentor = build_tiny(test_cfg=dict(mode="whole", class_prior=True)).eval()
     images = torch.randn(1, 3, *SIZE)
