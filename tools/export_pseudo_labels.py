@@ -133,7 +133,7 @@ def prepare_export(cfg: Config, args: argparse.Namespace) -> None:
     cfg.load_from, cfg.resume = None, False
     # The labels say which classes an image shows, not the classifier.
     cfg.model.setdefault("test_cfg", {}).update(
-        cams=args.source != "seg", class_prior=False
+        cams=args.source != "seg", image_level_prior=False
     )
     if args.tta:
         enable_tta(cfg)

@@ -152,7 +152,7 @@ def main() -> None:
     folders = output_folders(args, cfg)
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
-    leave_cam_metrics_out(cfg)
+    leave_cam_metrics_out(cfg, "test_evaluator")
     if args.tta:
         enable_tta(cfg, args.cams)
     if args.out is not None:

@@ -24,6 +24,7 @@ from mmseg_fsr.cli.arguments import (
 from mmseg_fsr.cli.cpu_ranks import prepare_cpu_distributed
 from mmseg_fsr.cli.one_line_errors import one_line_errors
 from mmseg_fsr.cli.run_length import length_of_earlier_run, set_length, steps_of_epochs
+from mmseg_fsr.cli.run_options import leave_cam_metrics_out
 from mmseg_fsr.cli.runner import build_runner
 
 
@@ -180,6 +181,7 @@ def main() -> None:
     args = parse_args()
     cfg = runner_config(args)
     require_steps(cfg)
+    leave_cam_metrics_out(cfg, "val_evaluator")
     if args.resume:
         resume_own(cfg)
     if not cfg.get("resume"):

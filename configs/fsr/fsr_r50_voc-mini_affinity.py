@@ -3,4 +3,4 @@ _base_ = ['./fsr_r50_voc-mini.py', './_base_/affinities/own.py']
 model = dict(
     pseudo_label_generator={{_base_.pseudo_label_generator}},
     # The classifiers tell classes better than the decoder (docs/inference.md).
-    test_cfg=dict(class_prior=True))
+    test_cfg=dict(image_level_prior=True))

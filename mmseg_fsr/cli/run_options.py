@@ -1,6 +1,7 @@
 """Changes of a config that arguments of the tools ask for."""
 
 import argparse
+import inspect
 import logging
 
 from mmengine.config import Config
@@ -48,7 +49,8 @@ def enable_tta(cfg: Config, cams: bool = False) -> None:
 
     Raises:
         ValueError: If the config lacks one of them or ``test_dataloader``, or CAMs are
-            wanted of a ``tta_model`` that merges segmentations alone.
+            wanted of a ``tta_model`` that merges segmentations alone or of a model that
+            makes none.
     """
     require_keys(cfg, "--tta", "tta_model", "tta_pipeline", "test_dataloader")
     if cams and cfg.tta_model.type != "FSRTTAModel":
@@ -56,34 +58,53 @@ def enable_tta(cfg: Config, cams: bool = False) -> None:
             f"--cams: tta_model.type='{cfg.tta_model.type}' merges segmentations "
             "alone: expected 'FSRTTAModel'"
         )
-    if not cams and cfg.model.get("test_cfg", {}).get("cams"):
+    if cams and not _makes_cams(cfg):
+        raise ValueError("--cams: the config makes none: set model.test_cfg.cams=True")
+    if not cams and _makes_cams(cfg):
         cfg.model.test_cfg.cams = False
-        leave_cam_metrics_out(cfg)
+        leave_cam_metrics_out(cfg, "test_evaluator")
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
 
 
-def leave_cam_metrics_out(cfg: Config) -> None:
-    """Takes metrics of CAMs out of ``test_evaluator`` if the model makes none."""
-    evaluator = cfg.get("test_evaluator")
+def leave_cam_metrics_out(cfg: Config, key: str) -> None:
+    """Takes metrics of CAMs out of a config whose model makes none, and says so.
+
+    Args:
+        cfg: The config, which is changed.
+        key: ``"val_evaluator"`` or ``"test_evaluator"``.
+    """
+    evaluator = cfg.get(key)
     metrics = configured_metrics(evaluator)
-    if not metrics or cfg.model.get("test_cfg", {}).get("cams"):
-        return
     kept = [metric for metric in metrics if not _scores_cams(metric)]
-    if not kept:
-        text = "without CAMs nothing is scored: the config has no other metrics"
-        print_log(text, "current", logging.WARNING)
+    if _makes_cams(cfg) or len(kept) == len(metrics):
+        return
+    names = [
+        getattr(m["type"], "__name__", m["type"]) for m in metrics if m not in kept
+    ]
+    print_log(
+        f"No CAMs are made: {key} scores without {', '.join(names)}"
+        + ("" if kept else ", which is all that it has"),
+        "current",
+        logging.INFO if kept else logging.WARNING,
+    )
     if isinstance(evaluator, dict) and "metrics" in evaluator:
         evaluator.metrics = kept
     else:
-        cfg.test_evaluator = kept
+        cfg[key] = kept
+
+
+def _makes_cams(cfg: Config) -> bool:
+    """Whether the model's prediction gives CAMs."""
+    return bool((cfg.model.get("test_cfg") or {}).get("cams"))
 
 
 def _scores_cams(metric: dict) -> bool:
     """Whether a metric is of CAMs; one of an unknown type is the runner's to refuse."""
-    kind = METRICS.get(metric["type"])
-    return kind is not None and issubclass(kind, CAM_METRICS)
+    kind = metric.get("type")
+    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+    return inspect.isclass(kind) and issubclass(kind, CAM_METRICS)
 
 
 def enable_crf(cfg: Config) -> None:

@@ -29,7 +29,7 @@ _COMPLETE = {
     "randomness": {"seed", "diff_rank_seed", "deterministic"},
 }
 # Others may be read by a segmentor of the user's own.
-_TEST_CFG = {"mode", "crop_size", "stride", "cams", "class_prior"}
+_TEST_CFG = {"mode", "crop_size", "stride", "cams", "image_level_prior"}
 _LOADER = {*argument_names(DataLoader), "num_batch_per_epoch"}
 
 

@@ -139,7 +139,9 @@ def test_labels_allow_some_classes_alone(model, photo):
 
 @pytest.mark.parametrize("mode", ["whole", "slide"])
 def test_large_logits_are_enlarged_class_by_class(model, photo, monkeypatch, mode):
-    config = ConfigDict(mode=mode, crop_size=(24, 24), stride=(8, 8), class_prior=True)
+    config = ConfigDict(
+        mode=mode, crop_size=(24, 24), stride=(8, 8), image_level_prior=True
+    )
     monkeypatch.setattr(model, "test_cfg", config)
     expected = one(model, photo, probabilities=True)
     monkeypatch.setattr(prediction, "_MAX_LOGITS_BYTES", 0)

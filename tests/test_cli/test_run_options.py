@@ -2,6 +2,7 @@ import argparse
 
 import pytest
 from mmengine.config import Config
+from mmseg.evaluation import IoUMetric
 
 from mmseg_fsr.cli import run_options
 from mmseg_fsr.cli.run_options import (
@@ -10,7 +11,7 @@ from mmseg_fsr.cli.run_options import (
     leave_cam_metrics_out,
     warn_of_unasked_options,
 )
-from mmseg_fsr.evaluation.cam_iou_metric import configured_metrics
+from mmseg_fsr.evaluation.cam_iou_metric import CAMIoUMetric, configured_metrics
 
 
 def test_the_augmented_model_holds_the_tested_one():
@@ -50,16 +51,28 @@ def test_cams_are_made_and_scored_under_augmentation_if_asked_for(asked, nested)
     )
     with pytest.raises(ValueError, match=r"--cams: tta_model\.type='SegTTAModel'"):
         enable_tta(Config(dict(cfg, tta_model=dict(type="SegTTAModel"))), cams=True)
+    cfg.model = dict(type="A")
+    with pytest.raises(ValueError, match=r"--cams: .* set model\.test_cfg\.cams=True"):
+        enable_tta(cfg, cams=True)
 
 
 @pytest.mark.parametrize("test_cfg", [None, {}, dict(cams=True), dict(cams=False)])
-def test_cams_that_are_not_made_are_not_scored(test_cfg):
-    metrics = [dict(type=name) for name in ("CAMIoUMetric", "IoUMetric", "Misspelt")]
-    model = dict(type="A") if test_cfg is None else dict(type="A", test_cfg=test_cfg)
-    cfg = Config(dict(model=model, test_evaluator=metrics))
-    leave_cam_metrics_out(cfg)
+@pytest.mark.parametrize("key", ["val_evaluator", "test_evaluator"])
+def test_cams_that_are_not_made_are_not_scored(test_cfg, key, monkeypatch):
+    said = []
+    monkeypatch.setattr(run_options, "print_log", lambda *args: said.append(args))
+    names = ("CAMIoUMetric", "IoUMetric", CAMIoUMetric, IoUMetric, "Misspelt")
+    metrics = [dict(type=name) for name in names]
+    cfg = Config(dict(model=dict(type="A", test_cfg=test_cfg), **{key: metrics}))
+    leave_cam_metrics_out(cfg, key)
     made = test_cfg == dict(cams=True)
-    assert cfg.test_evaluator == (metrics if made else metrics[1:])
+    assert cfg[key] == (metrics if made else [metrics[i] for i in (1, 3, 4)])
+    assert len(said) == (not made)
+    cfg[key] = metrics[:1]
+    leave_cam_metrics_out(cfg, key)
+    assert cfg[key] == (metrics[:1] if made else [])
+    if not made:
+        assert said[-1][0].endswith("without CAMIoUMetric, which is all that it has")
 
 
 @pytest.mark.parametrize("lacking", ["tta_model", "tta_pipeline", "test_dataloader"])

@@ -41,7 +41,7 @@ PIPELINES = [f"{dataset}.pipeline" for dataset in DATA]
         ("env_cfg.cudnn_benchmrk", "env_cfg.cudnn_benchmark"),
         ("train_dataloader.batchsize", "train_dataloader.batch_size"),
         ("model.test_cfg.camss", "model.test_cfg.cams"),
-        ("model.test_cfg.class_piror", "model.test_cfg.class_prior"),
+        ("model.test_cfg.image_level_piror", "model.test_cfg.image_level_prior"),
         ("default_hooks.chekpoint.interval", "default_hooks.checkpoint"),
         # Components that take any argument.
         ("default_hooks.checkpoint.intervall", "default_hooks.checkpoint.interval"),
@@ -64,7 +64,7 @@ def test_a_misspelled_key_is_told_with_the_nearest(scenes, key, nearest):
         ("train_cfg.max_iterss", "train_cfg.max_iters"),
         ("param_scheduler.0.beginn", "param_scheduler.0.begin"),
         ("randomness.seedd", "randomness.seed"),
-        ("model.test_cfg.class_piror", "model.test_cfg.class_prior"),
+        ("model.test_cfg.image_level_piror", "model.test_cfg.image_level_prior"),
         ("train_dataloader.num_wokers", "train_dataloader.num_workers"),
         ("default_hooks.checkpoint.intervall", "default_hooks.checkpoint.interval"),
         # Of a component that refuses it when it is built.
@@ -153,7 +153,7 @@ def test_a_long_list_of_users_is_cut():
         {"default_hooks.checkpoint.rule": "greater", "model.backbone.with_cp": True},
         {"train_dataloader.drop_last": True, "train_dataloader.prefetch_factor": 4},
         {"train_dataloader.dataset.on_bad_image": "skip"},
-        {"model.test_cfg.class_prior": True, "model.test_cfg.rescale": True},
+        {"model.test_cfg.image_level_prior": True, "model.test_cfg.rescale": True},
         {"model.test_cfg.crop_size": (4, 4), "model.backbone.init_cfg.checkpoint": "x"},
         {"env_cfg.mp_cfg.mp_start_method": "spawn", "randomness.diff_rank_seed": True},
         # A component that the component itself checks.

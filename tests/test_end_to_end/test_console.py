@@ -101,6 +101,31 @@ def test_a_test_says_what_it_scores(printed, tiny, run, tmp_path, capsys):
     assert "System environment:" not in console
 
 
+def test_a_test_without_cams_says_what_it_leaves_out(
+    printed, tiny, run, tmp_path, capsys
+):
+    run_tool(
+        TOOLS / "test.py", tiny, run / "iter_4.pth", "--work-dir", tmp_path,
+        "--cfg-options", "model.test_cfg.cams=False",
+    )  # fmt: skip
+    console = capsys.readouterr().out
+    assert "No CAMs are made: test_evaluator scores without CAMIoUMetric, " in console
+    expected = [logged_scores(run)[1][name] for name in ("mIoU", "teacher/mIoU")]
+    assert cells(console, "Segmentation, mIoU") == pytest.approx(expected, abs=0.006)
+    assert "CAM seeds" not in console
+
+
+def test_a_training_without_cams_scores_the_rest(tiny, tmp_path, capsys):
+    run_tool(
+        TOOLS / "train.py", tiny, "--work-dir", tmp_path, "--cfg-options",
+        "model.test_cfg.cams=False", "train_cfg.max_iters=1",
+        "train_cfg.val_interval=1",
+    )  # fmt: skip
+    console = capsys.readouterr().out
+    assert "No CAMs are made: val_evaluator scores without CAMIoUMetric, " in console
+    assert len(cells(console, "Segmentation, mIoU")) == 2
+
+
 def test_everything_is_shown_on_request(printed, tiny, run, tmp_path, capsys):
     run_tool(
         TOOLS / "test.py", tiny, run / "iter_4.pth", "--work-dir", tmp_path,

@@ -111,7 +111,7 @@ def assert_expected(folder, predictions, source):
         ("seg", []),
         ("seg", ["--teacher"]),
         # The labels are known: the classifier has no say.
-        ("seg", ["--cfg-options", "model.test_cfg.class_prior=True"]),
+        ("seg", ["--cfg-options", "model.test_cfg.image_level_prior=True"]),
     ],
 )
 def test_writes_and_scores_each_source(

@@ -102,8 +102,8 @@ def test_every_backbone_gives_the_same_logits_at_any_size(name):
     ]
 
 
-def test_a_class_prior_is_in_the_graph():
-    model = build_tiny(test_cfg=dict(mode="whole", class_prior=True)).eval()
+def test_an_image_level_prior_is_in_the_graph():
+    model = build_tiny(test_cfg=dict(mode="whole", image_level_prior=True)).eval()
     without = onnx_graph(build_tiny().eval(), "logits")
     graph = onnx_graph(model, "logits")
     assert_same_logits(model, graph)

@@ -4,5 +4,5 @@ model = dict(
     distill_head=None,
     mask_generator=None,
     teacher=None,
-    test_cfg=dict(class_prior=False))
+    test_cfg=dict(image_level_prior=False))
 custom_hooks = []

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from mmengine.structures import LabelData, PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -87,7 +88,9 @@ class CAMSegmentor(EncoderDecoder):
         pseudo_label_generator: Config of what makes pseudo labels of CAMs.
         test_cfg: As in mmseg; with ``cams=True`` prediction on data with image labels
             or masks also gives CAMs, pseudo label and class scores for the image's
-            true classes, which the metrics of :mod:`mmseg_fsr.evaluation` score.
+            true classes, which the metrics of :mod:`mmseg_fsr.evaluation` score; with
+            ``image_level_prior=True`` the classifier weighs the segmentation, see
+            :meth:`decode`. Defaults to ``dict(mode="whole")``.
         **kwargs: ``data_preprocessor``, a ``MultiViewSegDataPreProcessor``, and
             ``train_cfg`` and ``init_cfg`` of mmseg's ``EncoderDecoder``.
     """
@@ -106,6 +109,7 @@ class CAMSegmentor(EncoderDecoder):
                 "give model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
             )
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
+        self.test_cfg = self.test_cfg or ConfigDict(mode="whole")
         self.cam_head = MODELS.build(cam_head)
         self.pseudo_label_generator = MODELS.build(pseudo_label_generator)
 
@@ -120,9 +124,10 @@ class CAMSegmentor(EncoderDecoder):
     def decode(self, features: FSRFeatures) -> Tensor:
         """Logits of the segmentation, on the grid of the decode head.
 
-        With ``test_cfg.class_prior`` the logit of a foreground class also has the
-        logarithm of the probability that the image shows it, as the top classifier
-        sees it. This is no part of the paper.
+        With ``test_cfg.image_level_prior`` the probabilities of foreground classes are
+        multiplied by those that the image shows them, of the top classifier, and
+        normalised again (image-level prior, Shotton et al., CVPR 2008). This is no part
+        of FSR.
 
         Args:
             features: Features of images, up to "feat".
@@ -131,8 +136,7 @@ class CAMSegmentor(EncoderDecoder):
             Logits (B, K + 1, h, w).
         """
         logits = self.decode_head(features.levels)
-        # A segmentor that trains alone needs no test_cfg.
-        if not (self.test_cfg or {}).get("class_prior"):
+        if not self.test_cfg.get("image_level_prior"):
             return logits
         scores, _ = self.cam_head(features)
         prior = F.logsigmoid(scores.float())[..., None, None]

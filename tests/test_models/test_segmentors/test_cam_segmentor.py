@@ -68,7 +68,7 @@ def test_images_of_several_sizes_are_predicted_at_their_own(segmentor):
         assert sample.pseudo_sem_seg.shape == size
 
 
-# ------------------------------------------------------------- class prior
+# ------------------------------------------------------- image-level prior
 
 
 def probabilities_with_prior(segmentor, images):
@@ -86,8 +86,8 @@ def probabilities_with_prior(segmentor, images):
 
 
 @pytest.mark.parametrize("cams", [False, True])
-def test_class_prior_weighs_the_segmentation_by_the_classifier(cams):
-    cfg = dict(mode="whole", cams=cams, class_prior=True)
+def test_image_level_prior_weighs_the_segmentation_by_the_classifier(cams):
+    cfg = dict(mode="whole", cams=cams, image_level_prior=True)
     segmentor = build_tiny(test_cfg=cfg).eval()
     images = torch.randn(2, 3, *SIZE)
     expected = probabilities_with_prior(segmentor, images)
@@ -103,9 +103,9 @@ def test_class_prior_weighs_the_segmentation_by_the_classifier(cams):
         assert ("cams" in sample) == cams
 
 
-def test_class_prior_of_a_window_is_its_own():
+def test_image_level_prior_of_a_window_is_its_own():
     windows = dict(mode="slide", crop_size=(32, 32), stride=(32, 16))
-    segmentor = build_tiny(test_cfg=dict(class_prior=True, **windows)).eval()
+    segmentor = build_tiny(test_cfg=dict(image_level_prior=True, **windows)).eval()
     images = torch.randn(1, 3, *SIZE)
     (sample,) = segmentor.predict(images, evaluation_samples(1, ori_shape=SIZE))
     left = segmentor(images[..., :32], mode="tensor")
@@ -120,8 +120,8 @@ def test_without_a_test_cfg_the_decoder_alone_segments():
     assert torch.equal(segmentor(images, mode="tensor"), expected)
 
 
-def test_class_prior_keeps_float32_under_autocast():
-    segmentor = build_tiny(test_cfg=dict(mode="whole", class_prior=True)).eval()
+def test_image_level_prior_keeps_float32_under_autocast():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", image_level_prior=True)).eval()
     images = torch.randn(1, 3, *SIZE)
     with torch.autocast("cpu", torch.bfloat16):
         logits = segmentor(images, mode="tensor")
