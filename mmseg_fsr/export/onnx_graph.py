@@ -17,7 +17,7 @@ from .onnx_operators import replace_operators
 OUTPUTS = ("labels", "logits")
 # The first with LayerNorm, and the last that torch 2.5's exporter writes.
 OPSET = 17
-# What a segmentation takes, with a prior of classes or without; the rest is for the
+# What a segmentation takes, the last for an image-level prior; the rest is for the
 # training.
 _PARTS = ("data_preprocessor", "backbone", "neck", "decode_head", "cam_head")
 # More oblong than images that position embeddings are made for: traced at the size of

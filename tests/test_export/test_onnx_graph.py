@@ -55,7 +55,10 @@ def torch_logits(model, images):
         x = x[:, [2, 1, 0]]
     if normalise._normalizes:
         x = (x - normalise.mean) / normalise.std
-    logits = model(x, mode="tensor")
+    logits = model.decode_head(model.extract_feat(x))
+    if (model.test_cfg or {}).get("image_level_prior"):
+        scores, _ = model.cam_head(model.backbone(x))
+        logits[:, 1:] += scores.sigmoid().log()[..., None, None]
     return F.interpolate(logits, images.shape[1:3], mode="bilinear").numpy()
 
 

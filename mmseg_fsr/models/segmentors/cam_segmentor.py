@@ -90,7 +90,7 @@ class CAMSegmentor(EncoderDecoder):
             or masks also gives CAMs, pseudo label and class scores for the image's
             true classes, which the metrics of :mod:`mmseg_fsr.evaluation` score; with
             ``image_level_prior=True`` the classifier weighs the segmentation, see
-            :meth:`decode`. Without it images are predicted whole.
+            :meth:`decode`. Without a ``test_cfg`` images are predicted whole.
         **kwargs: ``data_preprocessor``, a ``MultiViewSegDataPreProcessor``, and
             ``train_cfg`` and ``init_cfg`` of mmseg's ``EncoderDecoder``.
     """
