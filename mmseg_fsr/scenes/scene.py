@@ -18,6 +18,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
     (190, 90, 200),
 )
 
+MAX_OBJECTS = 4
 # Scenes are drawn this many times as large, then made smaller.
 _OVERSAMPLING = 2
 # The share of an earlier object's pixels that later ones leave in sight.
@@ -45,8 +46,10 @@ class Scene(NamedTuple):
         return [int(label) for label in np.unique(self.mask) if label]
 
 
-def draw_scene(index: int, seed: int = 0, size: int = 128) -> Scene:
-    """Draws a scene of one to four objects; index and seed alone decide it.
+def draw_scene(
+    index: int, seed: int = 0, size: int = 128, max_objects: int = MAX_OBJECTS
+) -> Scene:
+    """Draws a scene of one to four objects; the arguments alone decide it.
 
     Objects may hide one another, but a good part of each stays in sight. A class is in
     the mask exactly if it can be seen.
@@ -55,14 +58,18 @@ def draw_scene(index: int, seed: int = 0, size: int = 128) -> Scene:
         index: Number of the scene, not negative.
         seed: Seed of the series, not negative. Defaults to 0.
         size: Side S of the picture in pixels, at least 32. Defaults to 128.
+        max_objects: Objects beyond this number are left out, from 1 on. Defaults to 4.
 
     Raises:
-        ValueError: If ``index`` or ``seed`` is negative or ``size`` below 32.
+        ValueError: If ``index`` or ``seed`` is negative, ``size`` below 32 or
+            ``max_objects`` below 1.
     """
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must not be negative, got {index}, {seed}")
     if size < 32:
         raise ValueError(f"size must be at least 32 pixels, got {size}")
+    if max_objects < 1:
+        raise ValueError(f"max_objects must be at least 1, got {max_objects}")
     rng = np.random.default_rng((seed, index))
     fine = size * _OVERSAMPLING
     # Enlarging the ground puts it a little out of focus, as in a photograph.
@@ -79,7 +86,8 @@ def draw_scene(index: int, seed: int = 0, size: int = 128) -> Scene:
     mask = np.zeros((size, size), np.uint8)
     owner = np.zeros((size, size), np.uint8)
     areas: list[int] = []
-    for _ in range(rng.choice(4, p=[0.3, 0.35, 0.23, 0.12]) + 1):
+    count = rng.choice(MAX_OBJECTS, p=[0.3, 0.35, 0.23, 0.12]) + 1
+    for _ in range(min(count, max_objects)):
         label = int(rng.integers(1, len(CLASSES)))
         limits = (0.24, 0.4) if not areas else (0.2, 0.32)
         radius = fine * rng.uniform(*limits)

@@ -12,7 +12,7 @@ from mmseg_fsr.datasets.label_file import write_label_file
 from mmseg_fsr.datasets.mask_file import write_mask
 from mmseg_fsr.datasets.split_file import write_split
 
-from .scene import CLASSES, PALETTE, draw_scene
+from .scene import CLASSES, MAX_OBJECTS, PALETTE, draw_scene
 
 MANIFEST = "scenes.json"
 _VERSION = 1
@@ -28,6 +28,7 @@ def write_scenes(
     val: int = 200,
     size: int = 128,
     seed: int = 0,
+    max_objects: int = MAX_OBJECTS,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> bool:
@@ -44,6 +45,7 @@ def write_scenes(
         val: Number of validation pictures. Defaults to 200.
         size: Side of the square pictures in pixels. Defaults to 128.
         seed: Seed of the series. Defaults to 0.
+        max_objects: Most objects in a picture, at least 1. Defaults to 4.
         overwrite: Whether scenes of other parameters may be replaced. Defaults
             to False.
         progress: Called as ``progress(done, total)`` after each picture. Defaults to
@@ -55,8 +57,8 @@ def write_scenes(
     Raises:
         FileExistsError: If the folder holds anything but scenes, or scenes of
             other parameters and ``overwrite`` is not set.
-        ValueError: If ``train`` or ``val`` is not positive, the size or seed is out
-            of range, or the folder is the current one.
+        ValueError: If ``train``, ``val`` or ``max_objects`` is not positive, the size
+            or seed is out of range, or the folder is the current one.
     """
     if train < 1 or val < 1:
         raise ValueError(f"train and val must be at least 1, got {train} and {val}")
@@ -64,7 +66,13 @@ def write_scenes(
     if root == Path.cwd():
         raise ValueError(f"{root} is the current folder: name one within it")
     manifest = dict(
-        version=_VERSION, train=train, val=val, size=size, seed=seed, classes=CLASSES
+        version=_VERSION,
+        train=train,
+        val=val,
+        size=size,
+        seed=seed,
+        max_objects=max_objects,
+        classes=CLASSES,
     )
     manifest = json.loads(json.dumps(manifest))
     if _is_there(root, manifest, overwrite):
@@ -72,7 +80,7 @@ def write_scenes(
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        _write_pictures(draft, train, val, size, seed, progress)
+        _write_pictures(draft, manifest, progress)
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         draft.chmod(0o755)
         # Others may have written there while the pictures were drawn.
@@ -108,27 +116,27 @@ def _read_manifest(root: Path) -> dict:
             "choose another folder"
         )
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError:
+        # Folders of before it was a parameter have all objects.
+        return {"max_objects": MAX_OBJECTS} | json.loads(path.read_text())
+    except (json.JSONDecodeError, TypeError):
         return {}
 
 
-def _write_pictures(
-    root: Path, train: int, val: int, size: int, seed: int, progress: Progress | None
-) -> None:
+def _write_pictures(root: Path, manifest: dict, progress: Progress | None) -> None:
     """Draws and writes pictures, masks, splits and the label file."""
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
     labels: dict[str, list[int]] = {}
-    for split, count in (("train", train), ("val", val)):
-        names = [f"{split}_{number:05d}" for number in range(count)]
+    look = {key: manifest[key] for key in ("seed", "size", "max_objects")}
+    for split, first in _FIRST_INDEX.items():
+        names = [f"{split}_{number:05d}" for number in range(manifest[split])]
         for number, name in enumerate(names):
-            scene = draw_scene(_FIRST_INDEX[split] + number, seed, size)
+            scene = draw_scene(first + number, **look)
             picture = Image.fromarray(scene.image)
             picture.save(root / "JPEGImages" / f"{name}.jpg", quality=92)
             write_mask(root / "SegmentationClass" / f"{name}.png", scene.mask, PALETTE)
             labels[name] = scene.labels
             if progress is not None:
-                progress(len(labels), train + val)
+                progress(len(labels), manifest["train"] + manifest["val"])
         write_split(root / "ImageSets" / "Segmentation" / f"{split}.txt", names)
     write_label_file(root / "image_labels.json", labels)

@@ -42,6 +42,17 @@ def test_scene_depends_on_index_and_seed_only(scenes):
     assert not np.array_equal(scenes[3].image, scenes[4].image)
 
 
+def test_objects_beyond_the_most_are_left_out(scenes):
+    alone = [draw_scene(index, size=64, max_objects=1) for index in range(40)]
+    assert {len(scene.labels) for scene in alone} == {1}
+    for scene, one in zip(scenes, alone, strict=True):
+        assert one.labels[0] in scene.labels
+        if len(scene.labels) == 1 and np.array_equal(scene.mask, one.mask):
+            assert np.array_equal(scene.image, one.image)
+    same = [np.array_equal(x.mask, y.mask) for x, y in zip(scenes, alone, strict=True)]
+    assert 5 < sum(same) < 20
+
+
 def test_palette_has_a_colour_for_each_class():
     assert len(PALETTE) == len(set(PALETTE)) == len(CLASSES) == 6
     assert CLASSES[0] == "background"
@@ -53,6 +64,7 @@ def test_palette_has_a_colour_for_each_class():
         (dict(index=-1), "must not be negative, got -1"),
         (dict(index=0, seed=-2), "must not be negative, got 0, -2"),
         (dict(index=0, size=16), "at least 32 pixels, got 16"),
+        (dict(index=0, max_objects=0), "at least 1, got 0"),
     ],
 )
 def test_bad_arguments(arguments, message):

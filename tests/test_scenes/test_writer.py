@@ -54,6 +54,26 @@ def test_other_parameters_replace_only_on_request(tmp_path):
     assert val.read_bytes() == content
 
 
+def test_pictures_of_one_object(tmp_path):
+    root = tmp_path / "scenes"
+    write_scenes(root, 8, 1, size=32, max_objects=1)
+    labels = json.loads((root / "image_labels.json").read_text())
+    assert {len(row) for row in labels.values()} == {1}
+    with pytest.raises(FileExistsError, match="'max_objects': 1"):
+        write_scenes(root, 8, 1, size=32)
+
+
+def test_folders_of_before_the_number_of_objects_was_a_parameter(tmp_path):
+    root = tmp_path / "scenes"
+    write_scenes(root, **SMALL)
+    manifest = json.loads((root / writer.MANIFEST).read_text())
+    del manifest["max_objects"]
+    (root / writer.MANIFEST).write_text(json.dumps(manifest))
+    assert not write_scenes(root, **SMALL)
+    with pytest.raises(FileExistsError, match="other parameters"):
+        write_scenes(root, **SMALL, max_objects=1)
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_strangers_folder_is_never_touched(tmp_path, overwrite):
     (tmp_path / "precious.txt").write_text("keep me")
@@ -97,7 +117,7 @@ def test_an_empty_folder_may_be_a_link(tmp_path):
 
 
 def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
-    def interrupt(index, *_):
+    def interrupt(index, **_):
         if index == 1:
             raise KeyboardInterrupt
         return draw_scene(index, size=32)

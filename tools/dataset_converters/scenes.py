@@ -35,6 +35,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--seed", type=int, default=0, help="seed of the series (default: 0)"
     )
     parser.add_argument(
+        "--max-objects",
+        type=int,
+        default=4,
+        help="most objects in a picture (default: 4)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace scenes of other parameters"
     )
     return parser.parse_args(argv)
