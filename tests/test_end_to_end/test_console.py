@@ -67,9 +67,10 @@ def test_progress_has_a_line_an_interval(printed):
     console, log = printed
     assert re.findall(r"step (\d)/4  loss \d+\.\d{4}", console) == list("1234")
     # The first step has no pseudo labels.
-    assert len(re.findall(r"pseudo labels decide \d+%", console)) == 3
+    shares = r"pseudo labels: objects \d+%, background \d+%"
+    assert len(re.findall(shares, console)) == 3
     assert "step 1/4" not in log
-    assert "label_share/decided: " in log
+    assert "label_share/objects: " in log
 
 
 def test_each_score_is_in_one_table(printed, run, tiny):

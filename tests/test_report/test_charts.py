@@ -72,11 +72,11 @@ def test_image_labels_alone_have_a_chart_of_their_scores():
 
 def test_shares_are_percents_and_the_first_classes_are_shown():
     names = [f"class_share/{i}" for i in range(10)]
-    names = ["label_share/decided", "label_share/undecided", *names]
+    names = ["label_share/objects", "label_share/undecided", *names]
     series = share_chart({name: [(1, 0.5), (2, None)] for name in names})["series"]
     assert series[0]["points"] == [(1, 50), (2, None)]
     assert [line["name"] for line in series[:3]] == [
-        "All images, decided", "All images, undecided", "0, of its images",
+        "All images, objects", "All images, undecided", "0, of its images",
     ]  # fmt: skip
     assert [line["dashed"] for line in series] == [True] * 2 + [False] * 10
     assert [line["hidden"] for line in series] == [False] * 10 + [True] * 2

@@ -1,5 +1,6 @@
 """Hook that tells on the console what runs, how far it is, and what it scores."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +30,10 @@ from mmseg_fsr.engine.runner_access import (
 from mmseg_fsr.utils.run_log import CONSOLE_ONLY
 from mmseg_fsr.utils.score_names import TEACHER_SCORES
 
-from .pseudo_label_share_hook import DECIDED
+from .pseudo_label_share_hook import BACKGROUND, OBJECTS
+
+# The most lines of progress in a validation or test.
+_SCORED_LINES = 20
 
 
 @HOOKS.register_module()
@@ -38,7 +42,8 @@ class ConsoleHook(Hook):
 
     :class:`~mmseg_fsr.engine.short_console_runner.ShortConsoleRunner` adds it. Progress
     and scores are for the console alone: the log file has those of mmengine's
-    ``LoggerHook``, at whose interval progress is told, and mmseg's tables.
+    ``LoggerHook``, at whose interval progress is told, and mmseg's tables. Validation
+    and test tell theirs in 20 lines at most.
     """
 
     # After the hooks whose values and scores it shows, and before mmengine's
@@ -86,8 +91,12 @@ class ConsoleHook(Hook):
         values = []
         if loss := scalars.get("train/loss"):
             values.append(f"loss {loss.mean(runner.log_processor.window_size):.4f}")
-        if decided := scalars.get(f"train/{DECIDED}"):
-            values.append(f"pseudo labels decide {decided.current():.0%}")
+        if objects := scalars.get(f"train/{OBJECTS}"):
+            background = scalars[f"train/{BACKGROUND}"]
+            values.append(
+                f"pseudo labels: objects {objects.current():.0%}, "
+                f"background {background.current():.0%}"
+            )
         if is_cuda_available():
             values.append(f"{torch.cuda.max_memory_allocated() >> 20:,} MB")
         self._tell_progress(runner, "step", step, runner.max_iters, values)
@@ -158,8 +167,10 @@ class ConsoleHook(Hook):
     def _after_scored(
         self, runner: Runner, title: str, batch_idx: int, loop: BaseLoop
     ) -> None:
-        if self.every_n_inner_iters(batch_idx, logging_interval(runner)):
-            done, total = batch_idx + 1, len(loop.dataloader)
+        done, total = batch_idx + 1, len(loop.dataloader)
+        # A short training's interval would tell every few images.
+        interval = max(logging_interval(runner), math.ceil(total / _SCORED_LINES))
+        if done % interval == 0 or done == total:
             self._tell_progress(runner, title, done, total, [])
 
     def _tell_progress(

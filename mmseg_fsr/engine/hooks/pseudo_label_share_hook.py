@@ -8,7 +8,8 @@ from mmseg_fsr.engine.runner_access import logging_interval, unwrapped_model
 from mmseg_fsr.models.pseudo_labels import LabelShares
 from mmseg_fsr.models.segmentors import WeakSegmentor
 
-DECIDED = "label_share/decided"
+OBJECTS = "label_share/objects"
+BACKGROUND = "label_share/background"
 
 
 @HOOKS.register_module()
@@ -16,7 +17,7 @@ class PseudoLabelShareHook(Hook):
     """Logs the shares of pixels that pseudo labels decide in training.
 
     At each interval of mmengine's ``LoggerHook`` the log gets means over the images
-    since the last one, those of the first rank: ``label_share/decided``,
+    since the last one, those of the first rank: ``label_share/objects``,
     ``label_share/background`` and ``label_share/undecided`` of all images, and
     ``class_share/<name>``, the share of the images with that label that the class gets;
     see :class:`~mmseg_fsr.models.pseudo_labels.LabelShares`. Steps before the
@@ -59,8 +60,8 @@ class PseudoLabelShareHook(Hook):
         if not report.images:
             return
         update = runner.message_hub.update_scalar
-        update(f"train/{DECIDED}", 1 - report.undecided)
-        update("train/label_share/background", report.background)
+        update(f"train/{OBJECTS}", 1 - report.background - report.undecided)
+        update(f"train/{BACKGROUND}", report.background)
         update("train/label_share/undecided", report.undecided)
         names = runner.train_loop.dataloader.dataset.metainfo["classes"][1:]
         for k, (name, images, share) in enumerate(

@@ -55,7 +55,7 @@ def test_means_of_each_interval_are_logged():
     run.steps(1, HALF_A_CAT + NO_DOG, LABELS)
     assert not run.hub.log_scalars
     run.steps(4, HALF_A_CAT + NO_DOG, LABELS)
-    assert run.logged("label_share/decided") == [0.75, 0.75]
+    assert run.logged("label_share/objects") == [0.25, 0.25]
     assert run.logged("label_share/undecided") == [0.25, 0.25]
     assert run.logged("label_share/background") == [0.5, 0.5]
     assert run.logged("class_share/cat") == [0.5, 0.5]
