@@ -58,18 +58,19 @@ def draw_scene(
         index: Number of the scene, not negative.
         seed: Seed of the series, not negative. Defaults to 0.
         size: Side S of the picture in pixels, at least 32. Defaults to 128.
-        max_objects: Objects beyond this number are left out, from 1 on. Defaults to 4.
+        max_objects: Objects beyond this number are left out; with 0 the ground and
+            its clutter are alone. Defaults to 4.
 
     Raises:
         ValueError: If ``index`` or ``seed`` is negative, ``size`` below 32 or
-            ``max_objects`` below 1.
+            ``max_objects`` negative.
     """
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must not be negative, got {index}, {seed}")
     if size < 32:
         raise ValueError(f"size must be at least 32 pixels, got {size}")
-    if max_objects < 1:
-        raise ValueError(f"max_objects must be at least 1, got {max_objects}")
+    if max_objects < 0:
+        raise ValueError(f"max_objects must not be negative, got {max_objects}")
     rng = np.random.default_rng((seed, index))
     fine = size * _OVERSAMPLING
     # Enlarging the ground puts it a little out of focus, as in a photograph.

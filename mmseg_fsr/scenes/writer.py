@@ -16,8 +16,8 @@ from .scene import CLASSES, MAX_OBJECTS, PALETTE, draw_scene
 
 MANIFEST = "scenes.json"
 _VERSION = 1
-# The splits begin far apart, so that the size of one does not change the other.
-_FIRST_INDEX = {"train": 0, "val": 1_000_000}
+# The series begin far apart, so that the size of one does not change the others.
+_FIRST_INDEX = {"train": 0, "ground": 500_000, "val": 1_000_000}
 
 Progress = Callable[[int, int], None]
 
@@ -29,6 +29,7 @@ def write_scenes(
     size: int = 128,
     seed: int = 0,
     max_objects: int = MAX_OBJECTS,
+    grounds: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> bool:
@@ -46,6 +47,8 @@ def write_scenes(
         size: Side of the square pictures in pixels. Defaults to 128.
         seed: Seed of the series. Defaults to 0.
         max_objects: Most objects in a picture, at least 1. Defaults to 4.
+        grounds: Number of training pictures besides ``train`` that show no object.
+            Defaults to 0.
         overwrite: Whether scenes of other parameters may be replaced. Defaults
             to False.
         progress: Called as ``progress(done, total)`` after each picture. Defaults to
@@ -57,11 +60,17 @@ def write_scenes(
     Raises:
         FileExistsError: If the folder holds anything but scenes, or scenes of
             other parameters and ``overwrite`` is not set.
-        ValueError: If ``train``, ``val`` or ``max_objects`` is not positive, the size
-            or seed is out of range, or the folder is the current one.
+        ValueError: If ``train``, ``val`` or ``max_objects`` is not positive,
+            ``grounds`` is negative, the size or seed is out of range, or the folder is
+            the current one.
     """
     if train < 1 or val < 1:
         raise ValueError(f"train and val must be at least 1, got {train} and {val}")
+    if max_objects < 1 or grounds < 0:
+        raise ValueError(
+            f"max_objects must be at least 1, got {max_objects}, and grounds not "
+            f"negative, got {grounds}"
+        )
     root = Path(out).resolve()
     if root == Path.cwd():
         raise ValueError(f"{root} is the current folder: name one within it")
@@ -72,6 +81,7 @@ def write_scenes(
         size=size,
         seed=seed,
         max_objects=max_objects,
+        grounds=grounds,
         classes=CLASSES,
     )
     manifest = json.loads(json.dumps(manifest))
@@ -116,8 +126,9 @@ def _read_manifest(root: Path) -> dict:
             "choose another folder"
         )
     try:
-        # Folders of before it was a parameter have all objects.
-        return {"max_objects": MAX_OBJECTS} | json.loads(path.read_text())
+        # What folders have that were written before these were parameters.
+        former = dict(max_objects=MAX_OBJECTS, grounds=0)
+        return former | json.loads(path.read_text())
     except (json.JSONDecodeError, TypeError):
         return {}
 
@@ -126,17 +137,26 @@ def _write_pictures(root: Path, manifest: dict, progress: Progress | None) -> No
     """Draws and writes pictures, masks, splits and the label file."""
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
+    seed, size, most = (manifest[key] for key in ("seed", "size", "max_objects"))
+    series = [
+        ("train", manifest["train"], most),
+        ("ground", manifest["grounds"], 0),
+        ("val", manifest["val"], most),
+    ]
+    total = sum(count for _, count, _ in series)
     labels: dict[str, list[int]] = {}
-    look = {key: manifest[key] for key in ("seed", "size", "max_objects")}
-    for split, first in _FIRST_INDEX.items():
-        names = [f"{split}_{number:05d}" for number in range(manifest[split])]
-        for number, name in enumerate(names):
-            scene = draw_scene(first + number, **look)
+    for title, count, max_objects in series:
+        for number in range(count):
+            scene = draw_scene(_FIRST_INDEX[title] + number, seed, size, max_objects)
+            name = f"{title}_{number:05d}"
             picture = Image.fromarray(scene.image)
             picture.save(root / "JPEGImages" / f"{name}.jpg", quality=92)
             write_mask(root / "SegmentationClass" / f"{name}.png", scene.mask, PALETTE)
             labels[name] = scene.labels
             if progress is not None:
-                progress(len(labels), manifest["train"] + manifest["val"])
-        write_split(root / "ImageSets" / "Segmentation" / f"{split}.txt", names)
+                progress(len(labels), total)
+    splits = root / "ImageSets" / "Segmentation"
+    names = list(labels)
+    write_split(splits / "train.txt", names[: -manifest["val"]])
+    write_split(splits / "val.txt", names[-manifest["val"] :])
     write_label_file(root / "image_labels.json", labels)

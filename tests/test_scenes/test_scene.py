@@ -53,6 +53,13 @@ def test_objects_beyond_the_most_are_left_out(scenes):
     assert 5 < sum(same) < 20
 
 
+def test_a_ground_alone_has_no_class(scenes):
+    for index in range(5):
+        scene = draw_scene(index, size=64, max_objects=0)
+        assert scene.labels == []
+        assert not np.array_equal(scene.image, scenes[index].image)
+
+
 def test_palette_has_a_colour_for_each_class():
     assert len(PALETTE) == len(set(PALETTE)) == len(CLASSES) == 6
     assert CLASSES[0] == "background"
@@ -64,7 +71,7 @@ def test_palette_has_a_colour_for_each_class():
         (dict(index=-1), "must not be negative, got -1"),
         (dict(index=0, seed=-2), "must not be negative, got 0, -2"),
         (dict(index=0, size=16), "at least 32 pixels, got 16"),
-        (dict(index=0, max_objects=0), "at least 1, got 0"),
+        (dict(index=0, max_objects=-1), "must not be negative, got -1"),
     ],
 )
 def test_bad_arguments(arguments, message):

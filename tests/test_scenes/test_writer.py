@@ -63,15 +63,35 @@ def test_pictures_of_one_object(tmp_path):
         write_scenes(root, 8, 1, size=32)
 
 
-def test_folders_of_before_the_number_of_objects_was_a_parameter(tmp_path):
+def test_pictures_of_the_ground_alone_come_with_the_training_ones(tmp_path):
+    root = tmp_path / "scenes"
+    steps = []
+    write_scenes(root, **SMALL, grounds=2, progress=lambda *step: steps.append(step))
+    grounds = ["ground_00000", "ground_00001"]
+    assert names(root, "train") == ["train_00000", "train_00001", *grounds]
+    assert names(root, "val") == ["val_00000"]
+    labels = json.loads((root / "image_labels.json").read_text())
+    assert [labels[name] for name in grounds] == [[], []]
+    assert labels["train_00000"]
+    assert not np.asarray(Image.open(root / "SegmentationClass/ground_00000.png")).any()
+    assert steps[-1] == (5, 5)
+
+    plain = tmp_path / "plain"
+    write_scenes(plain, **SMALL)
+    for name in ("train_00001", "val_00000"):
+        path = f"JPEGImages/{name}.jpg"
+        assert (plain / path).read_bytes() == (root / path).read_bytes()
+
+
+def test_folders_of_before_these_were_parameters(tmp_path):
     root = tmp_path / "scenes"
     write_scenes(root, **SMALL)
     manifest = json.loads((root / writer.MANIFEST).read_text())
-    del manifest["max_objects"]
+    del manifest["max_objects"], manifest["grounds"]
     (root / writer.MANIFEST).write_text(json.dumps(manifest))
     assert not write_scenes(root, **SMALL)
     with pytest.raises(FileExistsError, match="other parameters"):
-        write_scenes(root, **SMALL, max_objects=1)
+        write_scenes(root, **SMALL, grounds=1)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -117,7 +137,7 @@ def test_an_empty_folder_may_be_a_link(tmp_path):
 
 
 def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
-    def interrupt(index, **_):
+    def interrupt(index, *_):
         if index == 1:
             raise KeyboardInterrupt
         return draw_scene(index, size=32)
@@ -131,6 +151,10 @@ def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_bad_arguments(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="at least 1, got 0 and 1"):
         write_scenes(tmp_path / "scenes", train=0, val=1)
+    with pytest.raises(ValueError, match="got 0, and grounds not negative, got 0"):
+        write_scenes(tmp_path / "scenes", **SMALL, max_objects=0)
+    with pytest.raises(ValueError, match="got 4, and grounds not negative, got -1"):
+        write_scenes(tmp_path / "scenes", **SMALL, grounds=-1)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="is the current folder: name one within it"):
         write_scenes(".", **SMALL)

@@ -41,6 +41,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="most objects in a picture (default: 4)",
     )
     parser.add_argument(
+        "--grounds",
+        type=int,
+        default=0,
+        help="training pictures besides these that show no object (default: 0)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace scenes of other parameters"
     )
     return parser.parse_args(argv)
@@ -50,7 +56,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the scenes, unless the same ones are there already."""
     args = parse_args(argv)
-    bar = ProgressBar(args.train + args.val, start=False)
+    train = args.train + args.grounds
+    bar = ProgressBar(train + args.val, start=False)
 
     def advance(done: int, total: int) -> None:
         if done == 1:
@@ -61,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if written:
         print()
     print(
-        f"{'wrote' if written else 'found'} {args.train} + {args.val} scenes in "
-        f"{args.out}"
+        f"{'wrote' if written else 'found'} {train} + {args.val} scenes in {args.out}"
     )
 
 
