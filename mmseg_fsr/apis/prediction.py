@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmseg_fsr.datasets.image_file import array_of_picture
+from mmseg_fsr.models.backbones import ImageTooSmallError
 from mmseg_fsr.models.segmentors import CAMSegmentor, require_merged_logits
 from mmseg_fsr.utils.config_file import require_keys
 from mmseg_fsr.utils.label_ids import BACKGROUND
@@ -106,7 +107,8 @@ def predict(
 
     Returns:
         An iterator over a :class:`Prediction` for each image, in their order. An image
-        that cannot be read, is no image or is too large for the CRF has a ``problem``.
+        that cannot be read, is no image, is smaller than a patch or too large for the
+        CRF has a ``problem``.
 
     Raises:
         ValueError: At once, if the model or its config lacks what an argument needs;
@@ -188,7 +190,13 @@ def _predictions(
         except (OSError, ValueError, TypeError) as error:
             yield Prediction(problem=str(error))
             continue
-        yield predictor.predict(results, ids, names is not None)
+        try:
+            prediction = predictor.predict(results, ids, names is not None)
+        except ImageTooSmallError as error:
+            # Where the steps do not resize it, as those of test-time augmentation.
+            name = results.get("img_path") or "the image"
+            prediction = Prediction(problem=f"{name}: {error}")
+        yield prediction
 
 
 def _paired(

@@ -19,6 +19,7 @@ from mmseg_fsr.datasets.image_folder import find_masks
 from mmseg_fsr.datasets.mask_file import write_mask
 from mmseg_fsr.engine.runner_access import undistributed_model, unwrapped_model
 from mmseg_fsr.evaluation import refine_sample
+from mmseg_fsr.models.backbones import ImageTooSmallError
 from mmseg_fsr.models.segmentors import (
     WeakSegmentor,
     labels_of_sample,
@@ -170,8 +171,14 @@ class PseudoLabelExportLoop(TestLoop):
         self.problems += data_batch.problems
         samples: Sequence[SegDataSample] = []
         if data_batch.data is not None:
-            with autocast(enabled=self.fp16):
-                samples = self.runner.model.test_step(data_batch.data)
+            try:
+                with autocast(enabled=self.fp16):
+                    samples = self.runner.model.test_step(data_batch.data)
+            except ImageTooSmallError as error:
+                # Where the pipeline does not resize it, as that of --tta.
+                self.problems += [
+                    f"{path}: {error}" for path in _image_paths(data_batch.data)
+                ]
         for sample in samples:
             self._label(sample)
         self.runner.call_hook(
@@ -249,6 +256,14 @@ class PseudoLabelExportLoop(TestLoop):
         report["problems"] = self.problems
         self.folder.complete(report)
         return report
+
+
+def _image_paths(batch: dict) -> list[str]:
+    """The files of a batch, whose samples come once for each augmented version."""
+    samples = batch["data_samples"]
+    if not isinstance(samples[0], SegDataSample):
+        samples = samples[0]
+    return [sample.img_path for sample in samples]
 
 
 def _on_first_process(function: Callable[[], Any]) -> Any:

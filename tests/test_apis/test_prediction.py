@@ -260,6 +260,17 @@ def test_images_that_cannot_be_read_are_named_and_passed_over(model, photo, tmp_
     assert found[-1].problem is None
 
 
+@pytest.mark.parametrize("options", [{}, dict(cams=True), dict(tile=20)])
+def test_a_picture_smaller_than_a_patch_is_named(model, photo, tmp_path, options):
+    small = write_photo(tmp_path / "small.png", (4, 30))
+    first, second = predict(model, [small, photo], tta=True, **options)
+    assert first.problem.startswith(f"{small}: image of 4 x ")
+    assert first.label is None
+    assert second.problem is None
+    # The test pipeline makes it larger.
+    assert one(model, small).label.shape == (4, 30)
+
+
 def test_a_picture_too_large_for_the_crf_is_named(model, photo, monkeypatch):
     monkeypatch.setattr(prediction, "_MAX_CRF_VALUES", 6 * 40 * 50)
     (found,) = predict(model, photo, crf=True)

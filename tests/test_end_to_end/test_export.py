@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.apis import init_model
 from mmseg.registry import DATASETS, MODELS
+from PIL import Image
 
 from mmseg_fsr.checkpoints import (
     load_state_dict_file,
@@ -296,6 +297,19 @@ def test_images_that_cannot_be_read_are_named_and_the_rest_is_done(
     export("labels", "--source", "seg", config=config)
     assert "12 label maps of 12 images, 10 of them" in capsys.readouterr().out
     assert manifest(folder)["problems"] == []
+
+
+def test_an_image_smaller_than_a_patch_is_named_and_the_rest_is_done(
+    export, spoiled, capsys
+):
+    config, images = spoiled
+    Image.new("RGB", (30, 6)).save(images / "train_00003.jpg")
+    with pytest.raises(SystemExit, match="problems: 1"):
+        export("labels", "--source", "seg", "--tta", config=config)
+    (line,) = manifest(images.parents[1] / "labels")["problems"]
+    assert line.startswith(f"{images}/train_00003.jpg: image of 6 x 30 pixels")
+    assert line in capsys.readouterr().err
+    assert sorted(label_maps(images.parents[1] / "labels")) == NAMES[:3] + NAMES[4:]
 
 
 def test_a_checkpoint_of_another_network(failing, tiny, tmp_path):

@@ -1,6 +1,12 @@
 """Backbones that give auxiliary map, final map and class token."""
 
-from .features import FSRFeatures, MaskedFeatures, UpTo, masked_pass
+from .features import (
+    FSRFeatures,
+    ImageTooSmallError,
+    MaskedFeatures,
+    UpTo,
+    masked_pass,
+)
 from .fsr_backbone import FSRBackbone
 from .fsr_vit import FSRViT
 from .self_distill_backbone import SelfDistillBackbone, SelfDistillFeatures
@@ -9,6 +15,7 @@ __all__ = [
     "FSRBackbone",
     "FSRFeatures",
     "FSRViT",
+    "ImageTooSmallError",
     "MaskedFeatures",
     "SelfDistillBackbone",
     "SelfDistillFeatures",

@@ -9,6 +9,10 @@ UpTo = Literal["aux", "feat", "cls_token"]
 """How far a backbone computes: each name includes those before it."""
 
 
+class ImageTooSmallError(ValueError):
+    """An image has no whole patch."""
+
+
 class FSRFeatures(NamedTuple):
     """Features of a batch.
 

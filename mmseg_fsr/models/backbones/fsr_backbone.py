@@ -126,7 +126,7 @@ class FSRBackbone(BaseModule):
             load_pretrained_backbone(self.backbone, pretrained)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """UpTo of a parameter, for mmpretrain's layer-wise learning rates.
+        """Depth of a parameter, for mmpretrain's layer-wise learning rates.
 
         Args:
             param_name: Its name.
@@ -144,10 +144,12 @@ class FSRBackbone(BaseModule):
                 f"{type(self.backbone).__name__} has no get_layer_depth: layer-wise "
                 "learning rates need one of mmpretrain's backbones that do"
             )
-        depth, num_depths = self.backbone.get_layer_depth(
-            param_name, f"{prefix}backbone."
-        )
-        return (0 if param_name == f"{prefix}mask_token" else depth), num_depths
+        inner = f"{prefix}backbone."
+        depth, num_depths = self.backbone.get_layer_depth(param_name, inner)
+        # mmpretrain's have no place for CLIP's norm before the blocks.
+        if param_name.startswith((f"{prefix}mask_token", f"{inner}pre_norm.")):
+            depth = 0
+        return depth, num_depths
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Size of the grid (h, w) of an image of that size in pixels.

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
 from .attention import use_fastest_attention
-from .features import FSRFeatures, UpTo, check_mask
+from .features import FSRFeatures, ImageTooSmallError, UpTo, check_mask
 
 
 def use_python_drop_rates(backbone: nn.Module) -> None:
@@ -144,7 +144,7 @@ class FSRViT(VisionTransformer):
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """UpTo of a parameter, for mmpretrain's layer-wise learning rates.
+        """Depth of a parameter, for mmpretrain's layer-wise learning rates.
 
         Args:
             param_name: Its name.
@@ -153,9 +153,11 @@ class FSRViT(VisionTransformer):
         Returns:
             The depth, 0 at the input, and the number of depths.
         """
-        if param_name == f"{prefix}mask_token":
-            param_name = f"{prefix}pos_embed"
-        return super().get_layer_depth(param_name, prefix)
+        depth, num_depths = super().get_layer_depth(param_name, prefix)
+        # mmpretrain's has no place for these, which come before the blocks.
+        if param_name.startswith((f"{prefix}mask_token", f"{prefix}pre_norm.")):
+            depth = 0
+        return depth, num_depths
 
     @property
     def level_shapes(self) -> list[tuple[int, int, int]]:
@@ -166,10 +168,10 @@ class FSRViT(VisionTransformer):
         """Size of the patch grid (h, w) of an image of that size in pixels.
 
         Raises:
-            ValueError: If the image is smaller than a patch.
+            ImageTooSmallError: If the image is smaller than a patch.
         """
         if min(height, width) < self.patch_size:
-            raise ValueError(
+            raise ImageTooSmallError(
                 f"image of {height} x {width} pixels is smaller than a patch of "
                 f"{self.patch_size}: resize the images or use a smaller patch_size"
             )
@@ -194,8 +196,8 @@ class FSRViT(VisionTransformer):
             normalised by the final LayerNorm.
 
         Raises:
-            ValueError: If the image is smaller than a patch or the mask does not
-                have the size of the patch grid.
+            ImageTooSmallError: If the image is smaller than a patch.
+            ValueError: If the mask does not have the size of the patch grid.
         """
         grid = self.grid_size(*x.shape[-2:])
         tokens, _ = self.patch_embed(x)

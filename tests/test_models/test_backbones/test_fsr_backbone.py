@@ -182,6 +182,20 @@ def test_depths_for_layer_wise_learning_rates():
     assert depths["backbone.downsample_layers.0.0.weight"][0] == 0
     assert depths["backbone.stages.3.0.gamma"][0] == total - 2
     assert depths["neck.convs.0.conv.weight"][0] == total - 1
+    clip = build(
+        backbone=dict(
+            type="mmpretrain.VisionTransformer",
+            arch=dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=8),
+            img_size=32,
+            patch_size=16,
+            pre_norm=True,
+            out_type="featmap",
+            out_indices=(0, 1),
+        ),
+        img_size=32,
+    )
+    name = "backbone.backbone.pre_norm.weight"
+    assert clip.get_layer_depth(name, "backbone.") == (0, 4)
     with pytest.raises(ValueError, match="ResNet has no get_layer_depth"):
         build().get_layer_depth("backbone.mask_token", "backbone.")
 

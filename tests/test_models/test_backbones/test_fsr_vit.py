@@ -57,6 +57,19 @@ def test_masked_patches_are_replaced_embeddings(vit):
         assert_close(actual, reference)
 
 
+def test_what_comes_before_the_blocks_is_the_first_depth():
+    vit = build(pre_norm=True)
+    depths = {
+        name: vit.get_layer_depth(f"backbone.{name}", "backbone.")
+        for name, _ in vit.named_parameters()
+    }
+    for name in ("mask_token", "pos_embed", "pre_norm.weight", "pre_norm.bias"):
+        assert depths[name] == (0, 6)
+    assert depths["layers.0.ln1.weight"] == (1, 6)
+    assert depths["layers.3.ln1.weight"] == (4, 6)
+    assert depths["ln1.weight"] == (5, 6)
+
+
 def test_no_further_layers_than_wanted(vit):
     images, calls = torch.randn(2, 3, 32, 32), []
     for i, module in enumerate([*vit.layers, vit.ln1, vit.aggregator]):
