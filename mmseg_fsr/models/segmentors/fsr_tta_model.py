@@ -61,7 +61,8 @@ class FSRTTAModel(SegTTAModel):
         """Predicts every version of a batch of images and merges them.
 
         With ``test_cfg.cams`` of a :class:`CAMSegmentor` the CAMs come from the same
-        passes, so their scales are those of the augmentation.
+        passes, so their scales are those of the augmentation. They are compared with
+        the first version that is no mirror image.
 
         Args:
             data: ``inputs`` and ``data_samples``, each a list of versions, each
@@ -69,16 +70,25 @@ class FSRTTAModel(SegTTAModel):
 
         Returns:
             Merged samples.
+
+        Raises:
+            ValueError: If CAMs are wanted and all versions are mirror images.
         """
         model = self.module
         batches = [
             model.data_preprocessor(dict(zip(data, version, strict=True)), False)
             for version in zip(*data.values(), strict=True)
         ]
+        batches.sort(key=lambda batch: _is_mirrored(batch["data_samples"]))
         first, first_samples = batches[0]["inputs"], batches[0]["data_samples"]
         if not (hasattr(model, "gives_cams") and model.gives_cams(first_samples)):
             predictions = [model.predict(**batch) for batch in batches]
             return self.merge_preds(list(zip(*predictions, strict=True)))
+        if _is_mirrored(first_samples):
+            raise ValueError(
+                "tta_pipeline has mirror images alone, with which CAMs cannot be "
+                "compared: let it keep a version without RandomFlip, or with prob=0.0"
+            )
         labels = torch.stack(
             [labels_of_sample(sample, model.num_classes) for sample in first_samples]
         )
@@ -124,6 +134,10 @@ class FSRTTAModel(SegTTAModel):
             result.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
             merged.append(result)
         return merged
+
+
+def _is_mirrored(samples: Sequence[SegDataSample]) -> bool:
+    return bool(samples[0].metainfo.get("flip"))
 
 
 def require_merged_logits(model: nn.Module) -> None:

@@ -164,6 +164,22 @@ def test_cams_come_from_the_passes_of_the_segmentation(mode):
 
 
 @torch.no_grad()
+def test_cams_do_not_depend_on_which_version_comes_first():
+    segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
+    data = augmented_batch()
+    expected = FSRTTAModel(module=segmentor).test_step(copy.deepcopy(data))
+    swapped = {key: [data[key][i] for i in (1, 0, 2)] for key in data}
+    found = FSRTTAModel(module=segmentor).test_step(copy.deepcopy(swapped))
+    for actual, wanted in zip(found, expected, strict=True):
+        for field in ("cams", "pseudo_sem_seg", "seg_logits"):
+            assert torch.equal(actual.get(field).data, wanted.get(field).data), field
+
+    mirrored = {key: [data[key][1]] for key in data}
+    with pytest.raises(ValueError, match="has mirror images alone"):
+        FSRTTAModel(module=segmentor).test_step(mirrored)
+
+
+@torch.no_grad()
 def test_without_cams_nothing_but_the_segmentation_is_computed(monkeypatch):
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=False)).eval()
     for part in ("cams", "add_cams"):
