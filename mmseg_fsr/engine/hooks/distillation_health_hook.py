@@ -45,8 +45,8 @@ class DistillationHealthHook(Hook):
     ``distill/class_*``, of the images of the first rank; see
     :class:`~mmseg_fsr.models.losses.DistillationHealth`. If for a tenth of a run the
     student knows nothing of the targets of masked patches, a warning says what to
-    change, once. The first tenth does not count. A tenth has 50 steps at least: fewer
-    say nothing.
+    change, once. The first tenth in which that loss trains does not count. A tenth has
+    50 steps at least: fewer say nothing.
 
     Args:
         interval: Steps from one measurement to the next, each of which the host waits
@@ -87,7 +87,8 @@ class DistillationHealthHook(Hook):
         step, tenth = runner.iter + 1, max(runner.max_iters / 10, _MIN_STEPS)
         outputs = head.patch_center.value.numel()
         taught, possible = taught_share(health, outputs)
-        if taught > MIN_TAUGHT or step <= tenth:
+        loss_begin = getattr(unwrapped_model(runner), "loss_begin", {})
+        if taught > MIN_TAUGHT or step <= loss_begin.get("loss_fsr_patch", 0) + tenth:
             self._idle_since = None
             return
         if self._idle_since is None:

@@ -97,6 +97,16 @@ def test_a_tenth_of_the_run_that_teaches_nothing_is_warned_of_once(measured):
     assert "docs/shorter_run.md" in warning
 
 
+def test_steps_in_which_the_patches_do_not_train_are_not_judged():
+    run = Run(600)
+    run.runner.model.loss_begin = dict(loss_fsr_patch=400)
+    run.steps(1, 510, DEAD)
+    assert not run.warnings
+    run.steps(511, 600, DEAD)
+    (warning,) = run.warnings
+    assert "since step 470" in warning
+
+
 def test_a_run_of_some_steps_is_not_judged():
     run = Run(90)
     run.steps(1, 90, DEAD)
