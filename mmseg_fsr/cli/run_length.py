@@ -136,8 +136,8 @@ def set_length(cfg: Config, max_iters: int) -> list[str]:
         f"train_cfg.val_interval={cfg.train_cfg.val_interval}",
     ]
     lines += [
-        f"param_scheduler.{i} ({scheduler['type']}): steps {scheduler['begin']} to "
-        f"{scheduler.get('end')}"
+        f"param_scheduler.{i} ({scheduler['type']}): steps "
+        f"{scheduler.get('begin', 0)} to {scheduler.get('end')}"
         for i, scheduler in enumerate(cfg.param_scheduler)
     ]
     lines += [
