@@ -49,7 +49,7 @@ class Scene(NamedTuple):
 def draw_scene(
     index: int, seed: int = 0, size: int = 128, max_objects: int = MAX_OBJECTS
 ) -> Scene:
-    """Draws a scene of one to four objects; the arguments alone decide it.
+    """Draws a scene of some objects; the arguments alone decide it.
 
     Objects may hide one another, but a good part of each stays in sight. A class is in
     the mask exactly if it can be seen.
@@ -58,19 +58,19 @@ def draw_scene(
         index: Number of the scene, not negative.
         seed: Seed of the series, not negative. Defaults to 0.
         size: Side S of the picture in pixels, at least 32. Defaults to 128.
-        max_objects: Objects beyond this number are left out; with 0 the ground and
-            its clutter are alone. Defaults to 4.
+        max_objects: Of one to four objects those beyond this number are left out; with
+            0 the ground and its clutter are alone. Defaults to 4.
 
     Raises:
         ValueError: If ``index`` or ``seed`` is negative, ``size`` below 32 or
-            ``max_objects`` negative.
+            ``max_objects`` not in 0..4.
     """
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must not be negative, got {index}, {seed}")
     if size < 32:
         raise ValueError(f"size must be at least 32 pixels, got {size}")
-    if max_objects < 0:
-        raise ValueError(f"max_objects must not be negative, got {max_objects}")
+    if not 0 <= max_objects <= MAX_OBJECTS:
+        raise ValueError(f"max_objects must be in 0..{MAX_OBJECTS}, got {max_objects}")
     rng = np.random.default_rng((seed, index))
     fine = size * _OVERSAMPLING
     # Enlarging the ground puts it a little out of focus, as in a photograph.

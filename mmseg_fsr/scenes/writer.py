@@ -46,7 +46,7 @@ def write_scenes(
         val: Number of validation pictures. Defaults to 200.
         size: Side of the square pictures in pixels. Defaults to 128.
         seed: Seed of the series. Defaults to 0.
-        max_objects: Most objects in a picture, at least 1. Defaults to 4.
+        max_objects: Most objects in a picture, in 1..4. Defaults to 4.
         grounds: Number of training pictures besides ``train`` that show no object.
             Defaults to 0.
         overwrite: Whether scenes of other parameters may be replaced. Defaults
@@ -60,16 +60,16 @@ def write_scenes(
     Raises:
         FileExistsError: If the folder holds anything but scenes, or scenes of
             other parameters and ``overwrite`` is not set.
-        ValueError: If ``train``, ``val`` or ``max_objects`` is not positive,
-            ``grounds`` is negative, the size or seed is out of range, or the folder is
-            the current one.
+        ValueError: If ``train`` or ``val`` is not positive, ``grounds`` is negative,
+            ``max_objects``, the size or seed is out of range, or the folder is the
+            current one.
     """
     if train < 1 or val < 1:
         raise ValueError(f"train and val must be at least 1, got {train} and {val}")
-    if max_objects < 1 or grounds < 0:
+    if not 1 <= max_objects <= MAX_OBJECTS or grounds < 0:
         raise ValueError(
-            f"max_objects must be at least 1, got {max_objects}, and grounds not "
-            f"negative, got {grounds}"
+            f"max_objects must be in 1..{MAX_OBJECTS}, got {max_objects}, and grounds "
+            f"not negative, got {grounds}"
         )
     root = Path(out).resolve()
     if root == Path.cwd():
@@ -126,11 +126,16 @@ def _read_manifest(root: Path) -> dict:
             "choose another folder"
         )
     try:
-        # What folders have that were written before these were parameters.
-        former = dict(max_objects=MAX_OBJECTS, grounds=0)
-        return former | json.loads(path.read_text())
-    except (json.JSONDecodeError, TypeError):
+        found = json.loads(path.read_text())
+    except ValueError:
         return {}
+    if not isinstance(found, dict) or "classes" not in found:
+        raise FileExistsError(
+            f"{path} is another program's, so {root} is not a folder of scenes: choose "
+            "another folder"
+        )
+    # What folders have that were written before these were parameters.
+    return dict(max_objects=MAX_OBJECTS, grounds=0) | found
 
 
 def _write_pictures(root: Path, manifest: dict, progress: Progress | None) -> None:

@@ -71,7 +71,8 @@ def test_palette_has_a_colour_for_each_class():
         (dict(index=-1), "must not be negative, got -1"),
         (dict(index=0, seed=-2), "must not be negative, got 0, -2"),
         (dict(index=0, size=16), "at least 32 pixels, got 16"),
-        (dict(index=0, max_objects=-1), "must not be negative, got -1"),
+        (dict(index=0, max_objects=-1), r"must be in 0\.\.4, got -1"),
+        (dict(index=0, max_objects=5), r"must be in 0\.\.4, got 5"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -116,6 +116,14 @@ def test_what_appears_while_scenes_are_drawn_is_never_touched(tmp_path, overwrit
     assert list(tmp_path.iterdir()) == [root]
 
 
+@pytest.mark.parametrize("text", ['{"frames": 3}', "[1]", '"classes"'])
+def test_another_program_s_folder_is_never_touched(tmp_path, text):
+    (tmp_path / writer.MANIFEST).write_text(text)
+    with pytest.raises(FileExistsError, match="is another program's"):
+        write_scenes(tmp_path, **SMALL, overwrite=True)
+    assert (tmp_path / writer.MANIFEST).read_text() == text
+
+
 def test_of_two_runs_the_first_to_end_stays(tmp_path):
     root = tmp_path / "scenes"
 

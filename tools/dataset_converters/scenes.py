@@ -13,7 +13,7 @@ import mmseg_fsr  # noqa: F401  (first: says what to install if the stack is mis
 from mmengine.utils import ProgressBar
 
 from mmseg_fsr.cli.one_line_errors import one_line_errors
-from mmseg_fsr.scenes import write_scenes
+from mmseg_fsr.scenes import MAX_OBJECTS, write_scenes
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,8 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--max-objects",
         type=int,
-        default=4,
-        help="most objects in a picture (default: 4)",
+        default=MAX_OBJECTS,
+        help=f"most objects in a picture (default: {MAX_OBJECTS})",
     )
     parser.add_argument(
         "--grounds",

@@ -30,7 +30,7 @@ from mmseg_fsr.engine.runner_access import (
 from mmseg_fsr.utils.run_log import CONSOLE_ONLY
 from mmseg_fsr.utils.score_names import TEACHER_SCORES
 
-from .pseudo_label_share_hook import BACKGROUND, OBJECTS
+from .pseudo_label_share_hook import BACKGROUND_SHARE, OBJECT_SHARE
 
 # The most lines of progress in a validation or test.
 _SCORED_LINES = 20
@@ -91,8 +91,8 @@ class ConsoleHook(Hook):
         values = []
         if loss := scalars.get("train/loss"):
             values.append(f"loss {loss.mean(runner.log_processor.window_size):.4f}")
-        if objects := scalars.get(f"train/{OBJECTS}"):
-            background = scalars[f"train/{BACKGROUND}"]
+        if objects := scalars.get(f"train/{OBJECT_SHARE}"):
+            background = scalars[f"train/{BACKGROUND_SHARE}"]
             values.append(
                 f"pseudo labels: objects {objects.current():.0%}, "
                 f"background {background.current():.0%}"

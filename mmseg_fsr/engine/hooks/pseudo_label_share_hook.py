@@ -8,8 +8,8 @@ from mmseg_fsr.engine.runner_access import logging_interval, unwrapped_model
 from mmseg_fsr.models.pseudo_labels import LabelShares
 from mmseg_fsr.models.segmentors import WeakSegmentor
 
-OBJECTS = "label_share/objects"
-BACKGROUND = "label_share/background"
+OBJECT_SHARE = "label_share/objects"
+BACKGROUND_SHARE = "label_share/background"
 
 
 @HOOKS.register_module()
@@ -60,8 +60,8 @@ class PseudoLabelShareHook(Hook):
         if not report.images:
             return
         update = runner.message_hub.update_scalar
-        update(f"train/{OBJECTS}", 1 - report.background - report.undecided)
-        update(f"train/{BACKGROUND}", report.background)
+        update(f"train/{OBJECT_SHARE}", report.objects)
+        update(f"train/{BACKGROUND_SHARE}", report.background)
         update("train/label_share/undecided", report.undecided)
         names = runner.train_loop.dataloader.dataset.metainfo["classes"][1:]
         for k, (name, images, share) in enumerate(

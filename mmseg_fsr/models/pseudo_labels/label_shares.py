@@ -15,13 +15,15 @@ class LabelShareReport(NamedTuple):
 
     Attributes:
         images: Number of images; of 0 all shares are 0.
-        background: Share of pixels that pseudo labels call background.
+        objects: Share of pixels to which pseudo labels give a class.
+        background: Share of pixels that they call background.
         undecided: Share of pixels that they leave undecided.
         class_images: Number of images that have each of the K classes as a label.
         class_shares: Share of the pixels of these images that get the class.
     """
 
     images: int
+    objects: float
     background: float
     undecided: float
     class_images: list[int]
@@ -84,6 +86,7 @@ class LabelShares:
         counts, shares = rest[: self.num_classes], rest[self.num_classes :]
         return LabelShareReport(
             images=round(images),
+            objects=sum(shares) / max(images, 1),
             background=background / max(images, 1),
             undecided=undecided / max(images, 1),
             class_images=[round(count) for count in counts],

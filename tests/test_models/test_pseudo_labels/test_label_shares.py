@@ -3,6 +3,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_fsr.models.pseudo_labels import LabelShares, present_classes
+from mmseg_fsr.utils.label_ids import IGNORE_INDEX
 
 NUM_CLASSES = 4
 
@@ -43,9 +44,21 @@ def test_means_over_images_are_those_of_a_loop(max_classes):
     assert report.images == 6
     assert report.background == pytest.approx(sum(others[0]) / 6, abs=1e-6)
     assert report.undecided == pytest.approx(sum(others[255]) / 6, abs=1e-6)
+    objects = 6 - sum(others[0]) - sum(others[255])
+    assert report.objects == pytest.approx(objects / 6, abs=1e-6)
     assert report.class_images == [len(shares[k]) for k in range(NUM_CLASSES)]
     expected = [sum(x) / len(x) if x else 0 for x in shares.values()]
     assert report.class_shares == pytest.approx(expected, abs=1e-6)
+
+
+def test_without_a_pixel_of_an_object_their_share_is_0():
+    counter = LabelShares(NUM_CLASSES)
+    _, labels = made_up_batch(0)
+    for size in range(7, 20):
+        maps = torch.randint(2, (3, size, size)) * IGNORE_INDEX
+        counter.add(maps, present_classes(labels))
+    # Not -0, as rounded rests of the others would be.
+    assert f"{counter.report().objects:.0%}" == "0%"
 
 
 def test_a_report_begins_anew():

@@ -164,7 +164,7 @@ def test_cams_come_from_the_passes_of_the_segmentation(mode):
 
 
 @torch.no_grad()
-def test_cams_do_not_depend_on_which_version_comes_first():
+def test_cams_do_not_depend_on_whether_a_mirror_image_comes_first():
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
     data = augmented_batch()
     expected = FSRTTAModel(module=segmentor).test_step(copy.deepcopy(data))
