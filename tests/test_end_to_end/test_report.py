@@ -80,9 +80,9 @@ def test_curves_config_and_environment_are_the_runs(written, straight):
     page, data = written
     losses, scores, shares = data["charts"]
     # The segmentation loss begins after step 1.
-    decided = shares["series"][0]
-    assert decided["name"] == "All images, decided"
-    assert [step for step, _ in decided["points"]] == [2, 3, 4]
+    objects = shares["series"][0]
+    assert objects["name"] == "All images, objects"
+    assert [step for step, _ in objects["points"]] == [2, 3, 4]
     total = losses["series"][0]
     assert [step for step, _ in total["points"]] == [1, 2, 3, 4]
     # The later points are means over the steps before.

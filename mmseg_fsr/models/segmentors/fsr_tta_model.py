@@ -79,11 +79,12 @@ class FSRTTAModel(SegTTAModel):
             model.data_preprocessor(dict(zip(data, version, strict=True)), False)
             for version in zip(*data.values(), strict=True)
         ]
-        batches.sort(key=lambda batch: _is_mirrored(batch["data_samples"]))
-        first, first_samples = batches[0]["inputs"], batches[0]["data_samples"]
+        first_samples = batches[0]["data_samples"]
         if not (hasattr(model, "gives_cams") and model.gives_cams(first_samples)):
             predictions = [model.predict(**batch) for batch in batches]
             return self.merge_preds(list(zip(*predictions, strict=True)))
+        batches.sort(key=lambda batch: _is_mirrored(batch["data_samples"]))
+        first, first_samples = batches[0]["inputs"], batches[0]["data_samples"]
         if _is_mirrored(first_samples):
             raise ValueError(
                 "tta_pipeline has mirror images alone, with which CAMs cannot be "
