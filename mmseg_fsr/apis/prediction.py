@@ -107,8 +107,8 @@ def predict(
 
     Returns:
         An iterator over a :class:`Prediction` for each image, in their order. An image
-        that cannot be read, is no image, is smaller than a patch of an ``FSRViT``, or
-        is too large for the CRF has a ``problem``.
+        that cannot be read, is no image, is too small for the backbone, or is too large
+        for the CRF has a ``problem``.
 
     Raises:
         ValueError: At once, if the model or its config lacks what an argument needs;

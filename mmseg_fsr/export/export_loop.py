@@ -70,8 +70,8 @@ class PseudoLabelExportLoop(TestLoop):
         fp16: Whether the network runs in half precision. Defaults to False.
 
     Attributes:
-        problems: One line for each image that could not be read, or is smaller than a
-            patch.
+        problems: One line for each image that could not be read, or is too small for
+            the backbone.
         report: Counts and scores, see
             :func:`~mmseg_fsr.export.label_report.report_labels`. ``run`` sets it, to
             None on all processes but the first.

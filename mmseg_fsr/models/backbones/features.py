@@ -10,7 +10,7 @@ UpTo = Literal["aux", "feat", "cls_token"]
 
 
 class ImageTooSmallError(ValueError):
-    """An image has no whole patch."""
+    """An image has no whole patch, or not enough pixels for a convolution."""
 
 
 class FSRFeatures(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmseg_fsr.checkpoints.pretrained import load_pretrained_backbone
 
 from .attention import use_fastest_attention
-from .features import FSRFeatures, UpTo, check_mask
+from .features import FSRFeatures, ImageTooSmallError, UpTo, check_mask
 from .fsr_vit import use_python_drop_rates
 from .token_masking import TokenMasking
 
@@ -182,6 +182,8 @@ class FSRBackbone(BaseModule):
             The auxiliary map, the final map, the class token and all maps.
 
         Raises:
+            ImageTooSmallError: If the wrapped backbone's convolutions need a larger
+                image.
             ValueError: If the mask does not have the size of the grid.
         """
         if mask is not None:
@@ -195,7 +197,7 @@ class FSRBackbone(BaseModule):
         if _is_half_precision(x):
             # Convolutions of half precision are faster so, on CPUs and on GPUs.
             x = x.contiguous(memory_format=torch.channels_last)
-        maps = self.backbone(x)
+        maps = self._maps(x)
         if self.token_masking is not None:
             self.token_masking.clear()
         levels = tuple(maps if self.neck is None else self.neck(maps))
@@ -206,6 +208,19 @@ class FSRBackbone(BaseModule):
         if up_to == "cls_token":
             cls_token = self.aggregator(feat.flatten(2).mT)
         return FSRFeatures(aux, feat, cls_token, levels)
+
+    def _maps(self, x: Tensor) -> Sequence[Tensor]:
+        """The wrapped backbone's maps of images, whose size torch alone checks."""
+        try:
+            return self.backbone(x)
+        except RuntimeError as error:
+            if "Kernel size can't be greater" not in str(error):
+                raise
+            height, width = x.shape[-2:]
+            raise ImageTooSmallError(
+                f"image of {height} x {width} pixels is too small for "
+                f"{type(self.backbone).__name__}: resize the images"
+            ) from error
 
 
 def _is_half_precision(x: Tensor) -> bool:

@@ -8,6 +8,8 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.testing import assert_close
 
+from mmseg_fsr.models.backbones import FSRBackbone, ImageTooSmallError
+
 from .base import BackboneContract
 
 SIZE = (32, 48)
@@ -227,6 +229,24 @@ def test_refuses_images_that_the_stride_does_not_divide(backbone):
     assert backbone.grid_size(*SIZE) == (2, 3)
     with pytest.raises(ValueError, match=r"image of 32 x 40 pixels.* stride 16"):
         backbone.grid_size(32, 40)
+
+
+def test_an_image_too_small_for_a_convolution_is_refused_by_name():
+    stages = dict(depths=[1, 1, 1, 1], channels=[4, 4, 4, 4])
+    convnext = dict(
+        type="mmpretrain.ConvNeXt",
+        arch=stages,
+        out_indices=(2, 3),
+        gap_before_final_norm=False,
+    )
+    backbone = FSRBackbone(convnext, img_size=32)
+    backbone(torch.zeros(1, 3, 32, 40))
+    with pytest.raises(
+        ImageTooSmallError, match="image of 31 x 40 pixels is too small for ConvNeXt"
+    ):
+        backbone(torch.zeros(1, 3, 31, 40))
+    with pytest.raises(RuntimeError, match="channels"):  # any other reason
+        backbone(torch.zeros(1, 4, 32, 40))
 
 
 def test_pretrained_weights_reach_the_wrapped_backbone(backbone, tmp_path):
