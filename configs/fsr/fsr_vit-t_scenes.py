@@ -32,7 +32,7 @@ model = dict(
         bottleneck_channels=64,
         out_channels=512,
         # In so short a run it learns little at the paper's 0.07. At the paper's
-        # weights it then makes CAMs worse (docs/shorter_run.md).
+        # weights it then made CAMs worse in one run (docs/shorter_run.md).
         teacher_temp=0.04,
         loss_class_weight=0.02,
         loss_patch_weight=0.02),

@@ -1,5 +1,5 @@
 # Spreads CAMs over the cells whose features in the network itself are similar. Spread
-# CAMs decide more at any thresholds: docs/affinity.md.
+# CAMs label more as objects and less as background: docs/affinity.md.
 pseudo_label_generator = dict(
     low_thr=0.4,
     high_thr=0.65,
