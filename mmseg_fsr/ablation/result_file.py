@@ -1,7 +1,10 @@
 """The results of ablations, in a file."""
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +64,26 @@ class ResultFile:
         """Adds a record. It replaces an older one of the same row and seed."""
         # JSON turns tuples into lists.
         record = json.loads(json.dumps(record))
-        # Another program may have added records since.
-        kept = [
-            old
-            for old in self._read()
-            if any(old[name] != record[name] for name in ("table", "row", "seed"))
-        ]
-        self._records = [*kept, record]
-        with atomic_write(self.path, "w") as file:
-            json.dump(self._records, file, indent=1)
-            file.write("\n")
+        with _locked(self.path.parent):
+            # Another program may have added records since.
+            kept = [
+                old
+                for old in self._read()
+                if any(old[name] != record[name] for name in ("table", "row", "seed"))
+            ]
+            self._records = [*kept, record]
+            with atomic_write(self.path, "w") as file:
+                json.dump(self._records, file, indent=1)
+                file.write("\n")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Waits until no other program is within, for the same folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

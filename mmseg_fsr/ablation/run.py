@@ -53,7 +53,8 @@ class AblationRun:
         """The config with all options.
 
         Raises:
-            ValueError: If an option does not fit the config.
+            ValueError: If an option does not fit the config, or its run does not count
+                steps.
         """
         # Merging removes ``_delete_`` from the options that it is given.
         options = copy.deepcopy(self.key["cfg_options"])
@@ -66,6 +67,11 @@ class AblationRun:
                 f"{self.table.path}: row {self.row.name}: an option does not fit "
                 f"{self.row.config}: {error!r}"
             ) from error
+        if "max_iters" not in (cfg.get("train_cfg") or {}):
+            raise ValueError(
+                f"{self.table.path}: row {self.row.name}: {self.row.config} has no "
+                "train_cfg.max_iters: expected a config whose run counts steps"
+            )
         return cfg
 
     def read_scores(self, folder: Path, steps: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmseg_fsr.utils.config_file import load_config
+from mmseg_fsr.utils.nested_dicts import type_name
 
 from .one_line_errors import input_sentence
 from .output_folder import require_own_work_dir
@@ -330,15 +331,16 @@ def _drop_removed_hooks(cfg: Config) -> None:
 def _refuse_doubled_hooks(cfg: Config) -> None:
     """Refuses a custom hook that ``default_hooks`` has too: it would act twice."""
     names = {
-        hook["type"]: name
+        type_name(hook): name
         for name, hook in cfg.get("default_hooks", {}).items()
         if hook
     }
     for hook in cfg.get("custom_hooks") or []:
-        if hook["type"] in names:
+        kind = type_name(hook)
+        if kind in names:
             raise ValueError(
-                f"{hook['type']} is in custom_hooks of {cfg.filename}, and already is "
-                f"default_hooks.{names[hook['type']]}: remove it from custom_hooks "
+                f"{kind} is in custom_hooks of {cfg.filename}, and already is "
+                f"default_hooks.{names[kind]}: remove it from custom_hooks "
                 "(docs/renamed.md)"
             )
 

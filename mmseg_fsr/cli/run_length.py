@@ -149,7 +149,7 @@ def set_length(cfg: Config, max_iters: int) -> list[str]:
         for name, hook in changed["default_hooks"].items()
     ]
     for hook in cfg.get("custom_hooks") or []:
-        if hook["type"] == "EMATeacherHook":
+        if type_name(hook) == "EMATeacherHook":
             hook["momentum"] = round(hook.get("momentum", 0.9995) ** (1 / factor), 6)
             lines.append(f"custom_hooks.EMATeacherHook.momentum={hook['momentum']}")
     return lines

@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping
 
-from mmseg_fsr.utils.score_names import TEACHER_SCORES, metric_title
+from mmseg_fsr.utils.score_names import (
+    CLASS_SHARE,
+    DISTILLATION,
+    LABEL_SHARE,
+    TEACHER_SCORES,
+    metric_title,
+)
 
-from .training_log import CLASS_SHARE, DISTILLATION, LABEL_SHARE, Curve
+from .training_log import Curve
 
 _NUM_COLORS = 9
 

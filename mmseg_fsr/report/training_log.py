@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmseg_fsr.utils.score_names import CLASS_SHARE, DISTILLATION, LABEL_SHARE
+
 # A curve: pairs of step and value; the value is None where it was not finite.
 Curve = list[tuple[int, float | None]]
 
 _SCALARS = "vis_data/scalars.json"
-DISTILLATION = "distill/"
-LABEL_SHARE, CLASS_SHARE = "label_share/", "class_share/"
 # What mmengine logs besides losses and scores.
 _NOT_SCORES = ("step", "time", "data_time")
 

@@ -1,8 +1,11 @@
-"""What the scores of a validation measure, and whose they are."""
+"""Names in a run's log: of what a training measures, and of scores."""
 
 from collections.abc import Iterable
 
+# What these names begin with.
 TEACHER_SCORES = "teacher/"
+DISTILLATION = "distill/"
+LABEL_SHARE, CLASS_SHARE = "label_share/", "class_share/"
 
 # What each metric of this package scores, by its default prefix.
 _METRIC_TITLES = {

@@ -1,3 +1,7 @@
+import fcntl
+import os
+import threading
+
 import pytest
 
 from mmseg_fsr.ablation import ResultFile
@@ -19,6 +23,20 @@ def test_keeps_what_was_added_also_by_another_program(tmp_path):
     ]  # fmt: skip
     assert kept.find(record("without it", 1)) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_two_programs_add_one_after_the_other(tmp_path):
+    results = ResultFile(tmp_path / "results.json")
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    adding = threading.Thread(target=results.add, args=[record("with", 0, mIoU=1.0)])
+    adding.start()
+    adding.join(0.2)
+    assert adding.is_alive()
+    assert not results.path.exists()
+    os.close(other)
+    adding.join()
+    assert results.path.exists()
 
 
 def test_tuples_are_lists(tmp_path):

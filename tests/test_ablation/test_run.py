@@ -55,6 +55,14 @@ def test_options_of_table_and_row_are_merged(table):
     assert with_it.key.items() <= record("with", 7).items()
 
 
+def test_a_config_that_counts_epochs_is_refused(tmp_path):
+    table = changed_table(tmp_path, "train_cfg.max_iters: 4, ", "")
+    config = table.rows[0].config
+    config.write_text(config.read_text().replace("max_iters", "max_epochs"))
+    with pytest.raises(ValueError, match=r"row with: .*base\.py has no train_cfg\.max"):
+        planned_runs(table)[0].read_config()
+
+
 def test_each_run_has_a_folder_of_its_own(table, tmp_path):
     runs = planned_runs(table)
     changed = changed_table(tmp_path, "max_iters: 4", "max_iters: 5")

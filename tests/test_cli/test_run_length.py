@@ -41,6 +41,12 @@ def test_a_fifth_of_the_paper():
     ]
 
 
+def test_a_teacher_hook_with_a_scope_counts_too():
+    cfg = load_config("fsr_vit-b_voc")
+    cfg.custom_hooks[0].type = "mmseg.EMATeacherHook"
+    assert set_length(cfg, 4000)[-1] == "custom_hooks.EMATeacherHook.momentum=0.997502"
+
+
 @pytest.mark.parametrize("name", ["fsr_vit-b_voc", "fsr_vit-t_scenes"])
 def test_its_own_length_changes_nothing(name):
     cfg, scaled = load_config(name), load_config(name)

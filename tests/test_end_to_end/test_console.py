@@ -57,7 +57,8 @@ def test_a_few_lines_say_what_runs(printed, run, tiny):
         r"Supervision: ImageLabelDataset in .*: image labels\n",
         r"The run trains in float32\.\n",
         rf"Trained\. To look at the run: python tools/report\.py {run}\n",
-        rf"To use it: python tools/predict\.py {tiny} {run / 'iter_4.pth'} IMAGES",
+        rf"To use it: python tools/predict\.py {re.escape(str(run / tiny.name))} "
+        rf"{run / 'iter_4.pth'} IMAGES",
     ):
         assert len(re.findall(line, console)) == 1, line
         assert re.search(line, log)

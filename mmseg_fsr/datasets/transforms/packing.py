@@ -24,19 +24,14 @@ def _gt_label(results: dict) -> Tensor:
     return torch.as_tensor(results["gt_label"], dtype=torch.float32)
 
 
-def _num_unknown(label: Tensor) -> int:
-    """Number of classes that nobody looked for."""
-    return int((label == UNKNOWN).sum())
-
-
 @TRANSFORMS.register_module()
 class PackImageLabelSegInputs(PackSegInputs):
     """mmseg's ``PackSegInputs``, with the image's labels in the sample.
 
     Besides mmseg's keys it takes ``gt_label``, a multi-hot array (K,), -1 where nobody
     looked. The sample gets ``gt_label.label``, float32 (K,), which says of which
-    classes CAMs are computed, and ``num_unknown``, how many labels are -1; images that
-    are predicted alone come without. Arguments are those of ``PackSegInputs``.
+    classes CAMs are computed; images that are predicted alone come without. Arguments
+    are those of ``PackSegInputs``.
     """
 
     def transform(self, results: dict) -> dict:
@@ -44,9 +39,7 @@ class PackImageLabelSegInputs(PackSegInputs):
         packed = super().transform(results)
         if "gt_label" not in results:
             return packed
-        label = _gt_label(results)
-        packed["data_samples"].gt_label = LabelData(label=label)
-        packed["data_samples"].set_metainfo(dict(num_unknown=_num_unknown(label)))
+        packed["data_samples"].gt_label = LabelData(label=_gt_label(results))
         return packed
 
 
@@ -91,7 +84,7 @@ class PackMultiViewSegInputs(BaseTransform):
         results = {**results, "img_shape": views[0].shape[:2]}
         meta = {key: results[key] for key in self.meta_keys if key in results}
         meta["num_labels"] = int((label != 0).sum())
-        meta["num_unknown"] = _num_unknown(label)
+        meta["num_unknown"] = int((label == UNKNOWN).sum())
         sample = SegDataSample(metainfo=meta, gt_label=LabelData(label=label))
         inputs = {
             f"view{number}": torch.from_numpy(

@@ -178,12 +178,7 @@ class CAMVisualizationHook(Hook):
         views = batch["inputs"]
         size = tuple(views["view1"].shape[-2:])
         sample = SegDataSample(
-            metainfo=dict(
-                ori_shape=size,
-                img_shape=size,
-                pad_shape=size,
-                num_unknown=given.get("num_unknown", 0),
-            ),
+            metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size),
             gt_label=given.gt_label,
         )
         (sample,) = model.predict(views["view1"], [sample])

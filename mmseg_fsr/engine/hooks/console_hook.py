@@ -1,6 +1,7 @@
 """Hook that tells on the console what runs, how far it is, and what it scores."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -144,12 +145,15 @@ class ConsoleHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Says how to look at the results, and how to use them."""
         folder = Path(runner.work_dir)
-        text = f"Trained. To look at the run: python tools/report.py {folder}"
+        report = f"python tools/report.py {shlex.quote(str(folder))}"
+        text = f"Trained. To look at the run: {report}"
         last = folder / "last_checkpoint"
         if last.exists() and runner.cfg.filename:
+            # The runner has written it, with the options of the command line.
+            config = shlex.quote(str(folder / Path(runner.cfg.filename).name))
             text += (
-                f"\nTo use it: python tools/predict.py {runner.cfg.filename} "
-                f"{last.read_text()} IMAGES --out FOLDER"
+                f"\nTo use it: python tools/predict.py {config} "
+                f"{shlex.quote(last.read_text())} IMAGES --out FOLDER"
             )
         runner.logger.info(text)
 

@@ -10,6 +10,7 @@ from mmseg.registry import HOOKS
 from mmseg_fsr.engine.runner_access import unwrapped_model
 from mmseg_fsr.models.heads import SelfDistillHead
 from mmseg_fsr.models.losses import DistillationHealth
+from mmseg_fsr.utils.score_names import DISTILLATION
 
 # Guessing is 0, and so is a projector that gives every token the same output. The demo
 # comes to 0.07, and with the paper's temperatures to 0.04 (docs/shorter_run.md).
@@ -70,9 +71,10 @@ class DistillationHealthHook(Hook):
                 health = DistillationHealth(*torch.stack(measured).tolist())
                 for measure, value in health._asdict().items():
                     runner.message_hub.update_scalar(
-                        f"train/distill/{tokens}_{measure}", value
+                        f"train/{DISTILLATION}{tokens}_{measure}", value
                     )
-                if tokens == "patch":
+                # It is 0 where no patch was masked.
+                if tokens == "patch" and health.outputs_used:
                     self._watch(runner, name, head, health)
             head.health.clear()
 

@@ -11,7 +11,7 @@ from mmseg.registry import HOOKS
 class FiniteLossHook(Hook):
     """Stops training at the first loss that is NaN or infinite.
 
-    This costs no time: mmengine's logging has already read the losses of the step.
+    The device is not waited for: mmengine's logging has read the step's losses before.
     """
 
     priority = "VERY_HIGH"
@@ -32,7 +32,10 @@ class FiniteLossHook(Hook):
         losses = {k: v.item() for k, v in outputs.items() if "loss" in k}
         broken = [f"{k}={v}" for k, v in losses.items() if not math.isfinite(v)]
         if broken:
-            images = [sample.img_path for sample in data_batch["data_samples"]]
+            images = [
+                sample.get("img_path", "without a path")
+                for sample in data_batch["data_samples"]
+            ]
             raise FloatingPointError(
                 f"step {runner.iter + 1}: {', '.join(broken)}, images "
                 f"{', '.join(images)}; the last checkpoint is in {runner.work_dir}: "

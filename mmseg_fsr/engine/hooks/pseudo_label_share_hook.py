@@ -7,9 +7,10 @@ from mmseg.registry import HOOKS
 from mmseg_fsr.engine.runner_access import logging_interval, unwrapped_model
 from mmseg_fsr.models.pseudo_labels import LabelShares
 from mmseg_fsr.models.segmentors import WeakSegmentor
+from mmseg_fsr.utils.score_names import CLASS_SHARE, LABEL_SHARE
 
-OBJECT_SHARE = "label_share/objects"
-BACKGROUND_SHARE = "label_share/background"
+OBJECT_SHARE = f"{LABEL_SHARE}objects"
+BACKGROUND_SHARE = f"{LABEL_SHARE}background"
 
 
 @HOOKS.register_module()
@@ -62,18 +63,20 @@ class PseudoLabelShareHook(Hook):
         update = runner.message_hub.update_scalar
         update(f"train/{OBJECT_SHARE}", report.objects)
         update(f"train/{BACKGROUND_SHARE}", report.background)
-        update("train/label_share/undecided", report.undecided)
-        names = runner.train_loop.dataloader.dataset.metainfo["classes"][1:]
+        update(f"train/{LABEL_SHARE}undecided", report.undecided)
+        # A data set may name none.
+        classes = runner.train_loop.dataloader.dataset.metainfo.get("classes")
+        names = (classes or range(len(self._images_without) + 1))[1:]
         for k, (name, images, share) in enumerate(
             zip(names, report.class_images, report.class_shares, strict=True)
         ):
             if images:
-                update(f"train/class_share/{name}", share)
+                update(f"train/{CLASS_SHARE}{name}", share)
                 self._watch(runner, k, name, images, share)
             else:
                 # LoggerHook would log what it was before.
                 scalars = runner.message_hub.log_scalars
-                scalars.pop(f"train/class_share/{name}", None)
+                scalars.pop(f"train/{CLASS_SHARE}{name}", None)
 
     def _watch(
         self, runner: Runner, k: int, name: str, images: int, share: float

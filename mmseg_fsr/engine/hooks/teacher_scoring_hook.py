@@ -19,6 +19,7 @@ from mmseg_fsr.engine.runner_access import (
     unwrapped_model,
 )
 from mmseg_fsr.utils.run_log import log_to_file
+from mmseg_fsr.utils.score_names import TEACHER_SCORES
 
 
 @HOOKS.register_module()
@@ -95,12 +96,12 @@ class TeacherScoringHook(Hook):
             return
         for hook in runner.hooks:
             for name in getattr(hook, "key_indicators", ()):
-                if name != "auto" and not name.startswith("teacher/"):
+                if name != "auto" and not name.startswith(TEACHER_SCORES):
                     raise ValueError(
                         f"save_best={name!r} of {type(hook).__name__}: with "
                         "validate='teacher' TeacherScoringHook gives the teacher's "
                         "scores alone; set "
-                        f"default_hooks.checkpoint.save_best='teacher/{name}'"
+                        f"default_hooks.checkpoint.save_best='{TEACHER_SCORES}{name}'"
                     )
 
     def after_val_epoch(
@@ -158,7 +159,7 @@ class TeacherScoringHook(Hook):
             teacher_metrics = self._teacher_evaluator.evaluate(size)
         else:
             return
-        metrics.update({f"teacher/{k}": v for k, v in teacher_metrics.items()})
+        metrics.update({f"{TEACHER_SCORES}{k}": v for k, v in teacher_metrics.items()})
 
 
 def _loop(runner: Runner, mode: str) -> ValLoop | TestLoop:

@@ -17,9 +17,19 @@ class LargeFOVHead(BaseDecodeHead):
         **kwargs: Passed on to mmseg's ``BaseDecodeHead`` (``in_channels``,
             ``channels``, ``num_classes`` with background, ``in_index``,
             ``loss_decode``).
+
+    Raises:
+        ValueError: If they have a norm, dropout or other initial weights.
     """
 
     def __init__(self, dilation: int = 5, **kwargs) -> None:
+        unread = ("conv_cfg", "dropout_ratio", "init_cfg", "norm_cfg")
+        given = [name for name in unread if kwargs.pop(name, None)]
+        if given:
+            raise ValueError(
+                f"LargeFOVHead takes no {', '.join(given)}: leave it out of "
+                "decode_head, or use type='FCNHead', which has norm and dropout"
+            )
         super().__init__(
             dropout_ratio=0,
             init_cfg=dict(

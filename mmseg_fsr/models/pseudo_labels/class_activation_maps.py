@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_fsr.models.backbones import ImageTooSmallError
 from mmseg_fsr.utils.label_ids import BACKGROUND
 
 
@@ -182,6 +183,7 @@ def multi_scale_cams(
         CAMs (B, K or M, H, W) in 0..1, float32, without gradient.
 
     Raises:
+        ImageTooSmallError: If a scaled image is too small for the backbone.
         ValueError: If there is no scale.
 
     Example:
@@ -201,10 +203,16 @@ def multi_scale_cams(
     total = None
     for scale in scales:
         scaled = _resize_images(images, scale)
-        if scaled is images and own is not None:
-            maps = own.map(lambda *pair: torch.cat(pair), extract(scaled.flip(-1)))
-        else:
-            maps = extract(torch.cat([scaled, scaled.flip(-1)]))
+        try:
+            if scaled is images and own is not None:
+                maps = own.map(lambda *pair: torch.cat(pair), extract(scaled.flip(-1)))
+            else:
+                maps = extract(torch.cat([scaled, scaled.flip(-1)]))
+        except ImageTooSmallError as error:
+            raise ImageTooSmallError(
+                f"CAMs of images of {size[0]} x {size[1]} pixels at "
+                f"pseudo_label_generator.scales={tuple(scales)}: {error}"
+            ) from error
         merged = maps.map(merge)
         total = merged if total is None else total.map(torch.add, merged)
     return total.map(normalize_cams)

@@ -20,8 +20,8 @@ def cell_affinity(features: Tensor, power: float) -> Tensor:
             larger, the fewer cells count.
 
     Returns:
-        (B, h * w, h * w) float32, rows sum to 1. That is 4 bytes for each pair of
-        cells: 2.5 MB an image for 28 x 28 cells.
+        (B, h * w, h * w) float32; rows sum to 1, that of a cell without features to 0.
+        That is 4 bytes for each pair of cells: 2.5 MB an image for 28 x 28 cells.
     """
     unit = F.normalize(features.float().flatten(2), dim=1)
     similarity = (unit.transpose(1, 2) @ unit).clamp_(min=0).pow_(power)

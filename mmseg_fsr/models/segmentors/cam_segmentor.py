@@ -126,8 +126,8 @@ class CAMSegmentor(EncoderDecoder):
 
         With ``test_cfg.image_level_prior`` the probabilities of foreground classes are
         multiplied by those that the image shows them, of the top classifier, and
-        normalised again (image-level prior, Shotton et al., CVPR 2008). This is no part
-        of FSR.
+        normalised again (image-level prior, Shotton et al., CVPR 2008). In "slide" mode
+        the image is the window. This is no part of FSR.
 
         Args:
             features: Features of images, up to "feat".
@@ -311,9 +311,7 @@ class CAMSegmentor(EncoderDecoder):
 
         Args:
             inputs: Images (B, 3, H, W), normalised.
-            data_samples: Their samples; ``num_unknown`` beside a ``gt_label`` says how
-                many labels of an image are unknown. Without it the host waits for the
-                device to count them.
+            data_samples: Their samples.
             labels: Classes in the images, multi-hot (B, K) float, -1 where unknown.
                 Defaults to None, the predicted ones: those with a positive logit.
             features: The images' features, up to "feat", if they are there already.
@@ -334,42 +332,41 @@ class CAMSegmentor(EncoderDecoder):
         scores, _ = self.cam_head(features)
         if labels is None:
             labels = (scores > 0).float()
+        num_known, num_unknown = torch.stack(
+            [(labels != 0).sum(1), (labels < 0).sum(1)]
+        ).tolist()
+        classes = present_classes(labels, max(num_known), max(num_unknown))
         if cams is None:
-            cams = self.cams(inputs, features=features)
+            cams = self.cams(inputs, classes=classes, features=features)
+        else:
+            cams = cams.map(classes.select)
         rgb = self.data_preprocessor.denormalize(inputs)
-        num_unknown = _numbers_of_unknown(data_samples, labels)
-        classes = present_classes(labels, max_unknown=max(num_unknown))
-        shown, unknown = (labels > 0).float(), (labels < 0).float()
-        pseudo_labels = self.pseudo_label_generator.pseudo_label(
-            rgb, classes.select(cams.top), classes
-        )
+        pseudo_labels = self.pseudo_label_generator.pseudo_label(rgb, cams.top, classes)
         for i, sample in enumerate(data_samples):
-            size = sample.ori_shape
-            fields = {
-                "cams": cams.top[i] * shown[i][:, None, None],
-                "aux_cams": cams.aux[i] * shown[i][:, None, None],
-            }
+            for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):
+                shown = classes.present[i][:, None, None]
+                own = _at_original_size(maps * shown, sample)
+                every = own.new_zeros(labels.shape[1], *own.shape[1:])
+                every[classes.index[i]] = own
+                sample.set_field(PixelData(data=every), name, dtype=PixelData)
             if num_unknown[i]:
-                doubtful = cams.top[i] * unknown[i][:, None, None]
-                fields["unknown_cams"] = doubtful.amax(0, keepdim=True)
-            for name, maps in fields.items():
-                maps = F.interpolate(
-                    maps[None], size, mode="bilinear", align_corners=False
-                )
-                maps = flip_back(maps[0], sample.metainfo)
-                sample.set_field(PixelData(data=maps), name, dtype=PixelData)
+                doubtful = cams.top[i] * classes.unknown[i][:, None, None]
+                doubtful = _at_original_size(doubtful.amax(0, keepdim=True), sample)
+                sample.unknown_cams = PixelData(data=doubtful)
             pseudo_label = F.interpolate(
-                pseudo_labels[i][None, None].float(), size, mode="nearest"
+                pseudo_labels[i][None, None].float(), sample.ori_shape, mode="nearest"
             )
             pseudo_label = flip_back(pseudo_label[0].long(), sample.metainfo)
             sample.pseudo_sem_seg = PixelData(data=pseudo_label)
             sample.pred_label = LabelData(score=scores[i])
 
 
-def _numbers_of_unknown(samples: list[SegDataSample], labels: Tensor) -> list[int]:
-    """How many of the labels (B, K) of each image are unknown."""
-    counts = [x.get("num_unknown") if "gt_label" in x else 0 for x in samples]
-    return (labels < 0).sum(1).tolist() if None in counts else counts
+def _at_original_size(maps: Tensor, sample: SegDataSample) -> Tensor:
+    """Maps (M, H, W) at the size of the sample's image, as that is turned."""
+    maps = F.interpolate(
+        maps[None], sample.ori_shape, mode="bilinear", align_corners=False
+    )
+    return flip_back(maps[0], sample.metainfo)
 
 
 def _is_labelled(sample: SegDataSample) -> bool:

@@ -130,7 +130,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
             :attr:`LOSSES`. One that waits for its ``loss_begin`` is 0 or left out.
 
         Raises:
-            ValueError: If the second view is missing, or local crops differ in size.
+            ValueError: If the second view is missing or has another size, or local
+                crops differ in size.
         """
         view1, view2 = inputs["view1"], inputs.get("view2")
         labels = torch.stack([sample.gt_label.label for sample in data_samples])
@@ -142,7 +143,7 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         )
         active = self._active_losses()
 
-        mask = self._choose_mask(view2, classes, active)
+        mask = self._choose_mask(view1, view2, classes, active)
         student1, masked2 = self._pass_student(view1, view2, mask)
         losses = self.cam_head.loss(student1, labels)
         cams = self._cams_of_view1(view1, student1, classes, active)
@@ -191,7 +192,11 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
                 )
 
     def _choose_mask(
-        self, view2: Tensor | None, classes: PresentClasses, active: set[str]
+        self,
+        view1: Tensor,
+        view2: Tensor | None,
+        classes: PresentClasses,
+        active: set[str],
     ) -> Tensor | None:
         """Masked cells (B, h, w) of view 2; None while self-distillation waits."""
         if not active & _SELF_DISTILLATION:
@@ -200,6 +205,12 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
             raise ValueError(
                 "self-distillation needs a second view, but inputs has no view2: set "
                 "num_views=[2] of MultiView in the training pipeline"
+            )
+        if view1.shape != view2.shape:
+            raise ValueError(
+                f"view1 and view2 have shapes {tuple(view1.shape)} and "
+                f"{tuple(view2.shape)}: expected one size; give MultiView one pipeline "
+                "for both, num_views=[2]"
             )
         progress = training_progress()
         cams = None

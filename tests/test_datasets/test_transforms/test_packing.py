@@ -41,7 +41,6 @@ def test_training_needs_labels_and_prediction_does_not():
     del given["gt_label"]
     sample = pack("PackImageLabelSegInputs", given)["data_samples"]
     assert "gt_label" not in sample
-    assert "num_unknown" not in sample
 
 
 def test_image_is_packed_as_by_mmseg():
@@ -86,7 +85,6 @@ def test_unknown_labels_are_counted():
     given = results(img_shape=(6, 5)) | dict(gt_label=np.array([1, -1, 0, 1]))
     sample = pack("PackImageLabelSegInputs", given)["data_samples"]
     assert sample.gt_label.label.tolist() == [1, -1, 0, 1]
-    assert sample.num_unknown == 1
 
 
 def test_single_image_is_refused():

@@ -121,6 +121,15 @@ def test_what_teaches_now_and_then_is_not_warned_of():
     assert not run.warnings
 
 
+def test_steps_without_a_masked_patch_say_nothing():
+    run = Run(400)
+    run.steps(1, 200, health(0.0, 0.0))
+    assert not run.warnings
+    run.steps(201, 400, DEAD)
+    (warning,) = run.warnings
+    assert "since step 210" in warning
+
+
 def test_class_tokens_alone_are_logged_and_not_judged():
     # The mean of the targets of eight images says little of what they use together.
     run = Run(100)

@@ -64,6 +64,14 @@ def test_means_of_each_interval_are_logged():
     assert "train/class_share/cow" not in run.hub.log_scalars
 
 
+@pytest.mark.parametrize("metainfo", [{}, dict(classes=None)])
+def test_classes_without_names_have_numbers(metainfo):
+    run = Run(interval=1)
+    run.runner.train_loop.dataloader.dataset.metainfo = metainfo
+    run.steps(1, HALF_A_CAT + NO_DOG, LABELS)
+    assert run.logged("class_share/1") == [0.5]
+
+
 def test_a_class_that_gets_nothing_is_warned_of_once():
     run = Run(interval=2, patience=10)
     run.steps(9, HALF_A_CAT + NO_DOG, LABELS)

@@ -46,6 +46,12 @@ def test_three_convolutions_without_norm_or_bias():
     assert head.dropout is None
 
 
+def test_settings_that_would_do_nothing_are_refused():
+    with pytest.raises(ValueError, match="takes no dropout_ratio, norm_cfg: leave it"):
+        build(norm_cfg=dict(type="BN"), dropout_ratio=0.1)
+    assert build(norm_cfg=None, conv_cfg=None).convs[0].norm is None
+
+
 @pytest.mark.parametrize(("settings", "place"), [({}, 1), (dict(in_index=0), 0)])
 def test_forward_decodes_the_final_map(settings, place):
     head = build(**settings).train()

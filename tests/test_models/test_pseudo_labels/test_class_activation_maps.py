@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmseg_fsr.models.backbones import ImageTooSmallError
 from mmseg_fsr.models.pseudo_labels import (
     CAMs,
     class_activation_maps,
@@ -63,6 +64,17 @@ def without_top(extract):
 def test_no_scale_is_named():
     with pytest.raises(ValueError, match=r"scales=\(\): expected one factor"):
         multi_scale_cams(None, torch.zeros(1, 3, 4, 4), ())
+
+
+def test_an_image_too_small_for_a_scale_is_named_with_its_own_size():
+    def extract(images):
+        raise ImageTooSmallError("image of 2 x 4 pixels is smaller than a patch")
+
+    with pytest.raises(
+        ImageTooSmallError,
+        match=r"of 4 x 8 pixels at pseudo_label_generator.scales=\(0\.5,\): image of 2",
+    ):
+        multi_scale_cams(extract, torch.zeros(1, 3, 4, 8), (0.5,))
 
 
 def test_maps_that_are_not_there_are_left_out():

@@ -179,7 +179,6 @@ def test_unknown_classes_are_kept_apart(segmentor):
 def with_labels(samples, *labels):
     for sample, label in zip(samples, labels, strict=True):
         sample.gt_label = LabelData(label=torch.tensor(label))
-        sample.set_metainfo(dict(num_unknown=label.count(-1)))
     return samples
 
 
@@ -208,6 +207,25 @@ def test_cams_take_up_the_pass_of_the_prediction(mode, passes):
     size = evaluation_samples()[0].ori_shape
     maps = F.interpolate(expected.top, size, mode="bilinear", align_corners=False)
     assert torch.equal(samples[0].cams.data[0], maps[0, 0])
+
+
+def test_cams_and_pseudo_labels_are_of_the_images_own_classes(segmentor):
+    images, samples = torch.randn(2, 3, *SIZE), evaluation_samples(masks=False)
+    made = []
+    generator = segmentor.pseudo_label_generator
+    generator.pseudo_label = lambda rgb, cams, classes: (
+        made.append(cams) or generator.label(cams, classes)
+    )
+    samples = with_labels(samples, [0.0, 0, 1], [1.0, 0, 0])
+    samples = segmentor.predict(images, samples)
+    assert [maps.shape[1] for maps in made] == [1]
+    expected = segmentor.cams(images)
+    for i, (sample, shown) in enumerate(zip(samples, (2, 0), strict=True)):
+        for name, maps in (("cams", expected.top), ("aux_cams", expected.aux)):
+            maps = F.interpolate(maps[i : i + 1], (40, 60), mode="bilinear")[0]
+            assert torch.equal(sample.get(name).data[shown], maps[shown])
+            others = [k for k in range(NUM_CLASSES) if k != shown]
+            assert not sample.get(name).data[others].any()
 
 
 def test_without_labels_or_masks_there_are_no_cams(segmentor):

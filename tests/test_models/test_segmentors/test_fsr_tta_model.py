@@ -164,6 +164,39 @@ def test_cams_come_from_the_passes_of_the_segmentation(mode):
 
 
 @torch.no_grad()
+def test_an_affinity_spreads_the_merged_cams():
+    test_cfg = dict(mode="whole", cams=True)
+    generator = dict(type="CAMPseudoLabelGenerator", scales=(1.0,))
+    affinity = dict(type="FeatureAffinity", power=2, steps=1)
+    plain = build_tiny(test_cfg=test_cfg, pseudo_label_generator=generator).eval()
+    spreading = build_tiny(
+        test_cfg=test_cfg, pseudo_label_generator=dict(generator, affinity=affinity)
+    ).eval()
+    spreading.load_state_dict(plain.state_dict())
+    data = augmented_batch()
+    merged, _ = FSRTTAModel(module=plain).test_step(copy.deepcopy(data))
+    found, _ = FSRTTAModel(module=spreading).test_step(copy.deepcopy(data))
+    assert torch.equal(found.aux_cams.data, merged.aux_cams.data)
+    first = plain.data_preprocessor(dict(inputs=data["inputs"][0]))["inputs"]
+    versions = [
+        plain.data_preprocessor(dict(inputs=x, data_samples=y))
+        for x, y in zip(*copy.deepcopy(data).values(), strict=True)
+    ]
+    cams = merge_cams(
+        [plain.cam_head.cams(plain.backbone(v["inputs"])) for v in versions],
+        [v["data_samples"][0].metainfo for v in versions],
+        SIZE,
+    )
+    features = plain.backbone(first, up_to="feat").feat
+    spread = spreading.pseudo_label_generator.affinity(cams.top, features)
+    shown = labels_of_sample(found, plain.num_classes)[:, None, None]
+    expected = F.interpolate(
+        (spread[0] * shown)[None], found.ori_shape, mode="bilinear"
+    )
+    torch.testing.assert_close(found.cams.data, expected[0], atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
 def test_cams_do_not_depend_on_whether_a_mirror_image_comes_first():
     segmentor = build_tiny(test_cfg=dict(mode="whole", cams=True)).eval()
     data = augmented_batch()

@@ -352,6 +352,14 @@ def test_refuses_local_crops_of_several_sizes(training_step):
         build_tiny().train().loss(inputs, samples)
 
 
+def test_views_of_two_sizes_are_refused(training_step):
+    training_step(0, MAX_ITERS)
+    inputs, samples = training_batch()
+    inputs["view2"] = inputs["view2"][..., :-8]
+    with pytest.raises(ValueError, match="one size; give MultiView one pipeline"):
+        build_tiny().train().loss(inputs, samples)
+
+
 # -------------------------------------------------------------------- CAMs
 
 
