@@ -107,8 +107,11 @@ def score_thresholds(
                 f"image {sample.img_path} comes without a mask: each image of "
                 "val_dataloader needs one here"
             )
-        classes = present_classes(labels_of_sample(sample, model.num_classes)[None])
-        cams = classes.select(model.cams(images).top)
+        labels = labels_of_sample(sample, model.num_classes)[None]
+        # Counted, so that no other classes are computed on a GPU either.
+        counts = int((labels != 0).sum()), int((labels < 0).sum())
+        classes = present_classes(labels, *counts)
+        cams = model.cams(images, classes=classes).top
         rgb = model.data_preprocessor.denormalize(images)
         for metric, pair in zip(metrics, pairs, strict=True):
             generator.low_thr, generator.high_thr = pair
