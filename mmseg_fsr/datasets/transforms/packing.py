@@ -24,22 +24,35 @@ def _gt_label(results: dict) -> Tensor:
     return torch.as_tensor(results["gt_label"], dtype=torch.float32)
 
 
+def _label_counts(label: Tensor) -> dict[str, int]:
+    """How many classes are shown or unknown, and how many nobody looked for."""
+    unknown = label == UNKNOWN
+    return dict(num_labels=int((label != 0).sum()), num_unknown=int(unknown.sum()))
+
+
 @TRANSFORMS.register_module()
 class PackImageLabelSegInputs(PackSegInputs):
     """mmseg's ``PackSegInputs``, with the image's labels in the sample.
 
     Besides mmseg's keys it takes ``gt_label``, a multi-hot array (K,), -1 where nobody
     looked. The sample gets ``gt_label.label``, float32 (K,), which says of which
-    classes CAMs are computed; images that are predicted alone come without. Arguments
-    are those of ``PackSegInputs``.
+    classes CAMs are computed; images that are predicted alone come without.
+    ``num_labels`` is the number of classes that are shown or unknown, ``num_unknown``
+    that of the unknown ones; of an image with a mask alone ``num_labels`` counts the
+    mask's ids. Arguments are those of ``PackSegInputs``.
     """
 
     def transform(self, results: dict) -> dict:
         """Packs one image, as mmseg does, and its labels, if it has some."""
         packed = super().transform(results)
-        if "gt_label" not in results:
-            return packed
-        packed["data_samples"].gt_label = LabelData(label=_gt_label(results))
+        sample = packed["data_samples"]
+        if "gt_label" in results:
+            label = _gt_label(results)
+            sample.gt_label = LabelData(label=label)
+            sample.set_metainfo(_label_counts(label))
+        elif "gt_seg_map" in results:
+            ids = np.unique(results["gt_seg_map"])
+            sample.set_metainfo(dict(num_labels=len(ids), num_unknown=0))
         return packed
 
 
@@ -83,8 +96,7 @@ class PackMultiViewSegInputs(BaseTransform):
         label = _gt_label(results)
         results = {**results, "img_shape": views[0].shape[:2]}
         meta = {key: results[key] for key in self.meta_keys if key in results}
-        meta["num_labels"] = int((label != 0).sum())
-        meta["num_unknown"] = int((label == UNKNOWN).sum())
+        meta |= _label_counts(label)
         sample = SegDataSample(metainfo=meta, gt_label=LabelData(label=label))
         inputs = {
             f"view{number}": torch.from_numpy(

@@ -19,6 +19,9 @@ from mmseg_fsr.engine.runner_access import unwrapped_model
 from mmseg_fsr.utils.random_state import kept_random_state
 from mmseg_fsr.visualization import MaskedView, draw_sample, to_picture
 
+# Of an image's labels, as the training pipeline packs them.
+_COUNTS = ("num_labels", "num_unknown")
+
 
 @contextlib.contextmanager
 def evaluated_aside(model: nn.Module) -> Iterator[None]:
@@ -178,7 +181,12 @@ class CAMVisualizationHook(Hook):
         views = batch["inputs"]
         size = tuple(views["view1"].shape[-2:])
         sample = SegDataSample(
-            metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size),
+            metainfo=dict(
+                {key: given.get(key) for key in _COUNTS if key in given},
+                ori_shape=size,
+                img_shape=size,
+                pad_shape=size,
+            ),
             gt_label=given.gt_label,
         )
         (sample,) = model.predict(views["view1"], [sample])

@@ -311,7 +311,9 @@ class CAMSegmentor(EncoderDecoder):
 
         Args:
             inputs: Images (B, 3, H, W), normalised.
-            data_samples: Their samples.
+            data_samples: Their samples. ``num_labels`` and ``num_unknown`` say how many
+                of an image's labels are shown or unknown, and unknown, so that no other
+                classes are computed and the host need not wait for the device.
             labels: Classes in the images, multi-hot (B, K) float, -1 where unknown.
                 Defaults to None, the predicted ones: those with a positive logit.
             features: The images' features, up to "feat", if they are there already.
@@ -330,12 +332,11 @@ class CAMSegmentor(EncoderDecoder):
         if features is None:
             features = self.backbone(inputs, up_to="feat")
         scores, _ = self.cam_head(features)
+        max_classes = largest_count(data_samples, "num_labels")
         if labels is None:
-            labels = (scores > 0).float()
-        num_known, num_unknown = torch.stack(
-            [(labels != 0).sum(1), (labels < 0).sum(1)]
-        ).tolist()
-        classes = present_classes(labels, max(num_known), max(num_unknown))
+            labels, max_classes = (scores > 0).float(), None
+        num_unknown = _numbers_of_unknown(data_samples, labels)
+        classes = present_classes(labels, max_classes, max(num_unknown))
         if cams is None:
             cams = self.cams(inputs, classes=classes, features=features)
         else:
@@ -359,6 +360,26 @@ class CAMSegmentor(EncoderDecoder):
             pseudo_label = flip_back(pseudo_label[0].long(), sample.metainfo)
             sample.pseudo_sem_seg = PixelData(data=pseudo_label)
             sample.pred_label = LabelData(score=scores[i])
+
+
+def largest_count(data_samples: list[SegDataSample], key: str) -> int | None:
+    """The largest count of an image's labels; to count them, the host would wait.
+
+    Args:
+        data_samples: Samples of a batch.
+        key: Name of the count, ``num_labels`` or ``num_unknown``.
+
+    Returns:
+        None if a sample lacks it.
+    """
+    counts = [sample.get(key) for sample in data_samples]
+    return None if None in counts else max(counts)
+
+
+def _numbers_of_unknown(samples: list[SegDataSample], labels: Tensor) -> list[int]:
+    """How many of the labels (B, K) of each image are unknown."""
+    counts = [x.get("num_unknown") if "gt_label" in x else 0 for x in samples]
+    return (labels < 0).sum(1).tolist() if None in counts else counts
 
 
 def _at_original_size(maps: Tensor, sample: SegDataSample) -> Tensor:

@@ -20,7 +20,7 @@ from mmseg_fsr.models.pseudo_labels import (
 from mmseg_fsr.models.teacher_mixin import TeacherMixin
 from mmseg_fsr.utils.training_progress import training_progress
 
-from .cam_segmentor import CAMSegmentor, untracked_batch_norm
+from .cam_segmentor import CAMSegmentor, largest_count, untracked_batch_norm
 from .config_checks import check_config
 
 # Losses that need pseudo labels, and losses that need a masked view 2 and the teacher.
@@ -138,8 +138,8 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
         # CAMs and pseudo labels are made of the classes that an image shows.
         classes = present_classes(
             labels,
-            _largest(data_samples, "num_labels"),
-            _largest(data_samples, "num_unknown"),
+            largest_count(data_samples, "num_labels"),
+            largest_count(data_samples, "num_unknown"),
         )
         active = self._active_losses()
 
@@ -369,9 +369,3 @@ class WeakSegmentor(TeacherMixin, CAMSegmentor):
 
 def _build(cfg: dict | None) -> nn.Module | None:
     return None if cfg is None else MODELS.build(cfg)
-
-
-def _largest(data_samples: list[SegDataSample], key: str) -> int | None:
-    """The largest count of an image's labels; to count them, the host would wait."""
-    counts = [sample.get(key) for sample in data_samples]
-    return None if None in counts else max(counts)

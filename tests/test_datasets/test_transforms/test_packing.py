@@ -41,6 +41,7 @@ def test_training_needs_labels_and_prediction_does_not():
     del given["gt_label"]
     sample = pack("PackImageLabelSegInputs", given)["data_samples"]
     assert "gt_label" not in sample
+    assert "num_labels" not in sample
 
 
 def test_image_is_packed_as_by_mmseg():
@@ -85,6 +86,15 @@ def test_unknown_labels_are_counted():
     given = results(img_shape=(6, 5)) | dict(gt_label=np.array([1, -1, 0, 1]))
     sample = pack("PackImageLabelSegInputs", given)["data_samples"]
     assert sample.gt_label.label.tolist() == [1, -1, 0, 1]
+    assert (sample.num_labels, sample.num_unknown) == (3, 1)
+
+
+def test_ids_of_a_mask_bound_the_number_of_classes():
+    given = results(img_shape=(2, 3))
+    del given["gt_label"]
+    given["gt_seg_map"] = np.array([[0, 3, 3], [1, 255, 0]], np.uint8)
+    sample = pack("PackImageLabelSegInputs", given)["data_samples"]
+    assert (sample.num_labels, sample.num_unknown) == (4, 0)
 
 
 def test_single_image_is_refused():

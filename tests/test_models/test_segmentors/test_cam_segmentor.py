@@ -209,7 +209,8 @@ def test_cams_take_up_the_pass_of_the_prediction(mode, passes):
     assert torch.equal(samples[0].cams.data[0], maps[0, 0])
 
 
-def test_cams_and_pseudo_labels_are_of_the_images_own_classes(segmentor):
+@pytest.mark.parametrize("counted", [None, 2])
+def test_cams_and_pseudo_labels_are_of_the_images_own_classes(segmentor, counted):
     images, samples = torch.randn(2, 3, *SIZE), evaluation_samples(masks=False)
     made = []
     generator = segmentor.pseudo_label_generator
@@ -217,8 +218,10 @@ def test_cams_and_pseudo_labels_are_of_the_images_own_classes(segmentor):
         made.append(cams) or generator.label(cams, classes)
     )
     samples = with_labels(samples, [0.0, 0, 1], [1.0, 0, 0])
+    for sample in samples if counted else ():
+        sample.set_metainfo(dict(num_labels=counted, num_unknown=0))
     samples = segmentor.predict(images, samples)
-    assert [maps.shape[1] for maps in made] == [1]
+    assert [maps.shape[1] for maps in made] == [counted or 1]
     expected = segmentor.cams(images)
     for i, (sample, shown) in enumerate(zip(samples, (2, 0), strict=True)):
         for name, maps in (("cams", expected.top), ("aux_cams", expected.aux)):
@@ -251,6 +254,7 @@ def test_cams_of_predicted_classes(segmentor):
     predicted = (scores[0] > 0).float()
     assert 0 < predicted.sum() < NUM_CLASSES
     (sample,) = evaluation_samples(1, masks=False)
+    sample.set_metainfo(dict(num_labels=0))  # of labels, not of what is predicted
     segmentor.add_cams(images, [sample])
     (given,) = evaluation_samples(1, masks=False)
     given.gt_label = LabelData(label=predicted)
