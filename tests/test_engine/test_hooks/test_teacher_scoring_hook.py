@@ -55,9 +55,10 @@ def model():
     return Predictor(2.0, teacher=Predictor(6.0))
 
 
-def write_only():
+@pytest.fixture
+def write_only(tmp_path):
     """Writes label maps and has no score, as for a test server."""
-    return IoUMetric(format_only=True, output_dir="maps")
+    return IoUMetric(format_only=True, output_dir=str(tmp_path / "maps"))
 
 
 def score(hook, model, kind="test", batches=BATCHES, fp16=False):
@@ -119,11 +120,11 @@ def test_the_teacher_is_scored_as_precisely_as_the_student(model, fp16):
     assert model.teacher.autocast == [fp16] * 3
 
 
-def test_written_label_maps_are_the_students(model):
+def test_written_label_maps_are_the_students(model, write_only):
     metric = Mean()
     metric.output_dir = "maps"
     hook = TeacherScoringHook("both")
-    loop = SimpleNamespace(evaluator=Evaluator([metric, write_only()]), fp16=False)
+    loop = SimpleNamespace(evaluator=Evaluator([metric, write_only]), fp16=False)
     hook.before_test_epoch(SimpleNamespace(model=model, test_loop=loop))
     (teacher_metric,) = hook._teacher_evaluator.metrics
     assert isinstance(teacher_metric, Mean)
@@ -131,9 +132,9 @@ def test_written_label_maps_are_the_students(model):
     assert metric.output_dir == "maps"
 
 
-def test_a_teacher_without_any_score_does_not_predict(model):
+def test_a_teacher_without_any_score_does_not_predict(model, write_only):
     hook, metrics = TeacherScoringHook("both"), {}
-    loop = SimpleNamespace(evaluator=Evaluator([write_only()]), fp16=False)
+    loop = SimpleNamespace(evaluator=Evaluator([write_only]), fp16=False)
     runner = SimpleNamespace(model=model, test_loop=loop)
     hook.before_test_epoch(runner)
     hook.after_test_iter(runner, 0, BATCHES[0])
