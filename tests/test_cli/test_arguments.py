@@ -95,11 +95,12 @@ def test_default_hooks_of_ours_are_removed_like_those_of_mmengine(tmp_path):
     assert runner_config(args).default_hooks == hooks
 
 
-def test_a_hook_that_would_act_twice_is_refused(tmp_path):
+@pytest.mark.parametrize("scope", ["", "mmseg."])
+def test_a_hook_that_would_act_twice_is_refused(tmp_path, scope):
     config = tmp_path / "tiny.py"
     config.write_text(
         "default_hooks = dict(guard=dict(type='Guard'), none=None)\n"
-        "custom_hooks = [dict(type='Mine'), dict(type='Guard')]\n"
+        f"custom_hooks = [dict(type='Mine'), dict(type='{scope}Guard')]\n"
     )
     args = argparse.Namespace(config=str(config), cfg_options=None, local_rank=0)
     args.launcher, args.work_dir = "none", None

@@ -108,9 +108,9 @@ def score_thresholds(
                 "val_dataloader needs one here"
             )
         labels = labels_of_sample(sample, model.num_classes)[None]
-        # Counted, so that no other classes are computed on a GPU either.
-        counts = int((labels != 0).sum()), int((labels < 0).sum())
-        classes = present_classes(labels, *counts)
+        classes = present_classes(
+            labels, sample.get("num_labels"), sample.get("num_unknown")
+        )
         cams = model.cams(images, classes=classes).top
         rgb = model.data_preprocessor.denormalize(images)
         for metric, pair in zip(metrics, pairs, strict=True):

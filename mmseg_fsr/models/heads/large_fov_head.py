@@ -19,7 +19,8 @@ class LargeFOVHead(BaseDecodeHead):
             ``loss_decode``).
 
     Raises:
-        ValueError: If they have a norm, dropout or other initial weights.
+        ValueError: If they have a norm, dropout, other convolutions or other initial
+            weights.
     """
 
     def __init__(self, dilation: int = 5, **kwargs) -> None:

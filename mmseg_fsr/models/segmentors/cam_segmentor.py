@@ -344,8 +344,8 @@ class CAMSegmentor(EncoderDecoder):
         rgb = self.data_preprocessor.denormalize(inputs)
         pseudo_labels = self.pseudo_label_generator.pseudo_label(rgb, cams.top, classes)
         for i, sample in enumerate(data_samples):
+            shown = classes.present[i][:, None, None]
             for name, maps in (("cams", cams.top[i]), ("aux_cams", cams.aux[i])):
-                shown = classes.present[i][:, None, None]
                 own = _at_original_size(maps * shown, sample)
                 every = own.new_zeros(labels.shape[1], *own.shape[1:])
                 every[classes.index[i]] = own

@@ -125,6 +125,21 @@ def augmented_batch():
     return dict(inputs=inputs, data_samples=samples)
 
 
+def passed_and_merged(segmentor, data):
+    """Features of each version, and the CAMs of these passes together."""
+    versions = [
+        segmentor.data_preprocessor(dict(inputs=x, data_samples=y))
+        for x, y in zip(*copy.deepcopy(data).values(), strict=True)
+    ]
+    features = [segmentor.backbone(v["inputs"], up_to="feat") for v in versions]
+    cams = merge_cams(
+        [segmentor.cam_head.cams(x) for x in features],
+        [v["data_samples"][0].metainfo for v in versions],
+        SIZE,
+    )
+    return features, cams
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("mode", ["whole", "slide"])
 def test_cams_come_from_the_passes_of_the_segmentation(mode):
@@ -141,16 +156,7 @@ def test_cams_come_from_the_passes_of_the_segmentation(mode):
 
     segmentor.test_cfg.cams = False
     segmentation = FSRTTAModel(module=segmentor).test_step(copy.deepcopy(data))
-    versions = [
-        segmentor.data_preprocessor(dict(inputs=x, data_samples=y))
-        for x, y in zip(*copy.deepcopy(data).values(), strict=True)
-    ]
-    features = [segmentor.backbone(v["inputs"], up_to="feat") for v in versions]
-    cams = merge_cams(
-        [segmentor.cam_head.cams(x) for x in features],
-        [v["data_samples"][0].metainfo for v in versions],
-        SIZE,
-    )
+    features, cams = passed_and_merged(segmentor, data)
     scores, _ = segmentor.cam_head(features[0])
     for i, (actual, wanted) in enumerate(zip(merged, segmentation, strict=True)):
         assert torch.equal(actual.seg_logits.data, wanted.seg_logits.data)
@@ -177,18 +183,8 @@ def test_an_affinity_spreads_the_merged_cams():
     merged, _ = FSRTTAModel(module=plain).test_step(copy.deepcopy(data))
     found, _ = FSRTTAModel(module=spreading).test_step(copy.deepcopy(data))
     assert torch.equal(found.aux_cams.data, merged.aux_cams.data)
-    first = plain.data_preprocessor(dict(inputs=data["inputs"][0]))["inputs"]
-    versions = [
-        plain.data_preprocessor(dict(inputs=x, data_samples=y))
-        for x, y in zip(*copy.deepcopy(data).values(), strict=True)
-    ]
-    cams = merge_cams(
-        [plain.cam_head.cams(plain.backbone(v["inputs"])) for v in versions],
-        [v["data_samples"][0].metainfo for v in versions],
-        SIZE,
-    )
-    features = plain.backbone(first, up_to="feat").feat
-    spread = spreading.pseudo_label_generator.affinity(cams.top, features)
+    features, cams = passed_and_merged(plain, data)
+    spread = spreading.pseudo_label_generator.affinity(cams.top, features[0].feat)
     shown = labels_of_sample(found, plain.num_classes)[:, None, None]
     expected = F.interpolate(
         (spread[0] * shown)[None], found.ori_shape, mode="bilinear"
